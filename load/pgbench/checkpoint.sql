@@ -1,0 +1,2 @@
+-- Apart from the reset, because not every role may do it.
+CHECKPOINT;

@@ -1,0 +1,2 @@
+-- Leaves the server as it was.
+DROP SCHEMA holdfast_limit CASCADE;

@@ -1,0 +1,49 @@
+//! The catalogue as it was opened: what the service calls each item, and what was there at the start.
+
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+/// One item on its shelf.
+#[derive(Clone, Debug)]
+pub struct ShelfItem {
+    pub variant_id: Uuid,
+    pub sku: String,
+    pub price: Decimal,
+    pub on_hand: i64,
+}
+
+/// All items of a run, by place and by id.
+#[derive(Debug)]
+pub struct Opening {
+    items: Vec<ShelfItem>,
+    places: HashMap<Uuid, usize>,
+}
+
+impl Opening {
+    /// The opening stock of `items`, whose places are their positions.
+    pub fn new(items: Vec<ShelfItem>) -> Self {
+        let places = items
+            .iter()
+            .enumerate()
+            .map(|(place, item)| (item.variant_id, place))
+            .collect();
+        Self { items, places }
+    }
+
+    /// Every item, in the order of their places.
+    pub fn items(&self) -> &[ShelfItem] {
+        &self.items
+    }
+
+    /// The item at a place of the plan.
+    pub fn item(&self, place: usize) -> &ShelfItem {
+        &self.items[place]
+    }
+
+    /// Where an id stands in the plan, if it is of this run.
+    pub fn place(&self, variant_id: Uuid) -> Option<usize> {
+        self.places.get(&variant_id).copied()
+    }
+}

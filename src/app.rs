@@ -1,0 +1,64 @@
+//! What an operation may touch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::http::auth::Keyring;
+use crate::locks::Locks;
+
+/// The running service: shared by all requests.
+#[derive(Debug)]
+pub struct App {
+    /// Postgres.
+    pub db: Db,
+    /// The two-layer locks.
+    pub locks: Locks,
+    /// Who may call.
+    pub keys: Keyring,
+    /// Every request and every release in the background runs in a task counted here; shutting down waits
+    /// for them.
+    pub tasks: TaskTracker,
+    /// Cancelled when the service stops: ends the background work.
+    pub stopping: CancellationToken,
+    draining: AtomicBool,
+}
+
+impl App {
+    /// Puts the service together. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If a URL can't be read.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let tasks = TaskTracker::new();
+        let timing = config.timing.clone();
+        let locks = match &config.redis_url {
+            None => Locks::database_only(timing, tasks.clone()),
+            Some(url) => Locks::two_layer(url.expose_secret(), timing, tasks.clone())
+                .map_err(|error| anyhow::anyhow!("REDIS_URL: {}", error.category()))?,
+        };
+        Ok(Self {
+            db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,
+            locks,
+            keys: Keyring::new(config.admin_key.as_ref()),
+            tasks,
+            stopping: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on the service is not ready for new work.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the service is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

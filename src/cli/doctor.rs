@@ -1,0 +1,155 @@
+//! `holdfast doctor`: looks at Postgres and Redis as the service would, and says what is wrong and what to
+//! do. A setting that would let an acknowledged write be lost is an error; one that only slows is a warning.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::locks::{BreakerState, Locks};
+
+/// The oldest Postgres that is supported.
+const POSTGRES_MIN: i32 = 150_000;
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grade {
+    Good,
+    Warning,
+    Error,
+}
+
+struct Finding(Grade, String);
+
+/// Runs the command.
+///
+/// # Errors
+/// If the settings can't be read.
+pub async fn run() -> anyhow::Result<ExitCode> {
+    let config = Config::from_env()?;
+    let mut findings = match look_at_postgres(config.database_url.expose_secret()).await {
+        Ok(findings) => findings,
+        Err(error) => vec![Finding(Grade::Error, format!("Postgres: {error:#}"))],
+    };
+    findings.push(look_at_redis(&config).await?);
+    for Finding(grade, text) in &findings {
+        let mark = match grade {
+            Grade::Good => "ok     ",
+            Grade::Warning => "warning",
+            Grade::Error => "ERROR  ",
+        };
+        super::show(&format!("{mark} {text}"));
+    }
+    let healthy = findings.iter().all(|Finding(grade, _)| *grade != Grade::Error);
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn look_at_postgres(url: &str) -> anyhow::Result<Vec<Finding>> {
+    let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
+    let mut conn = options
+        .connect()
+        .await
+        .context("can't connect; is it running, and is DATABASE_URL right?")?;
+    let mut findings = vec![
+        look_at_version(&mut conn).await?,
+        look_at_schema(&mut conn).await?,
+    ];
+    // What a lost write would look like: the answer was sent and the disk has nothing.
+    for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut conn)
+            .await?;
+        findings.push(if value == "off" {
+            Finding(
+                Grade::Error,
+                format!("Postgres: {setting} is off: an acknowledged order can be lost; set it to on"),
+            )
+        } else {
+            Finding(Grade::Good, format!("Postgres: {setting} is {value}"))
+        });
+    }
+    let reads_only: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
+        .fetch_one(&mut conn)
+        .await?;
+    if reads_only {
+        let text = "Postgres: this is a standby, which only reads; point DATABASE_URL at the primary";
+        findings.push(Finding(Grade::Error, text.to_owned()));
+    }
+    conn.close().await?;
+    Ok(findings)
+}
+
+async fn look_at_version(conn: &mut PgConnection) -> anyhow::Result<Finding> {
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(conn)
+        .await?;
+    let shown = format!("{}.{}", version / 10_000, version % 10_000);
+    Ok(if version < POSTGRES_MIN {
+        Finding(
+            Grade::Error,
+            format!("Postgres: version {shown} is too old; 15 or newer is needed"),
+        )
+    } else {
+        Finding(Grade::Good, format!("Postgres: version {shown}"))
+    })
+}
+
+async fn look_at_schema(conn: &mut PgConnection) -> anyhow::Result<Finding> {
+    let wanted = sqlx::migrate!()
+        .iter()
+        .filter(|migration| !migration.migration_type.is_down_migration())
+        .count();
+    let table: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text")
+        .fetch_one(&mut *conn)
+        .await?;
+    let applied: i64 = match table {
+        Some(_) => {
+            sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
+                .fetch_one(conn)
+                .await?
+        }
+        None => 0,
+    };
+    Ok(if applied < wanted as i64 {
+        Finding(
+            Grade::Error,
+            format!("schema: {applied} of {wanted} migrations applied; run `holdfast migrate`"),
+        )
+    } else {
+        Finding(Grade::Good, format!("schema: {applied} migrations applied"))
+    })
+}
+
+async fn look_at_redis(config: &Config) -> anyhow::Result<Finding> {
+    let Some(url) = &config.redis_url else {
+        return Ok(Finding(
+            Grade::Good,
+            "Redis: not configured; locks are database-only by choice".to_owned(),
+        ));
+    };
+    let locks = Locks::two_layer(url.expose_secret(), config.timing.clone(), TaskTracker::new())
+        .map_err(|error| anyhow::anyhow!("REDIS_URL: {}", error.category()))?;
+    locks.look_once().await;
+    let up = locks
+        .breaker()
+        .is_some_and(|breaker| breaker.state() == BreakerState::Closed);
+    if !up {
+        let text = "Redis: can't be written; locks will be database-only until it can (correct, but slower under a crowd)";
+        return Ok(Finding(Grade::Warning, text.to_owned()));
+    }
+    Ok(match locks.evicts().await {
+        Some(policy) if policy != "noeviction" => Finding(
+            Grade::Warning,
+            format!("Redis: maxmemory-policy {policy} can evict locks; set noeviction"),
+        ),
+        _ => Finding(Grade::Good, "Redis: can be written".to_owned()),
+    })
+}

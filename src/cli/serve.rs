@@ -1,0 +1,78 @@
+//! `holdfast serve`: serves until SIGINT or SIGTERM, then drains.
+//!
+//! The order of stopping: not ready → no new connections → answers under way → sections and releases still
+//! running → background work → pool. A second signal ends it at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::http;
+
+/// How long stopping waits for sections whose callers are gone.
+const SECTIONS_MAX: Duration = Duration::from_secs(30);
+
+/// Serves. `on_listening` is told the real address once requests can be made.
+///
+/// # Errors
+/// If the address can't be bound or a URL can't be read. A database or Redis that is away is no error: it
+/// may come.
+pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+    let app = Arc::new(App::new(&config)?);
+    let (listener, address) = http::server::bind(&config.listen).await?;
+    app.locks.look_once().await;
+    let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
+    let stopping = CancellationToken::new();
+    let serving = tokio::spawn(http::server::serve(
+        listener,
+        http::router(&app),
+        stopping.clone(),
+    ));
+    super::show(&format!("listening on http://{address}"));
+    on_listening(address);
+
+    asked_to_stop().await?;
+    tracing::info!("stopping: finishing what is under way");
+    app.drain();
+    stopping.cancel();
+    tokio::select! {
+        () = finish(&app, serving) => {}
+        again = asked_to_stop() => {
+            again?;
+            tracing::warn!("asked to stop twice: stopping at once");
+        }
+    }
+    app.stopping.cancel();
+    keeper.await.context("the lock keeper panicked")?;
+    app.db.close().await;
+    Ok(())
+}
+
+async fn finish(app: &App, serving: tokio::task::JoinHandle<()>) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the accept loop panicked");
+    }
+    app.tasks.close();
+    if tokio::time::timeout(SECTIONS_MAX, app.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::error!(tasks = app.tasks.len(), "some requests did not end in time");
+    }
+}
+
+async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

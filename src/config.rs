@@ -1,0 +1,268 @@
+//! Settings, all from the environment.
+//!
+//! | variable | default | meaning |
+//! | --- | --- | --- |
+//! | `DATABASE_URL` | required | Postgres 15 or newer |
+//! | `REDIS_URL` | unset: database-only by choice | Redis or Valkey 7 or newer |
+//! | `HOLDFAST_LISTEN` | `127.0.0.1:8080` | address to serve on; port 0 takes a free one |
+//! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
+//! | `HOLDFAST_DB_MAX_CONNECTIONS` | 16 | size of the Postgres pool |
+//! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
+//! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000 | TTL of an order lock |
+//! | `HOLDFAST_LOCK_WAIT_MS` | 5000 | how long a request waits for its locks |
+//! | `HOLDFAST_LOCK_RETRY_MS` | 100 | pause between two looks at a busy lock |
+//! | `HOLDFAST_REDIS_TIMEOUT_MS` | 250 | budget of one Redis call |
+//! | `HOLDFAST_BREAKER_FAILURES` | 5 | Redis failures in a row that open the breaker |
+//! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |
+//! | `HOLDFAST_LOG` | `info` | log filter, as in `info,holdfast=debug` |
+//! | `HOLDFAST_LOG_FORMAT` | `text` | `text` or `json` |
+//!
+//! A variable that is set but empty counts as unset. Secrets are kept in [`SecretString`], whose `Debug`
+//! shows nothing.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::locks::timing::{self, LEASE_MARGIN, STATEMENT_TIMEOUT, Timing};
+
+/// The shortest admin key that is accepted.
+const ADMIN_KEY_MIN_CHARS: usize = 32;
+/// Defaults that are not limits of the locks.
+const LISTEN: &str = "127.0.0.1:8080";
+const DB_MAX_CONNECTIONS: u32 = 16;
+
+/// How the logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person at a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where Postgres is.
+    pub database_url: SecretString,
+    /// Where Redis is, if there is one.
+    pub redis_url: Option<SecretString>,
+    /// Address to serve on.
+    pub listen: String,
+    /// A key with every scope.
+    pub admin_key: Option<SecretString>,
+    /// Size of the Postgres pool.
+    pub db_max_connections: u32,
+    /// The limits of the locks.
+    pub timing: Timing,
+}
+
+/// A setting that can't be used. One line that names it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {why}")]
+pub struct ConfigError {
+    name: &'static str,
+    why: String,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first variable that is wrong or missing.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads settings from `env`, which answers for a variable of the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first variable that is wrong or missing.
+    pub fn read(env: &dyn Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let set = |name| env(name).filter(|value| !value.trim().is_empty());
+        let database_url = set("DATABASE_URL").ok_or_else(|| {
+            wrong(
+                "DATABASE_URL",
+                "not set; give a Postgres URL, or start with `holdfast dev`, which needs none",
+            )
+        })?;
+        let config = Self {
+            database_url: database_url.into(),
+            redis_url: set("REDIS_URL").map(Into::into),
+            listen: set("HOLDFAST_LISTEN").unwrap_or_else(|| LISTEN.to_owned()),
+            admin_key: set("HOLDFAST_ADMIN_KEY").map(Into::into),
+            db_max_connections: number(
+                &set,
+                "HOLDFAST_DB_MAX_CONNECTIONS",
+                DB_MAX_CONNECTIONS,
+                1..=10_000,
+            )?,
+            timing: read_timing(&set)?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let url = self.database_url.expose_secret();
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(wrong("DATABASE_URL", "must begin with postgres://"));
+        }
+        if let Some(key) = &self.admin_key
+            && key.expose_secret().chars().count() < ADMIN_KEY_MIN_CHARS
+        {
+            return Err(wrong("HOLDFAST_ADMIN_KEY", "must have at least 32 characters"));
+        }
+        if self
+            .listen
+            .rsplit_once(':')
+            .is_none_or(|(_, port)| port.parse::<u16>().is_err())
+        {
+            return Err(wrong(
+                "HOLDFAST_LISTEN",
+                "must be HOST:PORT, as in 127.0.0.1:8080",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn read_timing(set: &Env<'_>) -> Result<Timing, ConfigError> {
+    let shortest_ttl = millis_of(STATEMENT_TIMEOUT + LEASE_MARGIN);
+    let ttl = |name, default| {
+        let ttl = number(set, name, millis_of(default), 1..=3_600_000)?;
+        if ttl < shortest_ttl {
+            let statement = millis_of(STATEMENT_TIMEOUT);
+            let why =
+                format!("must be at least {shortest_ttl}: a lease outlives a statement ({statement} ms)");
+            return Err(wrong(name, why));
+        }
+        Ok(Duration::from_millis(ttl))
+    };
+    let span = |name, default, range| {
+        Ok(Duration::from_millis(number(
+            set,
+            name,
+            millis_of(default),
+            range,
+        )?))
+    };
+    Ok(Timing {
+        inventory_ttl: ttl("HOLDFAST_INVENTORY_LOCK_TTL_MS", timing::INVENTORY_TTL)?,
+        order_ttl: ttl("HOLDFAST_ORDER_LOCK_TTL_MS", timing::ORDER_TTL)?,
+        wait: span("HOLDFAST_LOCK_WAIT_MS", timing::WAIT, 1..=60_000)?,
+        retry: span("HOLDFAST_LOCK_RETRY_MS", timing::RETRY, 1..=10_000)?,
+        redis_timeout: span("HOLDFAST_REDIS_TIMEOUT_MS", timing::REDIS_TIMEOUT, 1..=10_000)?,
+        breaker_failures: number(
+            set,
+            "HOLDFAST_BREAKER_FAILURES",
+            timing::BREAKER_FAILURES,
+            1..=1_000,
+        )?,
+        breaker_probe: span("HOLDFAST_BREAKER_PROBE_MS", timing::BREAKER_PROBE, 10..=60_000)?,
+    })
+}
+
+/// The log filter and format: read first, so that everything after can be logged.
+///
+/// # Errors
+/// [`ConfigError`] if `HOLDFAST_LOG_FORMAT` is neither `text` nor `json`.
+pub fn log_settings() -> Result<(String, LogFormat), ConfigError> {
+    let filter = std::env::var("HOLDFAST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
+    let format = match std::env::var("HOLDFAST_LOG_FORMAT").unwrap_or_default().as_str() {
+        "" | "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => return Err(wrong("HOLDFAST_LOG_FORMAT", "must be text or json")),
+    };
+    Ok((filter.unwrap_or_else(|| "info".to_owned()), format))
+}
+
+type Env<'a> = dyn Fn(&'static str) -> Option<String> + 'a;
+
+fn number<T>(
+    set: &Env<'_>,
+    name: &'static str,
+    default: T,
+    range: RangeInclusive<T>,
+) -> Result<T, ConfigError>
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    let Some(text) = set(name) else { return Ok(default) };
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            wrong(
+                name,
+                format!("must be a whole number from {} to {}", range.start(), range.end()),
+            )
+        })
+}
+
+fn wrong(name: &'static str, why: impl Into<String>) -> ConfigError {
+    ConfigError {
+        name,
+        why: why.into(),
+    }
+}
+
+fn millis_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(&|name| {
+            let given = pairs
+                .iter()
+                .find(|(given, _)| *given == name)
+                .map(|(_, value)| (*value).to_owned());
+            given.or_else(|| (name == "DATABASE_URL").then(|| "postgres://h/d".to_owned()))
+        })
+    }
+
+    #[test]
+    fn nothing_but_the_database_needs_to_be_set_and_empty_means_unset() {
+        let config = read(&[("REDIS_URL", ""), ("HOLDFAST_LOCK_WAIT_MS", " ")]).unwrap();
+        assert!(config.redis_url.is_none());
+        assert_eq!(config.timing.wait, timing::WAIT);
+        assert_eq!(config.listen, "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_that_names_the_variable() {
+        for (name, value) in [
+            ("DATABASE_URL", "mysql://h/d"),
+            ("HOLDFAST_LISTEN", "8080"),
+            ("HOLDFAST_LISTEN", "127.0.0.1:99999"),
+            ("HOLDFAST_ADMIN_KEY", "short"),
+            ("HOLDFAST_DB_MAX_CONNECTIONS", "0"),
+            ("HOLDFAST_LOCK_WAIT_MS", "soon"),
+            ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "5000"),
+            ("HOLDFAST_BREAKER_PROBE_MS", "-1"),
+        ] {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name}: ")), "{message}");
+            assert!(!message.contains('\n') && !message.contains(value), "{message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown_by_debug() {
+        let key = "0123456789abcdef0123456789abcdef";
+        let config = read(&[("HOLDFAST_ADMIN_KEY", key), ("REDIS_URL", "redis://:hunter2@h")]).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains(key) && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,233 @@
+//! The way to Postgres: the pool, transactions with the server's own limits, and what its errors mean.
+//!
+//! What must stay true: deadlines are the server's (`lock_timeout`, `statement_timeout`,
+//! `idle_in_transaction_session_timeout`), set when a session starts, never a future dropped in mid-query;
+//! and whatever talks to Postgres runs in a task that nobody cancels (see
+//! `docs/decisions/0002-sqlx-and-tasks.md`).
+
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
+
+use crate::locks::timing::{IDLE_IN_TRANSACTION_TIMEOUT, ROW_LOCK_TIMEOUT, STATEMENT_TIMEOUT};
+
+/// How long a request waits for a connection before it is told that the service is overloaded.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that idled longer is asked whether it still lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_millis(500);
+/// Connections are renewed this often, so that a failover or a new address is followed.
+const MAX_LIFETIME: Duration = Duration::from_secs(600);
+/// How often a transaction that met a deadlock or a serialization failure is run in all.
+const ATTEMPTS: u32 = 4;
+
+/// A transaction; rolled back when dropped.
+pub type Tx = Transaction<'static, Postgres>;
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pool: PgPool,
+}
+
+/// What went wrong in Postgres or on the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// It can't be reached, is starting, stopping or out of room. Whether a commit under way took place is
+    /// not known; the same idempotency key tells.
+    #[error("the database can't be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// All connections of the pool stayed busy.
+    #[error("no database connection came free in time")]
+    PoolExhausted,
+    /// A row stayed locked by somebody else.
+    #[error("a row stayed locked")]
+    RowLocked(#[source] sqlx::Error),
+    /// A deadlock or serialization failure: nothing was written, the whole may be run again.
+    #[error("the transaction collided with another")]
+    Collision(#[source] sqlx::Error),
+    /// Anything else is a mistake of ours.
+    #[error("the database refused a statement")]
+    Unexpected(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let Some(state) = error
+            .as_database_error()
+            .and_then(|e| e.code().map(|code| code.into_owned()))
+        else {
+            return match error {
+                E::PoolTimedOut => Self::PoolExhausted,
+                E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolClosed | E::WorkerCrashed => {
+                    Self::Unavailable(error)
+                }
+                _ => Self::Unexpected(error),
+            };
+        };
+        match state.as_str() {
+            "55P03" => Self::RowLocked(error),
+            "40001" | "40P01" => Self::Collision(error),
+            // 57014: the statement ran into its time limit. 25006: a standby that only reads.
+            "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" => Self::Unavailable(error),
+            _ if state.starts_with("08") || state.starts_with("53") || state.starts_with("58") => {
+                Self::Unavailable(error)
+            }
+            _ => Self::Unexpected(error),
+        }
+    }
+}
+
+/// The name of the constraint that a statement violated.
+#[must_use]
+pub fn violated(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.constraint()
+}
+
+impl Db {
+    /// A pool of at most `max_connections` to `url`. Connects when first used.
+    ///
+    /// # Errors
+    /// If the URL can't be read.
+    pub fn new(url: &str, max_connections: u32) -> anyhow::Result<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .max_lifetime(MAX_LIFETIME)
+            .test_before_acquire(false)
+            .before_acquire(|conn, meta| {
+                Box::pin(async move {
+                    if meta.idle_for < TRUSTED_IDLE {
+                        return Ok(true);
+                    }
+                    conn.ping().await.map(|()| true)
+                })
+            })
+            .connect_lazy_with(session_options(url)?);
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction. A pooled connection that turns out dead is thrown away and the next is tried:
+    /// nothing has been sent yet, so nothing is done twice.
+    ///
+    /// # Errors
+    /// [`DbError`] if no connection could be had.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        let mut tries = self.pool.size() + 1;
+        loop {
+            match self.pool.begin().await {
+                Ok(tx) => return Ok(tx),
+                Err(error) => {
+                    tries -= 1;
+                    let error = self.explain(error);
+                    if tries == 0 || !matches!(error, DbError::Unavailable(_)) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A connection for reading.
+    ///
+    /// # Errors
+    /// [`DbError`] if none could be had.
+    pub async fn read(&self) -> Result<PoolConnection<Postgres>, DbError> {
+        self.pool.acquire().await.map_err(|error| self.explain(error))
+    }
+
+    /// Whether Postgres answers now.
+    pub async fn is_up(&self) -> bool {
+        match self.pool.acquire().await {
+            Ok(mut conn) => conn.ping().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Closes the pool after its connections came back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A pool that ran out of time is exhausted only if its connections are in use; if it has none to
+    /// use, the database is away.
+    fn explain(&self, error: sqlx::Error) -> DbError {
+        let in_use = self.pool.size() as usize > self.pool.num_idle();
+        match error {
+            sqlx::Error::PoolTimedOut if !in_use => DbError::Unavailable(error),
+            error => error.into(),
+        }
+    }
+}
+
+/// A session's options: who we are, and how long the server lets us wait, run and idle.
+fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
+    let millis = |duration: Duration| duration.as_millis().to_string();
+    Ok(options
+        .application_name("holdfast")
+        .options([
+            ("lock_timeout", millis(ROW_LOCK_TIMEOUT)),
+            ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+            (
+                "idle_in_transaction_session_timeout",
+                millis(IDLE_IN_TRANSACTION_TIMEOUT),
+            ),
+            ("default_transaction_isolation", "read\\ committed".to_owned()),
+            ("client_connection_check_interval", "500".to_owned()),
+        ])
+        .log_statements(tracing::log::LevelFilter::Off))
+}
+
+/// Brings the schema of the database at `url` up to date. Waits for whoever else is migrating.
+///
+/// # Errors
+/// If the database can't be reached or a migration fails.
+pub async fn migrate(url: &str) -> anyhow::Result<()> {
+    let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
+    let mut conn = options
+        .application_name("holdfast migrate")
+        .connect()
+        .await
+        .context("can't connect to Postgres")?;
+    sqlx::migrate!()
+        .run_direct(&mut conn)
+        .await
+        .context("a migration failed")?;
+    conn.close().await.context("closing the connection")
+}
+
+/// An error after which the whole operation may simply be run again.
+pub trait Collides {
+    /// Whether this is such an error.
+    fn collided(&self) -> bool;
+}
+
+/// Runs `operation`, again if it collided with another, a few times, after a short random pause.
+///
+/// # Errors
+/// Its last error.
+pub async fn retrying<T, E: Collides, F: Future<Output = Result<T, E>>>(
+    mut operation: impl FnMut() -> F,
+) -> Result<T, E> {
+    let mut attempt = 1;
+    loop {
+        match operation().await {
+            Err(error) if error.collided() && attempt < ATTEMPTS => {
+                let pause =
+                    Duration::from_millis(u64::from(crate::ids::random_byte()) / 8 * u64::from(attempt));
+                tracing::warn!(
+                    db.attempt = attempt,
+                    db.pause_ms = pause.as_millis() as u64,
+                    "a transaction collided"
+                );
+                tokio::time::sleep(pause).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}

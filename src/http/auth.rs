@@ -1,0 +1,297 @@
+//! Who calls, and what they may do.
+//!
+//! What must stay true: a route answers nobody until [`allow`] has let them pass, for a handler gets its
+//! [`Caller`] from there and from nowhere else; keys are compared by their SHA-256 alone, and neither key
+//! nor hash is ever logged.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::problem::{Code, Problem};
+use super::shell::RequestContext;
+use crate::app::App;
+use crate::db::{Db, DbError};
+
+/// How long a key that was found stays known without asking again: so long a revoked key still works.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
+/// Keys known at once; beyond it the store is asked each time.
+const MAX_KNOWN: usize = 10_000;
+
+/// What a key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Orders, holds, decrement, increment, reads.
+    Storefront,
+    /// Adjustments, counts, racks, reads.
+    Warehouse,
+    /// Invoices.
+    Finance,
+    /// Everything, and locks, keys, audit, metrics.
+    Operator,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 4] = [Self::Storefront, Self::Warehouse, Self::Finance, Self::Operator];
+
+    /// The scope's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Storefront => "storefront",
+            Self::Warehouse => "warehouse",
+            Self::Finance => "finance",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The scope of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+}
+
+/// The holder of a key.
+#[derive(Debug)]
+pub struct Principal {
+    /// The user the key speaks for.
+    pub subject: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+}
+
+impl Principal {
+    /// Whether one of `scopes` is among its own. An operator may do everything.
+    #[must_use]
+    pub fn may(&self, scopes: &[Scope]) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| *scope == Scope::Operator || scopes.contains(scope))
+    }
+}
+
+/// Who makes this request. A handler that takes it can only be reached through [`allow`].
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The key's holder.
+    pub principal: Arc<Principal>,
+    /// The request's id.
+    pub request_id: Arc<str>,
+    /// Cancelled when the caller hangs up.
+    pub gone: CancellationToken,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::new(Code::Unauthenticated, "This route was not opened to anyone."))
+    }
+}
+
+type Hash = [u8; 32];
+
+/// Looks keys up, and remembers for a little while whom it found.
+#[derive(Debug)]
+pub struct Keyring {
+    admin: Option<(Hash, Arc<Principal>)>,
+    known: Mutex<HashMap<Hash, (Arc<Principal>, Instant)>>,
+}
+
+impl Keyring {
+    /// A ring that knows the admin key, if there is one.
+    #[must_use]
+    pub fn new(admin_key: Option<&SecretString>) -> Self {
+        let admin = admin_key.map(|key| {
+            let principal = Principal {
+                subject: "admin".to_owned(),
+                scopes: Scope::ALL.to_vec(),
+            };
+            (hash(key.expose_secret()), Arc::new(principal))
+        });
+        Self {
+            admin,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The holder of `key`, if it is a live one.
+    async fn holder(&self, db: &Db, key: &str) -> Result<Option<Arc<Principal>>, DbError> {
+        let hash = hash(key);
+        if let Some((admin, principal)) = &self.admin
+            && *admin == hash
+        {
+            return Ok(Some(principal.clone()));
+        }
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&hash)
+            .cloned();
+        if let Some((principal, since)) = known
+            && since.elapsed() < KNOWN_FOR
+        {
+            return Ok(Some(principal));
+        }
+        let mut conn = db.read().await?;
+        let found = store::find_key(&mut conn, &hash).await?.map(Arc::new);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &found {
+            Some(principal) if known.len() < MAX_KNOWN || known.contains_key(&hash) => {
+                known.insert(hash, (principal.clone(), Instant::now()));
+            }
+            Some(_) => known.retain(|_, (_, since)| since.elapsed() < KNOWN_FOR),
+            None => {
+                known.remove(&hash);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The SHA-256 of a key: what is stored and compared.
+#[must_use]
+pub fn hash(key: &str) -> Hash {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// Lets through who has one of the scopes it is given: laid over each route by [`super::open_to`].
+///
+/// # Errors
+/// 401 `unauthenticated` without a live key, 403 `forbidden` without the scope.
+pub async fn allow(
+    State((app, scopes)): State<(Arc<App>, &'static [Scope])>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let context = request
+        .extensions()
+        .get::<RequestContext>()
+        .cloned()
+        .unwrap_or_default();
+    let given = request.headers().get(AUTHORIZATION).cloned();
+    match admit(&app, scopes, given.as_ref(), context).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(
+    app: &App,
+    scopes: &[Scope],
+    given: Option<&HeaderValue>,
+    context: RequestContext,
+) -> Result<Caller, Problem> {
+    let unknown = || {
+        Problem::new(
+            Code::Unauthenticated,
+            "Send a live key as `Authorization: Bearer <key>`.",
+        )
+    };
+    let header = given.and_then(|value| value.to_str().ok());
+    let key = header
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, key) = key.ok_or_else(unknown)?;
+    let principal = app.keys.holder(&app.db, key.trim()).await?.ok_or_else(unknown)?;
+    if !principal.may(scopes) {
+        let names: Vec<_> = scopes
+            .iter()
+            .map(|scope| scope.as_str())
+            .chain(["operator"])
+            .collect();
+        return Err(Problem::new(
+            Code::Forbidden,
+            format!("This needs a key with scope {}.", names.join(" or ")),
+        ));
+    }
+    Ok(Caller {
+        principal,
+        request_id: context.request_id,
+        gone: context.gone,
+    })
+}
+
+/// A key to be made.
+#[derive(Debug)]
+pub struct NewKey<'a> {
+    /// What people call it.
+    pub name: &'a str,
+    /// Whom it speaks for.
+    pub subject: &'a str,
+    /// What it allows.
+    pub scopes: &'a [Scope],
+}
+
+/// Makes a key and gives it: the only time it can be seen.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn create_key(db: &Db, new: &NewKey<'_>) -> Result<SecretString, DbError> {
+    let key = crate::ids::api_key();
+    let mut conn = db.read().await?;
+    store::insert_key(&mut conn, new, &hash(&key)).await?;
+    Ok(key.into())
+}
+
+mod store {
+    use sqlx::PgConnection;
+
+    use super::{Hash, NewKey, Principal, Scope};
+    use crate::db::DbError;
+
+    pub(super) async fn find_key(conn: &mut PgConnection, hash: &Hash) -> Result<Option<Principal>, DbError> {
+        let row = sqlx::query!(
+            "SELECT subject, scopes FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL",
+            hash.as_slice(),
+        )
+        .fetch_optional(conn)
+        .await?;
+        Ok(row.map(|row| Principal {
+            subject: row.subject,
+            scopes: row.scopes.iter().filter_map(|name| Scope::named(name)).collect(),
+        }))
+    }
+
+    pub(super) async fn insert_key(
+        conn: &mut PgConnection,
+        new: &NewKey<'_>,
+        hash: &Hash,
+    ) -> Result<(), DbError> {
+        let scopes: Vec<String> = new.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+        sqlx::query!(
+            "INSERT INTO api_keys (key_id, name, subject, scopes, key_hash) VALUES ($1, $2, $3, $4, $5)",
+            crate::ids::fresh(),
+            new.name,
+            new.subject,
+            &scopes,
+            hash.as_slice(),
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Where errors of the inside become problems of the outside. Exhaustive on purpose: a new error does not
+//! compile until it has a row here.
+
+use std::time::Duration;
+
+use super::problem::{Code, Problem};
+use crate::db::DbError;
+use crate::idempotency::IdempotencyError;
+use crate::inventory::StockError;
+use crate::locks::{LockError, LockKey};
+use crate::orders::OrderError;
+
+/// When to try again after a fault that passes.
+const SOON: Duration = Duration::from_secs(1);
+
+impl From<&DbError> for Problem {
+    fn from(error: &DbError) -> Self {
+        let away = "The database can't be reached. What was under way is either done or not; repeat it with \
+                    the same Idempotency-Key to learn which.";
+        match error {
+            DbError::Unavailable(_) => Self::new(Code::DatabaseUnavailable, away).retry_after(SOON),
+            DbError::PoolExhausted => Self::new(
+                Code::Overloaded,
+                "All database connections are busy. Nothing was done.",
+            )
+            .retry_after(SOON),
+            DbError::RowLocked(_) => Self::new(
+                Code::LockTimeout,
+                "Another transaction holds a row this needs. Nothing was done.",
+            )
+            .retry_after(SOON),
+            DbError::Collision(_) => Self::new(
+                Code::LockTimeout,
+                "This kept colliding with other requests. Nothing was done.",
+            )
+            .retry_after(SOON),
+            DbError::Unexpected(_) => Self::new(Code::Internal, "The request was not carried out."),
+        }
+        .caused_by(error)
+    }
+}
+
+impl From<&LockError> for Problem {
+    fn from(error: &LockError) -> Self {
+        match error {
+            LockError::Busy { key: LockKey::Order(_), .. } => Self::from(&IdempotencyError::InFlight),
+            LockError::Busy { key: LockKey::Inventory(variant_id), holder_age, waited } => {
+                let age = holder_age.map_or_else(String::new, |age| {
+                    format!(" Its holder has had it for {} ms.", age.as_millis())
+                });
+                let waited = waited.as_millis();
+                let detail = format!(
+                    "Variant {variant_id} stayed busy for the {waited} ms that a request waits.{age} Nothing was done."
+                );
+                Self::new(Code::LockTimeout, detail).retry_after(SOON)
+            }
+            LockError::Overloaded => {
+                Self::new(Code::Overloaded, "Too many requests wait for the same item. Nothing was done.")
+                    .retry_after(SOON)
+            }
+            LockError::CallerGone => Self::new(Code::RequestTimeout, "The caller hung up while it waited."),
+        }
+        .caused_by(error)
+    }
+}
+
+impl From<&IdempotencyError> for Problem {
+    fn from(error: &IdempotencyError) -> Self {
+        match error {
+            IdempotencyError::Missing => Self::new(
+                Code::IdempotencyKeyMissing,
+                "Send an Idempotency-Key header: 1 to 255 visible ASCII characters, new for each new order and the \
+                 same for its retries.",
+            ),
+            IdempotencyError::Invalid => Self::new(
+                Code::IdempotencyKeyInvalid,
+                "One Idempotency-Key header of 1 to 255 visible ASCII characters, bare or in double quotes.",
+            ),
+            IdempotencyError::Reused => Self::new(
+                Code::IdempotencyKeyReused,
+                "The first request with this key had another path or body. Use a new key for a new request.",
+            ),
+            IdempotencyError::InFlight => Self::new(
+                Code::IdempotencyInFlight,
+                "The first request with this key has not ended yet. Try again to get its answer.",
+            )
+            .retry_after(SOON),
+            IdempotencyError::Unknown => Self::new(
+                Code::IdempotencyKeyNotFound,
+                "No request with this key has come to an end.",
+            ),
+        }
+    }
+}
+
+impl From<&StockError> for Problem {
+    fn from(error: &StockError) -> Self {
+        match error {
+            StockError::Refused(refusal) => refusal.problem(),
+            StockError::SkuTaken => {
+                let field = super::problem::FieldError::new("sku", "is taken by another variant");
+                Self::new(Code::SkuTaken, "Another variant has this SKU.").with_errors(vec![field])
+            }
+            StockError::Batch(problem) => (**problem).clone(),
+            StockError::Idempotency(error) => error.into(),
+            StockError::Lock(error) => error.into(),
+            StockError::Db(error) => error.into(),
+            StockError::TooManyKeys(error) => Self::invalid("operations", error.to_string()),
+        }
+    }
+}
+
+impl From<&OrderError> for Problem {
+    fn from(error: &OrderError) -> Self {
+        match error {
+            OrderError::NotFound => Self::new(Code::OrderNotFound, "There is no order with this id."),
+            OrderError::Refused(refusal) => refusal.problem(),
+            OrderError::Idempotency(error) => error.into(),
+            OrderError::Lock(error) => error.into(),
+            OrderError::Db(error) => error.into(),
+            OrderError::TooManyKeys(error) => Self::invalid("lines", error.to_string()),
+        }
+    }
+}
+
+macro_rules! owned_too {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::from(&error)
+            }
+        }
+    )*};
+}
+owned_too!(DbError, LockError, IdempotencyError, StockError, OrderError);

@@ -1,0 +1,66 @@
+//! The shell: everything about HTTP, nothing about business.
+//!
+//! A request passes, from the outside in: the accept loop and its limits ([`server`]), an id, a task of
+//! its own and the log ([`shell`]), the limit on slow bodies, the route, its scopes ([`auth`]), its
+//! handler, whose arguments are read by [`extract`]. What it answers is an [`answer::Answer`], plain JSON,
+//! or a [`problem::Problem`].
+
+pub mod answer;
+pub mod auth;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod page;
+pub mod problem;
+pub mod server;
+pub mod shell;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{Route, get};
+use tower::{Layer, Service};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+use self::auth::Scope;
+use crate::app::App;
+use crate::{inventory, orders};
+
+/// How long a body may take between two pieces of it.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// All routes, with everything a request goes through.
+pub fn router(app: &Arc<App>) -> Router {
+    let v1 = Router::new()
+        .merge(inventory::routes::routes(app))
+        .merge(orders::routes::routes(app));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(shell::not_found)
+        .method_not_allowed_fallback(shell::method_not_allowed)
+        .layer(DefaultBodyLimit::max(extract::BODY_MAX_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX))
+        .layer(from_fn_with_state(app.clone(), shell::run_to_completion))
+        .with_state(app.clone())
+}
+
+/// The layer that opens a route to whoever has one of `scopes`.
+pub fn open_to(
+    app: &Arc<App>,
+    scopes: &'static [Scope],
+) -> impl Layer<
+    Route,
+    Service: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync,
+> + Clone
++ Send
++ Sync
++ 'static {
+    from_fn_with_state((app.clone(), scopes), auth::allow)
+}

@@ -1,0 +1,61 @@
+//! Lists: bounded pages, each with the cursor of the next.
+
+use serde::{Deserialize, Serialize};
+
+/// The most items a page may have.
+pub const LIMIT_MAX: u16 = 1_000;
+const LIMIT_DEFAULT: u16 = 50;
+
+/// How many items a page has at most: 1 to 1,000, by default 50.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u16")]
+pub struct Limit(u16);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(LIMIT_DEFAULT)
+    }
+}
+
+impl TryFrom<u16> for Limit {
+    type Error = &'static str;
+
+    fn try_from(items: u16) -> Result<Self, Self::Error> {
+        let fits = (1..=LIMIT_MAX).contains(&items);
+        if fits {
+            Ok(Self(items))
+        } else {
+            Err("must be a whole number from 1 to 1000")
+        }
+    }
+}
+
+impl Limit {
+    /// One more than fits the page: whether it comes back tells whether there is a next page.
+    #[must_use]
+    pub fn and_one(self) -> i64 {
+        i64::from(self.0) + 1
+    }
+}
+
+/// Some items, and where to go on.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Give this as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Makes a page of up to `limit` of the items found, which were asked for with [`Limit::and_one`].
+    pub fn of(mut found: Vec<T>, limit: Limit, cursor: impl Fn(&T) -> String) -> Self {
+        let more = found.len() > usize::from(limit.0);
+        found.truncate(usize::from(limit.0));
+        let next_cursor = found.last().filter(|_| more).map(cursor);
+        Self {
+            items: found,
+            next_cursor,
+        }
+    }
+}

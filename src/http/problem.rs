@@ -1,0 +1,275 @@
+//! Errors as callers see them: RFC 9457 problem documents, and the one table of codes.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Every error a caller can be told, by its stable name. The table in [`Code::row`] is the only place that
+/// knows statuses and titles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each name is documented by its row in the table below and in docs/API.md"
+)]
+pub enum Code {
+    MalformedJson,
+    IdempotencyKeyMissing,
+    IdempotencyKeyInvalid,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    VariantNotFound,
+    OrderNotFound,
+    IdempotencyKeyNotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    SkuTaken,
+    InsufficientStock,
+    StaleQuantity,
+    TotalChanged,
+    CancelExceedsOrdered,
+    BatchRefused,
+    IdempotencyInFlight,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    ValidationFailed,
+    CurrencyMismatch,
+    LimitExceeded,
+    IdempotencyKeyReused,
+    LockTimeout,
+    Internal,
+    DatabaseUnavailable,
+    Overloaded,
+}
+
+impl Code {
+    /// Status, stable name, title.
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::MalformedJson => (400, "malformed_json", "The body is not JSON"),
+            Self::IdempotencyKeyMissing => (400, "idempotency_key_missing", "Idempotency-Key is missing"),
+            Self::IdempotencyKeyInvalid => (400, "idempotency_key_invalid", "Idempotency-Key can't be used"),
+            Self::Unauthenticated => (401, "unauthenticated", "No valid API key was given"),
+            Self::Forbidden => (403, "forbidden", "The API key does not allow this"),
+            Self::NotFound => (404, "not_found", "There is nothing at this path"),
+            Self::VariantNotFound => (404, "variant_not_found", "There is no such variant"),
+            Self::OrderNotFound => (404, "order_not_found", "There is no such order"),
+            Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
+            Self::RequestTimeout => (408, "request_timeout", "The request came too slowly"),
+            Self::SkuTaken => (409, "sku_taken", "Another variant has this SKU"),
+            Self::InsufficientStock => (409, "insufficient_stock", "There is not enough stock"),
+            Self::StaleQuantity => (409, "stale_quantity", "The stock is not what the caller believed"),
+            Self::TotalChanged => (409, "total_changed", "The total is not what the caller expected"),
+            Self::CancelExceedsOrdered => (
+                409,
+                "cancel_exceeds_ordered",
+                "More would be cancelled than is left",
+            ),
+            Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
+            Self::IdempotencyInFlight => (
+                409,
+                "idempotency_in_flight",
+                "The first request with this key is still running",
+            ),
+            Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
+            Self::UnsupportedMediaType => {
+                (415, "unsupported_media_type", "The body must be application/json")
+            }
+            Self::ValidationFailed => (422, "validation_failed", "The request has invalid fields"),
+            Self::CurrencyMismatch => (422, "currency_mismatch", "The prices are in another currency"),
+            Self::LimitExceeded => (422, "limit_exceeded", "A quantity would pass its limit"),
+            Self::IdempotencyKeyReused => (
+                422,
+                "idempotency_key_reused",
+                "This key was used for another request",
+            ),
+            Self::LockTimeout => (429, "lock_timeout", "The item stayed busy"),
+            Self::Internal => (500, "internal", "Something went wrong on our side"),
+            Self::DatabaseUnavailable => (503, "database_unavailable", "The database is away"),
+            Self::Overloaded => (503, "overloaded", "Too much is asked at once"),
+        }
+    }
+
+    /// The status that goes with it.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Whether it is a refusal by the business, which an idempotency key remembers. Bad input, missing
+    /// rights, busy locks and faults are not: the same key may be tried again.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        self.row().0 == 409 && self != Self::IdempotencyInFlight
+    }
+}
+
+/// One thing that is wrong, and with which field.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FieldError {
+    /// Path into the request, as in `lines[2].quantity`.
+    pub field: String,
+    /// What is wrong and what would be right. Never repeats the value.
+    pub message: String,
+    /// The code of this one, where a batch has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// The variant that is short, unknown or stale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant_id: Option<Uuid>,
+    /// How many were wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested: Option<i64>,
+    /// How many there are to be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available: Option<i64>,
+    /// The real value the caller was mistaken about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actual: Option<serde_json::Value>,
+}
+
+impl FieldError {
+    /// A field and what is wrong with it.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// An error on its way to the caller.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Which error.
+    pub code: Code,
+    /// One sentence about this very case.
+    pub detail: String,
+    /// What is wrong with which field.
+    pub errors: Vec<FieldError>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// For the log only: the chain of causes.
+    pub cause: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// A problem with one sentence about it.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    /// One invalid field.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let error = FieldError::new(field, message);
+        let detail = if error.field.is_empty() {
+            error.message.clone()
+        } else {
+            format!("{}: {}", error.field, error.message)
+        };
+        Self::new(Code::ValidationFailed, detail).with_errors(vec![error])
+    }
+
+    /// Adds what is wrong with which field.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
+    /// Keeps the chain of causes for the log.
+    #[must_use]
+    pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
+        let mut chain = error.to_string();
+        let mut next = error.source();
+        while let Some(source) = next {
+            chain.push_str(": ");
+            chain.push_str(&source.to_string());
+            next = source.source();
+        }
+        self.cause = Some(chain);
+        self
+    }
+
+    /// The document's bytes, as sent and as stored for replays.
+    #[must_use]
+    pub fn render(&self, request_id: &str) -> Vec<u8> {
+        let (status, code, title) = self.code.row();
+        let document = Document {
+            r#type: format!("urn:holdfast:problem:{code}"),
+            title,
+            status,
+            code,
+            detail: &self.detail,
+            request_id,
+            errors: &self.errors,
+        };
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    /// The whole response.
+    #[must_use]
+    pub fn respond(&self, request_id: &str) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.render(request_id)));
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(pause) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+        }
+        if self.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// The media type of a problem document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Carries the problem out to the shell, which knows the request's id and writes the document.
+impl IntoResponse for Problem {
+    fn into_response(self) -> axum::response::Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.code.status();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

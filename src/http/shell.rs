@@ -1,0 +1,123 @@
+//! What every request goes through: an id, a task of its own, a log line, and problems written out.
+//!
+//! What must stay true: a request runs to its end in a task counted by [`App::tasks`], whatever its client
+//! does. A hung-up client drops the future that waits for the task, never the task; it only cancels
+//! [`RequestContext::gone`], which a wait for a lock listens to.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::problem::{Code, Problem};
+use crate::app::App;
+use crate::ids;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_MAX: usize = 128;
+
+/// What is known of a request before anyone knows who makes it.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// The id given by the caller, or a new one.
+    pub request_id: Arc<str>,
+    /// Cancelled when the caller hangs up.
+    pub gone: CancellationToken,
+}
+
+impl Default for RequestContext {
+    fn default() -> Self {
+        Self {
+            request_id: ids::fresh().to_string().into(),
+            gone: CancellationToken::new(),
+        }
+    }
+}
+
+/// The outermost layer.
+pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let mut context = RequestContext::default();
+    if let Some(given) = request.headers().get(REQUEST_ID).and_then(usable_id) {
+        context.request_id = given.into();
+    }
+    request.extensions_mut().insert(context.clone());
+    // Dropped with this future, that is when the client is gone or has its answer.
+    let _hung_up = context.gone.drop_guard();
+    let request_id = context.request_id;
+    let span = tracing::info_span!("request", id = %request_id);
+    let task = app
+        .tasks
+        .spawn(answer(request, next, request_id.clone()).instrument(span));
+    let mut response = task.await.unwrap_or_else(|panic| {
+        tracing::error!(request.id = %request_id, %panic, "a request panicked");
+        Problem::new(Code::Internal, "The request was not carried out.").respond(&request_id)
+    });
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn usable_id(value: &HeaderValue) -> Option<&str> {
+    let id = value.to_str().ok()?;
+    let usable = (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    usable.then_some(id)
+}
+
+/// Runs the request, writes its problem out if it had one, and logs it once.
+async fn answer(request: Request, next: Next, request_id: Arc<str>) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let (status, problem) = (response.status(), response.extensions().get::<Problem>().cloned());
+    let route = route.as_ref().map_or("-", MatchedPath::as_str);
+    log(status, problem.as_ref(), method.as_str(), route, started);
+    problem.map_or(response, |problem| problem.respond(&request_id))
+}
+
+fn log(status: StatusCode, problem: Option<&Problem>, method: &str, route: &str, started: Instant) {
+    let (status, duration_ms) = (status.as_u16(), started.elapsed().as_secs_f64() * 1_000.0);
+    let code = problem.map(|problem| problem.code.as_str());
+    let cause = problem.and_then(|problem| problem.cause.as_deref());
+    if status >= 500 {
+        tracing::error!(
+            http.method = method,
+            http.route = route,
+            http.status = status,
+            duration_ms,
+            code,
+            cause,
+            "failed"
+        );
+    } else {
+        tracing::debug!(
+            http.method = method,
+            http.route = route,
+            http.status = status,
+            duration_ms,
+            code,
+            cause,
+            "answered"
+        );
+    }
+}
+
+/// For paths that lead nowhere.
+pub async fn not_found() -> Response {
+    Problem::new(Code::NotFound, "Nothing is served at this path.").into_response()
+}
+
+/// For methods a path does not take.
+pub async fn method_not_allowed() -> Response {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "This path is served, but not by that method.",
+    )
+    .into_response()
+}

@@ -1,0 +1,413 @@
+//! One effect a key: the claim and its answer commit with the effect, or not at all.
+//!
+//! What must stay true:
+//! - A claim is inserted with `ON CONFLICT DO NOTHING` and then read, never updated into being. Of two
+//!   requests with one key, the second waits at the row until the first has ended.
+//! - A committed claim has its answer, for [`begin_in_tx`] and [`finish_in_tx`] stand around the effect in
+//!   one transaction. A crash leaves nothing behind.
+//! - Only what was carried out or refused by the business is remembered. Bad input, busy locks and faults
+//!   leave the key free.
+//!
+//! The names and statuses follow the IETF draft `idempotency-key-header`; what is stored and what is not
+//! follows Stripe's practice.
+
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::{Executor, PgConnection};
+
+use crate::db::{Db, DbError};
+use crate::http::answer::Answer;
+use crate::http::problem::Problem;
+
+/// The longest key.
+const KEY_MAX_CHARS: usize = 255;
+/// How often a claim is tried that is neither free nor answered.
+const CLAIM_TRIES: u32 = 3;
+
+/// How a key can fail its request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdempotencyError {
+    /// The call needs a key and has none.
+    #[error("the idempotency key is missing")]
+    Missing,
+    /// The header is not one key of the right form.
+    #[error("the idempotency key can't be used")]
+    Invalid,
+    /// The key belongs to another request.
+    #[error("the idempotency key was used for another request")]
+    Reused,
+    /// The first request with this key is still running.
+    #[error("the first request with this key is still running")]
+    InFlight,
+    /// Nobody has used this key.
+    #[error("the idempotency key is unknown")]
+    Unknown,
+}
+
+/// What two requests must share to be the same: method, path and body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// A request's key, and what the request was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedRequest {
+    /// The key.
+    pub key: String,
+    /// What the request was.
+    pub fingerprint: Fingerprint,
+}
+
+impl KeyedRequest {
+    /// Reads the header. `None` without one.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::Invalid`].
+    pub fn of(parts: &Parts, body: &[u8]) -> Result<Option<Self>, IdempotencyError> {
+        let mut headers = parts.headers.get_all("idempotency-key").iter();
+        let Some(header) = headers.next() else {
+            return Ok(None);
+        };
+        if headers.next().is_some() {
+            return Err(IdempotencyError::Invalid);
+        }
+        let key = parse_key(header.to_str().map_err(|_| IdempotencyError::Invalid)?)?.to_owned();
+        let fingerprint = Fingerprint::of(parts.method.as_str(), parts.uri.path(), body);
+        Ok(Some(Self { key, fingerprint }))
+    }
+}
+
+/// Takes a bare key or one in double quotes.
+///
+/// # Errors
+/// [`IdempotencyError::Invalid`] unless it is 1 to 255 visible ASCII characters.
+pub fn parse_key(header: &str) -> Result<&str, IdempotencyError> {
+    let bare = header
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(header);
+    let fits = (1..=KEY_MAX_CHARS).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        Ok(bare)
+    } else {
+        Err(IdempotencyError::Invalid)
+    }
+}
+
+impl Fingerprint {
+    /// The fingerprint of a request. White space and the order of fields in a JSON body do not count.
+    #[must_use]
+    pub fn of(method: &str, path: &str, body: &[u8]) -> Self {
+        let canonical =
+            serde_json::from_slice::<serde_json::Value>(body).and_then(|value| serde_json::to_vec(&value));
+        let mut hash = Sha256::new();
+        for part in [
+            method.as_bytes(),
+            path.as_bytes(),
+            canonical.as_deref().unwrap_or(body),
+        ] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// A key within its scope, about to be claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose key it is: two users may use the same one.
+    pub scope: String,
+    /// The key.
+    pub key: String,
+    /// What the request was.
+    pub fingerprint: Fingerprint,
+}
+
+impl Claim {
+    /// The claim of a stock call: its key belongs to the API key's subject.
+    #[must_use]
+    pub fn of_subject(subject: &str, keyed: KeyedRequest) -> Self {
+        Self {
+            scope: subject_scope(subject),
+            key: keyed.key,
+            fingerprint: keyed.fingerprint,
+        }
+    }
+
+    /// The claim of an order: its key belongs to the user who orders.
+    #[must_use]
+    pub fn of_user(user_id: &str, keyed: KeyedRequest) -> Self {
+        Self {
+            scope: user_scope(user_id),
+            key: keyed.key,
+            fingerprint: keyed.fingerprint,
+        }
+    }
+}
+
+impl Claim {
+    /// The user whose order key this is, if it is one.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.scope.strip_prefix(USER_SCOPE)
+    }
+}
+
+const USER_SCOPE: &str = "user:";
+
+/// The scope of a subject's own keys.
+#[must_use]
+pub fn subject_scope(subject: &str) -> String {
+    format!("subject:{subject}")
+}
+
+/// The scope of a user's order keys.
+#[must_use]
+pub fn user_scope(user_id: &str) -> String {
+    format!("{USER_SCOPE}{user_id}")
+}
+
+/// What a key's row says.
+#[derive(Debug)]
+pub struct Stored {
+    /// What the first request was.
+    pub fingerprint: Vec<u8>,
+    /// The status it was answered with.
+    pub status: StatusCode,
+    /// The bytes it was answered with.
+    pub body: Vec<u8>,
+    /// Whether the 24 hours for which answers are kept are over.
+    pub expired: bool,
+    /// When the key was first used.
+    pub first_seen: DateTime<Utc>,
+}
+
+impl Stored {
+    /// The stored answer, if `claim` is the same request.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::Reused`] if it is not.
+    pub fn replay(self, claim: &Claim) -> Result<Answer, IdempotencyError> {
+        if self.fingerprint != claim.fingerprint.0 {
+            return Err(IdempotencyError::Reused);
+        }
+        Ok(Answer::stored(self.status, self.body).replayed())
+    }
+}
+
+/// Claims the key, or gives the answer its first request had. Waits for a first request that is running,
+/// as long as the server lets a statement wait for a row.
+///
+/// # Errors
+/// [`IdempotencyError::Reused`], [`IdempotencyError::InFlight`], or a [`DbError`].
+pub async fn begin_in_tx<E>(conn: &mut PgConnection, claim: Option<&Claim>) -> Result<Option<Answer>, E>
+where
+    E: From<IdempotencyError> + From<DbError>,
+{
+    let Some(claim) = claim else { return Ok(None) };
+    let mut found = claim_or_find::<E>(conn, claim).await?;
+    if found.as_ref().is_some_and(|stored| stored.expired) {
+        store::forget(conn, claim).await?;
+        found = claim_or_find::<E>(conn, claim).await?;
+    }
+    match found {
+        None => Ok(None),
+        Some(stored) => Ok(Some(stored.replay(claim)?)),
+    }
+}
+
+async fn claim_or_find<E>(conn: &mut PgConnection, claim: &Claim) -> Result<Option<Stored>, E>
+where
+    E: From<IdempotencyError> + From<DbError>,
+{
+    for _ in 0..CLAIM_TRIES {
+        match store::claim(conn, claim).await {
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            Err(DbError::RowLocked(_)) => return Err(IdempotencyError::InFlight.into()),
+            Err(error) => return Err(error.into()),
+        }
+        // Gone again only if it was forgotten in between: then the claim is ours to make.
+        if let Some(stored) = store::find(conn, &claim.scope, &claim.key).await? {
+            return Ok(Some(stored));
+        }
+    }
+    Err(IdempotencyError::InFlight.into())
+}
+
+/// Whether a transaction that has not ended holds this key: found out by trying to claim it, not waiting,
+/// and taking that back.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn is_claimed_now(db: &Db, scope: &str, key: &str) -> Result<bool, DbError> {
+    let mut tx = db.begin().await?;
+    let probe = Claim {
+        scope: scope.to_owned(),
+        key: key.to_owned(),
+        fingerprint: Fingerprint([0; 32]),
+    };
+    tx.execute("SET LOCAL lock_timeout = '20ms'").await?;
+    let claimed = match store::claim(&mut tx, &probe).await {
+        Ok(free) => !free,
+        Err(DbError::RowLocked(_)) => true,
+        Err(error) => return Err(error),
+    };
+    tx.rollback().await?;
+    Ok(claimed)
+}
+
+/// An error that may be an answer worth keeping.
+pub trait Refuses: From<DbError> {
+    /// The error as a caller sees it.
+    fn problem(&self) -> Problem;
+}
+
+/// Turns the outcome into an answer and keeps it with the claim. A refusal by the business is an answer;
+/// any other error passes through, and the transaction that made the claim is not to be committed.
+///
+/// # Errors
+/// The outcome's error unless it is a refusal, or a [`DbError`] from storing.
+pub async fn finish_in_tx<T: Serialize, E: Refuses>(
+    conn: &mut PgConnection,
+    claim: Option<&Claim>,
+    request_id: &str,
+    success: StatusCode,
+    outcome: Result<T, E>,
+) -> Result<Answer, E> {
+    let answer = match outcome {
+        Ok(value) => Answer::json(success, &value),
+        Err(error) => {
+            let problem = error.problem();
+            if !problem.code.is_refusal() {
+                return Err(error);
+            }
+            Answer::stored(problem.code.status(), problem.render(request_id))
+        }
+    };
+    if let Some(claim) = claim {
+        store::answer(conn, claim, &answer).await?;
+    }
+    Ok(answer)
+}
+
+pub(crate) mod store {
+    //! The claims' SQL.
+
+    use axum::http::StatusCode;
+    use sqlx::PgConnection;
+
+    use super::{Answer, Claim, Stored};
+    use crate::db::DbError;
+
+    /// True if the key was free and is now ours. Waits for a transaction that holds it.
+    pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool, DbError> {
+        let made = sqlx::query!(
+            "INSERT INTO idempotency_keys (scope, key, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            claim.scope,
+            claim.key,
+            claim.fingerprint.0.as_slice(),
+        )
+        .execute(conn)
+        .await?;
+        Ok(made.rows_affected() == 1)
+    }
+
+    /// The key's row, with its answer. Answers are kept for 24 hours by the database's clock.
+    pub(crate) async fn find(
+        conn: &mut PgConnection,
+        scope: &str,
+        key: &str,
+    ) -> Result<Option<Stored>, DbError> {
+        let row = sqlx::query!(
+            r#"SELECT request_hash, status AS "status!", body AS "body!", first_seen,
+                      first_seen < clock_timestamp() - interval '24 hours' AS "expired!"
+               FROM idempotency_keys WHERE scope = $1 AND key = $2 AND status IS NOT NULL"#,
+            scope,
+            key,
+        )
+        .fetch_optional(conn)
+        .await?;
+        Ok(row.map(|row| Stored {
+            fingerprint: row.request_hash,
+            status: u16::try_from(row.status)
+                .ok()
+                .and_then(|status| StatusCode::from_u16(status).ok())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            body: row.body,
+            expired: row.expired,
+            first_seen: row.first_seen,
+        }))
+    }
+
+    /// Keeps the answer with the claim.
+    pub(crate) async fn answer(
+        conn: &mut PgConnection,
+        claim: &Claim,
+        answer: &Answer,
+    ) -> Result<(), DbError> {
+        let status = i16::try_from(answer.status().as_u16()).unwrap_or(500);
+        let kept = sqlx::query!(
+            "UPDATE idempotency_keys SET status = $3, body = $4 WHERE scope = $1 AND key = $2 AND status IS NULL",
+            claim.scope,
+            claim.key,
+            status,
+            answer.body(),
+        )
+        .execute(conn)
+        .await?;
+        if kept.rows_affected() == 1 {
+            Ok(())
+        } else {
+            Err(DbError::Unexpected(sqlx::Error::RowNotFound))
+        }
+    }
+
+    /// Forgets an answer whose time is over.
+    pub(crate) async fn forget(conn: &mut PgConnection, claim: &Claim) -> Result<(), DbError> {
+        sqlx::query!(
+            "DELETE FROM idempotency_keys
+             WHERE scope = $1 AND key = $2 AND first_seen < clock_timestamp() - interval '24 hours'",
+            claim.scope,
+            claim.key,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_bare_or_quoted_and_nothing_else_is() {
+        assert_eq!(parse_key("abc-1"), Ok("abc-1"));
+        assert_eq!(parse_key("\"abc-1\""), Ok("abc-1"));
+        assert_eq!(parse_key(&"k".repeat(255)), Ok("k".repeat(255).as_str()));
+        for bad in ["", "\"\"", "a b", "é", "a\tb", &"k".repeat(256)] {
+            assert_eq!(parse_key(bad), Err(IdempotencyError::Invalid), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_sees_method_path_and_meaning_but_not_layout() {
+        let body = br#"{"a":1,"b":[1,2]}"#;
+        let first = Fingerprint::of("POST", "/x", body);
+        assert_eq!(
+            first,
+            Fingerprint::of("POST", "/x", b"{ \"b\": [1, 2],\n\"a\": 1 }")
+        );
+        assert_ne!(first, Fingerprint::of("PUT", "/x", body));
+        assert_ne!(first, Fingerprint::of("POST", "/y", body));
+        assert_ne!(first, Fingerprint::of("POST", "/x", br#"{"a":1,"b":[2,1]}"#));
+        assert_ne!(
+            Fingerprint::of("POST", "/xy", b"1"),
+            Fingerprint::of("POST", "/x", b"y1")
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! The one source of identifiers and secrets.
+
+use uuid::Uuid;
+
+/// A new identifier for something Holdfast makes: UUID version 7, so rows made later sort later.
+#[must_use]
+pub fn fresh() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// 32 hexadecimal characters (122 random bits from the operating system): unguessable, unique across hosts.
+#[must_use]
+pub fn token() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// A new API key: `hf_` and 64 hexadecimal characters (244 random bits).
+#[must_use]
+pub fn api_key() -> String {
+    format!("hf_{}{}", token(), token())
+}
+
+/// One random byte, for jitter.
+#[must_use]
+pub fn random_byte() -> u8 {
+    Uuid::new_v4().as_bytes()[0]
+}

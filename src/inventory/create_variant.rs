@@ -1,0 +1,146 @@
+//! Adds a variant to the catalogue, with its opening stock as its first movement.
+//! Refuses if another variant has the SKU.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use sqlx::PgConnection;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::error::StockError;
+use super::ledger::Ledger;
+use super::model::{Occasion, OnHand, Variant, Witness};
+use super::rules::Change;
+use super::store::{self, NewVariant};
+use crate::app::App;
+use crate::db::{DbError, retrying};
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::Body;
+use crate::idempotency::{self, Claim};
+use crate::ids;
+use crate::locks::{Evidence, LockKeys};
+use crate::money::{Amount, Currency};
+use crate::text::{Name, Reason, Sku};
+
+/// `POST /variants`
+#[derive(Debug, Deserialize)]
+pub struct CreateVariant {
+    /// Unique among all variants.
+    pub sku: Sku,
+    /// What people call it.
+    pub name: Name,
+    /// The price of one.
+    pub price: Amount,
+    /// The price's currency.
+    pub currency: Currency,
+    /// Units there are to begin with.
+    #[serde(default)]
+    pub on_hand: OnHand,
+}
+
+/// # Errors
+/// [`StockError`].
+pub async fn create_variant(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: Body<CreateVariant>,
+) -> Result<Answer, StockError> {
+    let claim = body
+        .keyed
+        .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    create(&app, &caller, &body.value, claim.as_ref()).await
+}
+
+/// Makes the variant under the lease of its id, which nobody else knows yet: its opening movement is
+/// written as every other is.
+///
+/// # Errors
+/// [`StockError`].
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    cmd: &CreateVariant,
+    claim: Option<&Claim>,
+) -> Result<Answer, StockError> {
+    retrying(async || {
+        let variant_id = ids::fresh();
+        let lease = app
+            .locks
+            .acquire(LockKeys::variant(variant_id), &caller.gone)
+            .await?;
+        let evidence = lease.evidence();
+        lease
+            .release_after(section(app, caller, cmd, claim, (variant_id, evidence)))
+            .await
+    })
+    .await
+}
+
+async fn section(
+    app: &App,
+    caller: &Caller,
+    cmd: &CreateVariant,
+    claim: Option<&Claim>,
+    (variant_id, lock): (Uuid, Evidence),
+) -> Result<Answer, StockError> {
+    let started = Instant::now();
+    let mut tx = app.db.begin().await?;
+    let answer = match idempotency::begin_in_tx::<StockError>(&mut tx, claim).await? {
+        Some(first) => first,
+        None => {
+            let witness = Witness {
+                subject: &caller.principal.subject,
+                request_id: &caller.request_id,
+                lock,
+            };
+            let outcome = create_in_tx(&mut tx, cmd, variant_id, witness).await;
+            idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::CREATED, outcome)
+                .await?
+        }
+    };
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(answer.guarded(lock, started.elapsed()))
+}
+
+/// Inserts the variant and its level, and posts the opening stock.
+///
+/// # Errors
+/// [`StockError::SkuTaken`] before anything was written, or a database error.
+pub async fn create_in_tx(
+    conn: &mut PgConnection,
+    cmd: &CreateVariant,
+    variant_id: Uuid,
+    witness: Witness<'_>,
+) -> Result<Variant, StockError> {
+    let new = NewVariant {
+        variant_id,
+        sku: cmd.sku.as_str(),
+        name: cmd.name.as_str(),
+        price: cmd.price.get(),
+        currency: cmd.currency,
+    };
+    if !store::insert_variant_in_tx(conn, &new).await? {
+        return Err(StockError::SkuTaken);
+    }
+    if cmd.on_hand.get() > 0 {
+        let mut ledger = Ledger::lock_in_tx(conn, &[variant_id]).await?;
+        let occasion = Occasion {
+            reason: Reason::try_from("opening stock".to_owned()).ok(),
+            ..Occasion::default()
+        };
+        ledger.decide(variant_id, Change::Open(cmd.on_hand), occasion)?;
+        ledger.write_in_tx(conn, witness).await?;
+    }
+    Ok(Variant {
+        variant_id,
+        sku: cmd.sku.as_str().to_owned(),
+        name: cmd.name.as_str().to_owned(),
+        price: cmd.currency.written(cmd.price.get()),
+        currency: cmd.currency,
+        on_hand: cmd.on_hand.get(),
+    })
+}

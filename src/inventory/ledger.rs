@@ -1,0 +1,118 @@
+//! The levels a transaction has locked, and the movements it has decided on so far.
+//!
+//! What must stay true: a level is read under its row lock, every decision is made on the level the one
+//! before it left, and levels and movements are written together or not at all.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::model::{Level, LockSeen, Movement, Occasion, Witness};
+use super::rules::{Change, Refusal, Step, decide};
+use super::store;
+use crate::db::DbError;
+use crate::ids;
+
+/// A movement that has been decided on and is not written yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Its id.
+    pub movement_id: Uuid,
+    /// What it does.
+    pub step: Step,
+    /// What it says about its occasion.
+    pub occasion: Occasion,
+}
+
+/// Locked levels and the drafts over them.
+#[derive(Debug)]
+pub struct Ledger {
+    levels: HashMap<Uuid, Level>,
+    drafts: Vec<Draft>,
+}
+
+impl Ledger {
+    /// Locks the rows of `ids`, which must be sorted as [`crate::locks::LockKeys::variant_ids`] gives them.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn lock_in_tx(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Self, DbError> {
+        Ok(Self {
+            levels: store::lock_levels_in_tx(conn, ids).await?,
+            drafts: Vec::new(),
+        })
+    }
+
+    /// A ledger over levels that are locked already.
+    #[must_use]
+    pub fn over(levels: impl IntoIterator<Item = Level>) -> Self {
+        Self {
+            levels: levels
+                .into_iter()
+                .map(|level| (level.variant_id, level))
+                .collect(),
+            drafts: Vec::new(),
+        }
+    }
+
+    /// The level of a variant as decided so far, if there is such a variant.
+    #[must_use]
+    pub fn level(&self, variant_id: Uuid) -> Option<&Level> {
+        self.levels.get(&variant_id)
+    }
+
+    /// Decides on one more change.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; then nothing was added.
+    pub fn decide(&mut self, variant_id: Uuid, change: Change, occasion: Occasion) -> Result<(), Refusal> {
+        let level = self
+            .levels
+            .get_mut(&variant_id)
+            .ok_or(Refusal::VariantNotFound(variant_id))?;
+        let step = decide(level, change)?;
+        *level = step.after;
+        self.drafts.push(Draft {
+            movement_id: ids::fresh(),
+            step,
+            occasion,
+        });
+        Ok(())
+    }
+
+    /// Writes what was decided and gives the movements in the order they were decided in.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn write_in_tx(
+        self,
+        conn: &mut PgConnection,
+        witness: Witness<'_>,
+    ) -> Result<Vec<Movement>, DbError> {
+        if self.drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let touched: HashMap<Uuid, Level> = self
+            .drafts
+            .iter()
+            .map(|draft| (draft.step.after.variant_id, draft.step.after))
+            .collect();
+        let levels: Vec<Level> = touched.into_values().collect();
+        let at = store::write_movements_in_tx(conn, &levels, &self.drafts, witness).await?;
+        let movement = |draft: Draft| Movement {
+            movement_id: draft.movement_id,
+            variant_id: draft.step.after.variant_id,
+            version: draft.step.after.version,
+            kind: draft.step.kind.as_str().to_owned(),
+            delta: draft.step.delta,
+            previous_quantity: draft.step.after.on_hand - draft.step.delta,
+            new_quantity: draft.step.after.on_hand,
+            reason: draft.occasion.reason.map(Into::into),
+            reference: draft.occasion.reference.map(Into::into),
+            lock: LockSeen::from(witness.lock),
+            created_at: at,
+        };
+        Ok(self.drafts.into_iter().map(movement).collect())
+    }
+}

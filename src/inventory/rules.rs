@@ -1,0 +1,198 @@
+//! What may happen to a level. Pure: no database, no clock, no network.
+
+use uuid::Uuid;
+
+use super::model::{Delta, Level, MovementKind, ON_HAND_MAX, OnHand, Quantity};
+
+/// A change somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Correct by `delta`, if `on_hand` is what the caller believes (or whatever it is).
+    Adjust {
+        /// By how much.
+        delta: Delta,
+        /// What the caller believes there is.
+        believed: Option<OnHand>,
+    },
+    /// Open with so many, which may be more than one request can move.
+    Open(OnHand),
+    /// Sell so many.
+    Sell(Quantity),
+    /// Take so many back.
+    Return(Quantity),
+    /// Take back what is left of an order line: as many as were sold, and so at least one.
+    TakeBack(i64),
+}
+
+/// A change that may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The movement's kind.
+    pub kind: MovementKind,
+    /// By how much.
+    pub delta: i64,
+    /// The level after it.
+    pub after: Level,
+}
+
+/// Why a change may not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such variant.
+    #[error("there is no variant {0}")]
+    VariantNotFound(Uuid),
+    /// Not enough is available.
+    #[error("Insufficient stock. Available: {available}, Requested: {requested}")]
+    Insufficient {
+        /// Of what.
+        variant_id: Uuid,
+        /// Units wanted.
+        requested: i64,
+        /// Units to be had.
+        available: i64,
+    },
+    /// The caller believed something else.
+    #[error("on_hand is {actual}, not what the caller believes")]
+    Stale {
+        /// Of what.
+        variant_id: Uuid,
+        /// Units there are.
+        actual: i64,
+    },
+    /// More than may be in stock.
+    #[error("on_hand would pass {ON_HAND_MAX}")]
+    AboveMax {
+        /// Of what.
+        variant_id: Uuid,
+    },
+}
+
+/// Decides on one change.
+///
+/// # Errors
+/// A [`Refusal`].
+pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
+    match change {
+        Change::Adjust { delta, believed } => {
+            if believed.is_some_and(|believed| believed.get() != level.on_hand) {
+                return Err(Refusal::Stale {
+                    variant_id: level.variant_id,
+                    actual: level.on_hand,
+                });
+            }
+            moved(level, MovementKind::Adjustment, delta.get())
+        }
+        Change::Open(units) => moved(level, MovementKind::Adjustment, units.get()),
+        Change::Sell(quantity) => {
+            if quantity.get() > level.available() {
+                return Err(short(level, quantity.get()));
+            }
+            moved(level, MovementKind::Sale, -quantity.get())
+        }
+        Change::Return(quantity) => moved(level, MovementKind::Return, quantity.get()),
+        Change::TakeBack(units) => moved(level, MovementKind::Return, units),
+    }
+}
+
+fn moved(level: &Level, kind: MovementKind, delta: i64) -> Result<Step, Refusal> {
+    // Both are far from i64's ends: a level is at most 9e12 and a delta at most 1e9.
+    let on_hand = level.on_hand + delta;
+    if on_hand < 0 {
+        return Err(short(level, -delta));
+    }
+    if on_hand > ON_HAND_MAX {
+        return Err(Refusal::AboveMax {
+            variant_id: level.variant_id,
+        });
+    }
+    Ok(Step {
+        kind,
+        delta,
+        after: Level {
+            on_hand,
+            version: level.version + 1,
+            ..*level
+        },
+    })
+}
+
+fn short(level: &Level, requested: i64) -> Refusal {
+    Refusal::Insufficient {
+        variant_id: level.variant_id,
+        requested,
+        available: level.available(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(on_hand: i64, held: i64) -> Level {
+        Level {
+            variant_id: Uuid::from_u128(1),
+            on_hand,
+            held,
+            version: 4,
+        }
+    }
+
+    fn quantity(units: i64) -> Quantity {
+        Quantity::try_from(units).unwrap()
+    }
+
+    fn adjust(delta: i64, believed: Option<i64>) -> Change {
+        let believed = believed.map(|units| OnHand::try_from(units).unwrap());
+        Change::Adjust {
+            delta: Delta::try_from(delta).unwrap(),
+            believed,
+        }
+    }
+
+    #[test]
+    fn the_last_unit_is_sold_and_the_one_after_it_is_not() {
+        let step = decide(&level(1, 0), Change::Sell(quantity(1))).unwrap();
+        assert_eq!((step.delta, step.after.on_hand, step.after.version), (-1, 0, 5));
+        let refusal = decide(&step.after, Change::Sell(quantity(1))).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "Insufficient stock. Available: 0, Requested: 1"
+        );
+    }
+
+    #[test]
+    fn what_is_held_is_not_sold() {
+        assert!(decide(&level(5, 3), Change::Sell(quantity(2))).is_ok());
+        let refusal = decide(&level(5, 3), Change::Sell(quantity(3))).unwrap_err();
+        assert_eq!(
+            refusal,
+            Refusal::Insufficient {
+                variant_id: Uuid::from_u128(1),
+                requested: 3,
+                available: 2
+            }
+        );
+    }
+
+    #[test]
+    fn a_correction_needs_the_stock_to_be_as_believed() {
+        assert!(decide(&level(5, 0), adjust(-5, Some(5))).is_ok());
+        assert!(matches!(
+            decide(&level(5, 0), adjust(1, Some(4))),
+            Err(Refusal::Stale { actual: 5, .. })
+        ));
+        assert!(matches!(
+            decide(&level(5, 0), adjust(-6, None)),
+            Err(Refusal::Insufficient { .. })
+        ));
+    }
+
+    #[test]
+    fn stock_never_passes_its_limit() {
+        assert!(decide(&level(ON_HAND_MAX - 1, 0), Change::Return(quantity(1))).is_ok());
+        assert!(matches!(
+            decide(&level(ON_HAND_MAX, 0), Change::Return(quantity(1))),
+            Err(Refusal::AboveMax { .. })
+        ));
+    }
+}

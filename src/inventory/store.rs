@@ -1,0 +1,354 @@
+//! The SQL of stock. No decisions here: rows in, rows out.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::ledger::Draft;
+use super::model::{Level, LockSeen, Movement, Variant, Witness};
+use crate::db::DbError;
+use crate::money::Currency;
+
+/// Locks the rows of `ids` in the order of their ids and reads them. Unknown ids are missing from the
+/// answer. The order is what keeps two requests from deadlocking; it is by a column that never changes.
+pub(crate) async fn lock_levels_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Level>, DbError> {
+    let rows = sqlx::query_as!(
+        Level,
+        "SELECT variant_id, on_hand, held, version FROM stock
+         WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE",
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|level| (level.variant_id, level)).collect())
+}
+
+/// A variant as an order sees it: its level under lock, and what it costs.
+pub(crate) struct Item {
+    pub(crate) level: Level,
+    pub(crate) sku: String,
+    pub(crate) price: Decimal,
+    pub(crate) currency: Currency,
+}
+
+struct ItemRow {
+    variant_id: Uuid,
+    on_hand: i64,
+    held: i64,
+    version: i64,
+    sku: String,
+    price: Decimal,
+    currency: String,
+}
+
+/// As [`lock_levels_in_tx`], with the catalogue's name and price. Only the level is locked: prices are as
+/// last committed when the statement began.
+pub(crate) async fn lock_items_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Item>, DbError> {
+    let rows = sqlx::query_as!(
+        ItemRow,
+        "SELECT variant_id, on_hand, held, version, sku, price, currency FROM stock JOIN variants USING (variant_id)
+         WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE OF stock",
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let item = |row: ItemRow| {
+        let ItemRow {
+            variant_id,
+            on_hand,
+            held,
+            version,
+            sku,
+            price,
+            currency,
+        } = row;
+        let level = Level {
+            variant_id,
+            on_hand,
+            held,
+            version,
+        };
+        Ok((
+            variant_id,
+            Item {
+                level,
+                sku,
+                price,
+                currency: stored_currency(&currency)?,
+            },
+        ))
+    };
+    rows.into_iter().map(item).collect()
+}
+
+/// Writes movements and the levels they lead to, all at one time by the database's clock, which is
+/// returned.
+pub(crate) async fn write_movements_in_tx(
+    conn: &mut PgConnection,
+    levels: &[Level],
+    drafts: &[Draft],
+    witness: Witness<'_>,
+) -> Result<DateTime<Utc>, DbError> {
+    let each = |number: fn(&Level) -> i64| levels.iter().map(number).collect::<Vec<_>>();
+    let ids: Vec<_> = levels.iter().map(|level| level.variant_id).collect();
+    let moved: Vec<_> = drafts.iter().map(|draft| draft.step.after).collect();
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    let reasons: Vec<_> = drafts
+        .iter()
+        .map(|d| text(d.occasion.reason.as_ref().map(|r| r.as_str())))
+        .collect();
+    let references: Vec<_> = drafts
+        .iter()
+        .map(|d| text(d.occasion.reference.as_ref().map(|r| r.as_str())))
+        .collect();
+    let written = sqlx::query!(
+        r#"WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
+        moved AS (
+            INSERT INTO stock_movements (movement_id, variant_id, version, kind, delta, on_hand_after, reason,
+                reference, order_id, source_id, subject, request_id, lock_mode, lock_wait_ms, created_at)
+            SELECT m.movement_id, m.variant_id, m.version, m.kind, m.delta, m.on_hand_after, m.reason,
+                m.reference, m.order_id, m.source_id, $11, $12, $13, $14, moment.at
+            FROM moment, UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[],
+                $7::text[], $8::text[], $9::uuid[], $10::uuid[])
+                AS m (movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, order_id,
+                      source_id)
+            RETURNING 1
+        ),
+        levelled AS (
+            UPDATE stock SET on_hand = l.on_hand, version = l.version, updated_at = moment.at
+            FROM moment, UNNEST($15::uuid[], $16::bigint[], $17::bigint[]) AS l (variant_id, on_hand, version)
+            WHERE stock.variant_id = l.variant_id
+            RETURNING 1
+        )
+        SELECT at AS "at!", (SELECT count(*) FROM moved) AS "moved!", (SELECT count(*) FROM levelled) AS "levelled!"
+        FROM moment"#,
+        &drafts.iter().map(|draft| draft.movement_id).collect::<Vec<_>>(),
+        &moved.iter().map(|level| level.variant_id).collect::<Vec<_>>(),
+        &moved.iter().map(|level| level.version).collect::<Vec<_>>(),
+        &drafts.iter().map(|draft| draft.step.kind.as_str().to_owned()).collect::<Vec<_>>(),
+        &drafts.iter().map(|draft| draft.step.delta).collect::<Vec<_>>(),
+        &moved.iter().map(|level| level.on_hand).collect::<Vec<_>>(),
+        &reasons as &[Option<String>],
+        &references as &[Option<String>],
+        &drafts.iter().map(|draft| draft.occasion.order_id).collect::<Vec<_>>() as &[Option<Uuid>],
+        &drafts.iter().map(|draft| draft.occasion.source_id).collect::<Vec<_>>() as &[Option<Uuid>],
+        witness.subject,
+        witness.request_id,
+        witness.lock.mode.as_str(),
+        i32::try_from(witness.lock.wait_ms).unwrap_or(i32::MAX),
+        &ids,
+        &each(|level| level.on_hand),
+        &each(|level| level.version),
+    )
+    .fetch_one(conn)
+    .await?;
+    let whole = written.moved == drafts.len() as i64 && written.levelled == levels.len() as i64;
+    if whole {
+        Ok(written.at)
+    } else {
+        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
+    }
+}
+
+/// A variant about to be made.
+pub(crate) struct NewVariant<'a> {
+    pub(crate) variant_id: Uuid,
+    pub(crate) sku: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) price: Decimal,
+    pub(crate) currency: Currency,
+}
+
+/// Inserts a variant with no stock. False if the SKU is taken.
+pub(crate) async fn insert_variant_in_tx(
+    conn: &mut PgConnection,
+    new: &NewVariant<'_>,
+) -> Result<bool, DbError> {
+    let inserted = sqlx::query!(
+        "WITH variant AS (
+            INSERT INTO variants (variant_id, sku, name, price, currency) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT ON CONSTRAINT sku_is_taken_once DO NOTHING RETURNING variant_id
+        )
+        INSERT INTO stock (variant_id, on_hand, version) SELECT variant_id, 0, 0 FROM variant",
+        new.variant_id,
+        new.sku,
+        new.name,
+        new.price,
+        new.currency.code(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// One variant, as last committed.
+pub(crate) async fn find_variant(conn: &mut PgConnection, id: Uuid) -> Result<Option<Variant>, DbError> {
+    let row = sqlx::query!(
+        "SELECT variant_id, sku, name, price, currency, on_hand FROM variants JOIN stock USING (variant_id)
+         WHERE variant_id = $1",
+        id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
+        .transpose()
+}
+
+/// Variants in the order they were made, after `after`; only that with `sku`, if given.
+pub(crate) async fn list_variants(
+    conn: &mut PgConnection,
+    sku: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Variant>, DbError> {
+    let rows = sqlx::query!(
+        "SELECT variant_id, sku, name, price, currency, on_hand FROM variants JOIN stock USING (variant_id)
+         WHERE ($1::text IS NULL OR sku = $1) AND ($2::uuid IS NULL OR variant_id > $2)
+         ORDER BY variant_id LIMIT $3",
+        sku,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
+        .collect()
+}
+
+fn variant(
+    variant_id: Uuid,
+    sku: String,
+    name: String,
+    price: Decimal,
+    currency: &str,
+    on_hand: i64,
+) -> Result<Variant, DbError> {
+    let currency = stored_currency(currency)?;
+    Ok(Variant {
+        variant_id,
+        sku,
+        name,
+        price: currency.written(price),
+        currency,
+        on_hand,
+    })
+}
+
+/// A currency read back: one that is not in ISO 4217 was not written by us.
+pub(crate) fn stored_currency(code: &str) -> Result<Currency, DbError> {
+    let unknown = || DbError::Unexpected(sqlx::Error::Decode("a stored currency is not in ISO 4217".into()));
+    Currency::from_code(code).ok_or_else(unknown)
+}
+
+/// A level with its variant's name, as last committed.
+pub(crate) struct NamedLevel {
+    pub(crate) level: Level,
+    pub(crate) sku: String,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// The levels of `ids`; unknown ids are missing.
+pub(crate) async fn find_levels(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<NamedLevel>, DbError> {
+    let rows = sqlx::query!(
+        "SELECT variant_id, sku, on_hand, held, version, updated_at FROM stock JOIN variants USING (variant_id)
+         WHERE variant_id = ANY($1)",
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| NamedLevel {
+            level: Level {
+                variant_id: row.variant_id,
+                on_hand: row.on_hand,
+                held: row.held,
+                version: row.version,
+            },
+            sku: row.sku,
+            updated_at: row.updated_at,
+        })
+        .collect())
+}
+
+/// A balance as the movements have it.
+pub(crate) struct PastLevel {
+    pub(crate) sku: String,
+    pub(crate) on_hand: i64,
+    pub(crate) version: i64,
+}
+
+/// The balance after the last movement at or before `at`; 0 at version 0 before the first.
+pub(crate) async fn find_level_at(
+    conn: &mut PgConnection,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<Option<PastLevel>, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT sku, coalesce(on_hand_after, 0) AS "on_hand!", coalesce(version, 0) AS "version!"
+           FROM variants LEFT JOIN LATERAL (
+               SELECT on_hand_after, version FROM stock_movements m
+               WHERE m.variant_id = variants.variant_id AND m.created_at <= $2
+               ORDER BY version DESC LIMIT 1
+           ) AS last ON true
+           WHERE variant_id = $1"#,
+        id,
+        at,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| PastLevel {
+        sku: row.sku,
+        on_hand: row.on_hand,
+        version: row.version,
+    }))
+}
+
+/// A variant's movements below version `before`, newest first.
+pub(crate) async fn list_movements(
+    conn: &mut PgConnection,
+    id: Uuid,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Movement>, DbError> {
+    let rows = sqlx::query!(
+        "SELECT movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, lock_mode,
+                lock_wait_ms, created_at
+         FROM stock_movements WHERE variant_id = $1 AND ($2::bigint IS NULL OR version < $2)
+         ORDER BY version DESC LIMIT $3",
+        id,
+        before,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Movement {
+            movement_id: row.movement_id,
+            variant_id: row.variant_id,
+            version: row.version,
+            kind: row.kind,
+            delta: row.delta,
+            previous_quantity: row.on_hand_after - row.delta,
+            new_quantity: row.on_hand_after,
+            reason: row.reason,
+            reference: row.reference,
+            lock: LockSeen {
+                mode: row.lock_mode,
+                wait_ms: row.lock_wait_ms,
+            },
+            created_at: row.created_at,
+        })
+        .collect())
+}

@@ -1,0 +1,126 @@
+//! The background side of the Redis layer: probing an open breaker, deleting orphans, hearing wake-ups.
+//!
+//! What must stay true: only this module asks Redis while the breaker is open, at most about once a probe
+//! interval; and the breaker closes only after the orphans of the outage are gone.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::breaker::BreakerState;
+use super::redis::Claim;
+use super::{Layer, Locks, describe, jittered};
+
+/// Orphans remembered at most; older ones are left to their TTL.
+const MAX_ORPHANS: usize = 10_000;
+/// Pause between the first good probe and the one that closes the breaker.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
+
+impl Locks {
+    /// Looks after the Redis layer until `stopped`. Does nothing without one.
+    pub async fn keep(self, stopped: CancellationToken) {
+        let Some(layer) = &self.0.layer else { return };
+        let interval = self.0.timing.breaker_probe;
+        let working = async { tokio::join!(layer.watch(interval), layer.hear_wake_ups(interval)) };
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            _ = working => {}
+        }
+    }
+
+    /// Asks Redis once whether it can be written, and opens the breaker if not: called at start, so that
+    /// no request pays for a Redis that was never there.
+    pub async fn look_once(&self) {
+        let Some(layer) = &self.0.layer else { return };
+        if let Err(fault) = layer.redis.probe(&layer.replica).await {
+            layer.breaker.open(&describe(&fault));
+        }
+    }
+}
+
+impl Layer {
+    /// Remembers a claim that Redis may hold without anyone owning it.
+    pub(super) fn orphan(&self, claim: Claim) {
+        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        if orphans.len() < MAX_ORPHANS {
+            orphans.push(claim);
+        }
+        drop(orphans);
+        self.stirred.notify_one();
+    }
+
+    async fn watch(&self, interval: Duration) {
+        loop {
+            if self.breaker.state() == BreakerState::Closed {
+                self.stirred.notified().await;
+                if self.breaker.state() == BreakerState::Closed && !self.sweep().await {
+                    tokio::time::sleep(jittered(interval)).await;
+                    self.stirred.notify_one();
+                }
+            } else {
+                tokio::time::sleep(jittered(interval)).await;
+                self.probe_twice().await;
+            }
+        }
+    }
+
+    /// Two good probes, with the orphans swept between them, close the breaker.
+    async fn probe_twice(&self) {
+        for _ in 0..2 {
+            if let Err(fault) = self.redis.probe(&self.replica).await {
+                self.breaker.probe_failed(&describe(&fault));
+                return;
+            }
+            if !self.sweep().await {
+                self.breaker.probe_failed("orphans could not be swept");
+                return;
+            }
+            if self.breaker.probe_succeeded() == BreakerState::Closed {
+                return;
+            }
+            tokio::time::sleep(SECOND_LOOK).await;
+        }
+    }
+
+    /// Deletes what unanswered takes may have left. Each is deleted twice: a hung Redis that wakes runs
+    /// what had been sent to it in one turn of its loop, and the first delete may come before the take in
+    /// that turn; the second is sent only after the first was answered, so it comes after all of them.
+    async fn sweep(&self) -> bool {
+        loop {
+            let next = self.orphans.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(claim) = next else { return true };
+            for _ in 0..2 {
+                if self.redis.release(&claim, true).await.is_err() {
+                    self.orphans
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(claim);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Hears who is called, on one connection, made anew when it is lost.
+    async fn hear_wake_ups(&self, interval: Duration) {
+        loop {
+            if self.breaker.state() == BreakerState::Closed
+                && let Ok(mut wake_ups) = self.redis.subscribe(&self.replica).await
+            {
+                let mut messages = wake_ups.on_message();
+                while let Some(message) = messages.next().await {
+                    let Ok(token) = message.get_payload::<String>() else {
+                        continue;
+                    };
+                    if let Some(waiter) = self.waiters().get(&token) {
+                        waiter.notify_one();
+                    }
+                }
+            }
+            // Until then the poll carries the wait.
+            tokio::time::sleep(jittered(interval)).await;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What can be locked, and the one order in which it is.
+//!
+//! What must stay true: a [`LockKeys`] is sorted, free of repeats and bounded, and both layers take their
+//! locks in its order. Variants sort by their id's bytes, which is how Postgres orders `uuid`.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// The most keys one lease may cover: an order's 2,000 lines, and the order itself.
+pub const MAX_KEYS: usize = 2_001;
+
+/// One thing that is locked. The derived order is the lock order: orders before variants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LockKey {
+    /// The placing of one order: a user and an idempotency key.
+    Order(Box<(String, String)>),
+    /// One variant's stock.
+    Inventory(Uuid),
+}
+
+/// Which family a key belongs to: it decides the TTL, and what an operator is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockClass {
+    /// Placing an order.
+    Order,
+    /// Changing a variant's stock.
+    Inventory,
+}
+
+impl LockKey {
+    /// The key that guards the placing of an order.
+    #[must_use]
+    pub fn order(user_id: &str, idempotency_key: &str) -> Self {
+        Self::Order(Box::new((user_id.to_owned(), idempotency_key.to_owned())))
+    }
+
+    /// The family this key belongs to.
+    #[must_use]
+    pub fn class(&self) -> LockClass {
+        match self {
+            Self::Order(_) => LockClass::Order,
+            Self::Inventory(_) => LockClass::Inventory,
+        }
+    }
+}
+
+/// The key's name in Redis. Other programs share these names, so they are part of the API.
+///
+/// `order_creation_{user}_{key}` can name two orders at once (user `a_b` with key `c`, user `a` with key
+/// `b_c`). Two such orders wait for each other and nothing else happens: the lock is a queue, not the truth.
+impl fmt::Display for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(order) => write!(f, "lock:order_creation_{}_{}", order.0, order.1),
+            Self::Inventory(variant_id) => write!(f, "inventory_lock:{variant_id}"),
+        }
+    }
+}
+
+/// A set of keys that is taken whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockKeys(Vec<LockKey>);
+
+/// More keys than one lease may cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} locks are more than the {MAX_KEYS} that can be taken at once")]
+pub struct TooManyKeys(pub usize);
+
+impl LockKeys {
+    /// Sorts and deduplicates `keys`.
+    ///
+    /// # Errors
+    /// [`TooManyKeys`] if more than [`MAX_KEYS`] remain.
+    pub fn new(mut keys: Vec<LockKey>) -> Result<Self, TooManyKeys> {
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.len() > MAX_KEYS {
+            return Err(TooManyKeys(keys.len()));
+        }
+        Ok(Self(keys))
+    }
+
+    /// The single key of one variant.
+    #[must_use]
+    pub fn variant(variant_id: Uuid) -> Self {
+        Self(vec![LockKey::Inventory(variant_id)])
+    }
+
+    /// The keys of several variants.
+    ///
+    /// # Errors
+    /// [`TooManyKeys`] as for [`LockKeys::new`].
+    pub fn variants(ids: impl IntoIterator<Item = Uuid>) -> Result<Self, TooManyKeys> {
+        Self::new(ids.into_iter().map(LockKey::Inventory).collect())
+    }
+
+    /// The keys, in lock order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[LockKey] {
+        &self.0
+    }
+
+    /// The variants among the keys, in lock order: what the row locks are taken on.
+    #[must_use]
+    pub fn variant_ids(&self) -> Vec<Uuid> {
+        self.0
+            .iter()
+            .filter_map(|key| match key {
+                LockKey::Inventory(id) => Some(*id),
+                LockKey::Order(_) => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_deduplicated_and_orders_come_first() {
+        let (low, high) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let keys = LockKeys::new(vec![
+            LockKey::Inventory(high),
+            LockKey::Inventory(low),
+            LockKey::order("u", "k"),
+            LockKey::Inventory(high),
+        ])
+        .unwrap();
+        assert_eq!(
+            keys.as_slice(),
+            [
+                LockKey::order("u", "k"),
+                LockKey::Inventory(low),
+                LockKey::Inventory(high)
+            ]
+        );
+        assert_eq!(keys.variant_ids(), [low, high]);
+    }
+
+    #[test]
+    fn more_keys_than_the_limit_are_refused_and_repeats_do_not_count() {
+        let ids = |n: u128| (0..n).map(Uuid::from_u128);
+        let limit = MAX_KEYS as u128;
+        assert!(LockKeys::variants(ids(limit).chain(ids(limit))).is_ok());
+        assert_eq!(LockKeys::variants(ids(limit + 1)), Err(TooManyKeys(MAX_KEYS + 1)));
+    }
+
+    #[test]
+    fn names_in_redis_are_the_published_ones() {
+        let id = Uuid::from_u128(7);
+        assert_eq!(LockKey::Inventory(id).to_string(), format!("inventory_lock:{id}"));
+        assert_eq!(
+            LockKey::order("ann", "k-1").to_string(),
+            "lock:order_creation_ann_k-1"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! Places an order: all lines or none, once a key.
+//! Refuses if a line is short, a variant unknown, a currency or the expected total another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use tokio::time::Instant;
+
+use super::error::OrderError;
+use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
+use super::rules::{self, Offer};
+use super::store;
+use crate::app::App;
+use crate::db::{DbError, retrying};
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
+use crate::idempotency::{self, Claim, IdempotencyError};
+use crate::ids;
+use crate::inventory::ledger::Ledger;
+use crate::inventory::model::{Occasion, Witness};
+use crate::inventory::rules::Change;
+use crate::inventory::store as stock;
+use crate::locks::{Evidence, LockKey, LockKeys};
+use crate::money::{Currency, Total};
+use crate::text::{Reason, Reference, UserId};
+
+/// The most bytes of metadata an order may carry.
+const METADATA_MAX_BYTES: usize = 16 * 1024;
+/// The reason an order's sales carry.
+const REASON: &str = "order_purchase";
+
+/// `POST /orders`
+#[derive(Debug, Deserialize)]
+pub struct PlaceOrder {
+    user_id: UserId,
+    currency: Option<Currency>,
+    lines: Vec<LineWanted>,
+    expected_total: Option<Total>,
+    metadata: Option<serde_json::Map<String, Value>>,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn place(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: Body<PlaceOrder>,
+) -> Result<Answer, Problem> {
+    let (cmd, keyed) = body.with_key()?;
+    check(&cmd)?;
+    let claim = Claim::of_user(cmd.user_id.as_str(), keyed);
+    Ok(place_order(&app, &caller, &cmd, &claim).await?)
+}
+
+fn check(cmd: &PlaceOrder) -> Result<(), Problem> {
+    if !(1..=LINES_MAX).contains(&cmd.lines.len()) {
+        return Err(Problem::invalid(
+            "lines",
+            format!("must be 1 to {LINES_MAX} lines"),
+        ));
+    }
+    let Some(metadata) = &cmd.metadata else {
+        return Ok(());
+    };
+    let text = serde_json::to_string(metadata).unwrap_or_default();
+    if text.len() > METADATA_MAX_BYTES {
+        return Err(Problem::invalid(
+            "metadata",
+            format!("must be at most {METADATA_MAX_BYTES} bytes of JSON"),
+        ));
+    }
+    // Postgres can't keep U+0000 in JSON; as JSON text it can only stand escaped.
+    if text.contains("\\u0000") {
+        return Err(Problem::invalid("metadata", "must not contain U+0000"));
+    }
+    Ok(())
+}
+
+/// Places the order under the lease of its key and of all its variants.
+///
+/// # Errors
+/// [`OrderError`], but for refusals, which are answers the key keeps.
+pub async fn place_order(
+    app: &App,
+    caller: &Caller,
+    cmd: &PlaceOrder,
+    claim: &Claim,
+) -> Result<Answer, OrderError> {
+    retrying(async || {
+        let order = LockKey::order(cmd.user_id.as_str(), &claim.key);
+        let variants = cmd.lines.iter().map(|line| LockKey::Inventory(line.variant_id));
+        let keys = LockKeys::new(variants.chain([order]).collect())?;
+        let lease = app.locks.acquire(keys.clone(), &caller.gone).await?;
+        let evidence = lease.evidence();
+        lease
+            .release_after(section(app, caller, cmd, (claim, &keys, evidence)))
+            .await
+    })
+    .await
+}
+
+async fn section(
+    app: &App,
+    caller: &Caller,
+    cmd: &PlaceOrder,
+    (claim, keys, lock): (&Claim, &LockKeys, Evidence),
+) -> Result<Answer, OrderError> {
+    let started = Instant::now();
+    let mut tx = app.db.begin().await?;
+    let answer = match idempotency::begin_in_tx::<OrderError>(&mut tx, Some(claim)).await? {
+        Some(first) => first,
+        None => match placed_before_in_tx(&mut tx, claim).await? {
+            Some(order) => {
+                let answer = Answer::json(StatusCode::OK, &order);
+                idempotency::store::answer(&mut tx, claim, &answer).await?;
+                answer.replayed()
+            }
+            None => {
+                let witness = Witness {
+                    subject: &caller.principal.subject,
+                    request_id: &caller.request_id,
+                    lock,
+                };
+                let outcome = place_in_tx(&mut tx, cmd, claim, keys, witness).await;
+                let created = StatusCode::CREATED;
+                idempotency::finish_in_tx(&mut tx, Some(claim), &caller.request_id, created, outcome).await?
+            }
+        },
+    };
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(answer.guarded(lock, started.elapsed()))
+}
+
+/// The order this key placed so long ago that its answer is forgotten. A key makes one order, for ever.
+async fn placed_before_in_tx(conn: &mut PgConnection, claim: &Claim) -> Result<Option<Order>, OrderError> {
+    let Some(user_id) = claim.user_id() else {
+        return Ok(None);
+    };
+    let Some((order_id, fingerprint)) = store::find_by_key(conn, user_id, &claim.key).await? else {
+        return Ok(None);
+    };
+    if fingerprint != claim.fingerprint.0 {
+        return Err(IdempotencyError::Reused.into());
+    }
+    Ok(store::find_order(conn, order_id).await?)
+}
+
+/// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock.
+///
+/// # Errors
+/// A refusal before anything was written, or a database error.
+pub async fn place_in_tx(
+    conn: &mut PgConnection,
+    cmd: &PlaceOrder,
+    claim: &Claim,
+    keys: &LockKeys,
+    witness: Witness<'_>,
+) -> Result<Order, OrderError> {
+    let items = stock::lock_items_in_tx(conn, &keys.variant_ids()).await?;
+    let offers: HashMap<_, _> = items
+        .iter()
+        .map(|(id, item)| {
+            (
+                *id,
+                Offer {
+                    level: &item.level,
+                    price: item.price,
+                    currency: item.currency,
+                },
+            )
+        })
+        .collect();
+
+    let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
+    let (line_totals, total) = rules::totals(&cmd.lines, &offers, cmd.expected_total.map(Total::get))?;
+    rules::all_available(&cmd.lines, &offers)?;
+
+    let order_id = ids::fresh();
+    let line = |(wanted, line_total): (&LineWanted, _)| {
+        let item = items.get(&wanted.variant_id)?;
+        Some(Line {
+            line_id: ids::fresh(),
+            variant_id: wanted.variant_id,
+            sku: item.sku.clone(),
+            quantity: wanted.quantity.get(),
+            unit_price: currency.written(item.price),
+            line_total: currency.written(line_total),
+            cancelled_quantity: 0,
+        })
+    };
+    let lines: Vec<Line> = cmd.lines.iter().zip(line_totals).filter_map(line).collect();
+    let mut ledger = Ledger::over(items.into_values().map(|item| item.level));
+    for (line, wanted) in lines.iter().zip(&cmd.lines) {
+        let occasion = Occasion {
+            reason: Reason::try_from(REASON.to_owned()).ok(),
+            reference: Reference::try_from(order_id.to_string()).ok(),
+            order_id: Some(order_id),
+            source_id: Some(line.line_id),
+        };
+        ledger
+            .decide(line.variant_id, Change::Sell(wanted.quantity), occasion)
+            .map_err(rules::Refusal::from)?;
+    }
+
+    let mut order = Order {
+        order_id,
+        user_id: cmd.user_id.as_str().to_owned(),
+        status: OrderStatus::Placed.as_str().to_owned(),
+        currency,
+        total: currency.written(total),
+        lines,
+        metadata: cmd.metadata.clone().map(Value::Object),
+        placed_at: chrono::DateTime::UNIX_EPOCH,
+        lock: witness.lock.into(),
+    };
+    order.placed_at = store::insert_order_in_tx(conn, &order, claim, witness).await?;
+    ledger.write_in_tx(conn, witness).await?;
+    Ok(order)
+}

@@ -1,0 +1,63 @@
+//! Reads: one order, and lists of them. As last committed, without a lock.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::error::OrderError;
+use super::model::{Order, OrderStatus};
+use super::store;
+use crate::app::App;
+use crate::http::extract::{InPath, Params};
+use crate::http::page::{Limit, Page};
+use crate::text::UserId;
+
+/// One order.
+///
+/// # Errors
+/// [`OrderError`].
+pub async fn get_order(
+    State(app): State<Arc<App>>,
+    InPath(order_id): InPath<Uuid>,
+) -> Result<Json<Order>, OrderError> {
+    let mut conn = app.db.read().await?;
+    Ok(Json(
+        store::find_order(&mut conn, order_id)
+            .await?
+            .ok_or(OrderError::NotFound)?,
+    ))
+}
+
+/// `GET /orders?user_id=&status=&limit=&cursor=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListOrders {
+    user_id: Option<UserId>,
+    status: Option<OrderStatus>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Uuid>,
+}
+
+/// Orders, newest first.
+///
+/// # Errors
+/// [`OrderError`].
+pub async fn list_orders(
+    State(app): State<Arc<App>>,
+    Params(query): Params<ListOrders>,
+) -> Result<Json<Page<Order>>, OrderError> {
+    let mut conn = app.db.read().await?;
+    let filter = store::Filter {
+        user_id: query.user_id.as_ref().map(UserId::as_str),
+        status: query.status.map(OrderStatus::as_str),
+        before: query.cursor,
+    };
+    let found = store::list_orders(&mut conn, &filter, query.limit.and_one()).await?;
+    Ok(Json(Page::of(found, query.limit, |order| {
+        order.order_id.to_string()
+    })))
+}

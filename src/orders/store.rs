@@ -1,0 +1,256 @@
+//! The SQL of orders. No decisions here: rows in, rows out.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::model::{Line, Order, OrderStatus};
+use crate::db::DbError;
+use crate::idempotency::Claim;
+use crate::inventory::model::{LockSeen, Witness};
+use crate::inventory::store::stored_currency;
+
+/// Inserts an order and its lines. Gives the time, by the database's clock.
+pub(super) async fn insert_order_in_tx(
+    conn: &mut PgConnection,
+    order: &Order,
+    claim: &Claim,
+    witness: Witness<'_>,
+) -> Result<DateTime<Utc>, DbError> {
+    let lines = &order.lines;
+    let inserted = sqlx::query!(
+        r#"WITH placed AS (
+            INSERT INTO orders (order_id, user_id, idempotency_key, request_hash, status, currency, total, metadata,
+                subject, request_id, lock_mode, lock_wait_ms)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            RETURNING placed_at
+        ), lined AS (
+            INSERT INTO order_lines (order_id, line_id, position, variant_id, sku, quantity, unit_price, line_total)
+            SELECT $1, l.line_id, l.position, l.variant_id, l.sku, l.quantity, l.unit_price, l.line_total
+            FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::bigint[], $17::numeric[], $18::numeric[])
+                WITH ORDINALITY AS l (line_id, variant_id, sku, quantity, unit_price, line_total, position)
+            RETURNING 1
+        )
+        SELECT placed_at, (SELECT count(*) FROM lined) AS "lines!" FROM placed"#,
+        order.order_id,
+        order.user_id,
+        claim.key,
+        claim.fingerprint.0.as_slice(),
+        order.status,
+        order.currency.code(),
+        order.total,
+        order.metadata,
+        witness.subject,
+        witness.request_id,
+        witness.lock.mode.as_str(),
+        i32::try_from(witness.lock.wait_ms).unwrap_or(i32::MAX),
+        &lines.iter().map(|line| line.line_id).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.variant_id).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.sku.clone()).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.quantity).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.unit_price).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.line_total).collect::<Vec<_>>(),
+    )
+    .fetch_one(conn)
+    .await?;
+    if inserted.lines == lines.len() as i64 {
+        Ok(inserted.placed_at)
+    } else {
+        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
+    }
+}
+
+/// The order a key placed, and the fingerprint of the request that did.
+pub(super) async fn find_by_key(
+    conn: &mut PgConnection,
+    user_id: &str,
+    key: &str,
+) -> Result<Option<(Uuid, Vec<u8>)>, DbError> {
+    let row = sqlx::query!(
+        "SELECT order_id, request_hash FROM orders WHERE user_id = $1 AND idempotency_key = $2",
+        user_id,
+        key,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.order_id, row.request_hash)))
+}
+
+/// The variants of an order's lines, which never change.
+pub(super) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<Vec<Uuid>, DbError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT DISTINCT variant_id FROM order_lines WHERE order_id = $1",
+        order_id
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Locks an order's row. What is read of the order afterwards stays true until the commit.
+pub(super) async fn lock_order_in_tx(conn: &mut PgConnection, order_id: Uuid) -> Result<(), DbError> {
+    sqlx::query!(
+        "SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE",
+        order_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(())
+}
+
+/// One order with its lines.
+pub(super) async fn find_order(conn: &mut PgConnection, order_id: Uuid) -> Result<Option<Order>, DbError> {
+    let row = sqlx::query_as!(
+        OrderRow,
+        "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
+         FROM orders WHERE order_id = $1",
+        order_id,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(with_lines(conn, vec![row]).await?.pop())
+}
+
+/// Which orders are listed.
+pub(super) struct Filter<'a> {
+    pub(super) user_id: Option<&'a str>,
+    pub(super) status: Option<&'a str>,
+    pub(super) before: Option<Uuid>,
+}
+
+/// Orders with their lines, newest first.
+pub(super) async fn list_orders(
+    conn: &mut PgConnection,
+    filter: &Filter<'_>,
+    limit: i64,
+) -> Result<Vec<Order>, DbError> {
+    let rows = sqlx::query_as!(
+        OrderRow,
+        "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
+         FROM orders
+         WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR status = $2)
+           AND ($3::uuid IS NULL OR order_id < $3)
+         ORDER BY order_id DESC LIMIT $4",
+        filter.user_id,
+        filter.status,
+        filter.before,
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    with_lines(conn, rows).await
+}
+
+struct OrderRow {
+    order_id: Uuid,
+    user_id: String,
+    status: String,
+    currency: String,
+    total: rust_decimal::Decimal,
+    metadata: Option<serde_json::Value>,
+    placed_at: DateTime<Utc>,
+    lock_mode: String,
+    lock_wait_ms: i32,
+}
+
+async fn with_lines(conn: &mut PgConnection, orders: Vec<OrderRow>) -> Result<Vec<Order>, DbError> {
+    let ids: Vec<_> = orders.iter().map(|order| order.order_id).collect();
+    let rows = sqlx::query!(
+        "SELECT order_id, line_id, variant_id, sku, quantity, unit_price, line_total, cancelled_quantity
+         FROM order_lines WHERE order_id = ANY($1) ORDER BY order_id, position",
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut lines: HashMap<Uuid, Vec<Line>> = HashMap::new();
+    for row in rows {
+        lines.entry(row.order_id).or_default().push(Line {
+            line_id: row.line_id,
+            variant_id: row.variant_id,
+            sku: row.sku,
+            quantity: row.quantity,
+            unit_price: row.unit_price,
+            line_total: row.line_total,
+            cancelled_quantity: row.cancelled_quantity,
+        });
+    }
+    let order = |row: OrderRow| {
+        Ok(Order {
+            lines: lines.remove(&row.order_id).unwrap_or_default(),
+            order_id: row.order_id,
+            user_id: row.user_id,
+            status: row.status,
+            currency: stored_currency(&row.currency)?,
+            total: row.total,
+            metadata: row.metadata,
+            placed_at: row.placed_at,
+            lock: LockSeen {
+                mode: row.lock_mode,
+                wait_ms: row.lock_wait_ms,
+            },
+        })
+    };
+    orders.into_iter().map(order).collect()
+}
+
+/// One line's cancellation.
+pub(super) struct Cancellation {
+    pub(super) cancellation_id: Uuid,
+    pub(super) line_id: Uuid,
+    pub(super) quantity: i64,
+}
+
+/// Keeps the cancellations, adds them to their lines, and sets the order's status.
+pub(super) async fn insert_cancellations_in_tx(
+    conn: &mut PgConnection,
+    order_id: Uuid,
+    cancellations: &[Cancellation],
+    reason: Option<&str>,
+    status: OrderStatus,
+    witness: Witness<'_>,
+) -> Result<(), DbError> {
+    let line_ids: Vec<_> = cancellations
+        .iter()
+        .map(|cancellation| cancellation.line_id)
+        .collect();
+    let quantities: Vec<_> = cancellations
+        .iter()
+        .map(|cancellation| cancellation.quantity)
+        .collect();
+    let written = sqlx::query!(
+        r#"WITH kept AS (
+            INSERT INTO order_cancellations (cancellation_id, order_id, line_id, quantity, reason, subject, request_id)
+            SELECT c.cancellation_id, $1, c.line_id, c.quantity, $5, $6, $7
+            FROM UNNEST($2::uuid[], $3::uuid[], $4::bigint[]) AS c (cancellation_id, line_id, quantity)
+            RETURNING 1
+        ), added AS (
+            UPDATE order_lines SET cancelled_quantity = cancelled_quantity + c.quantity
+            FROM UNNEST($3::uuid[], $4::bigint[]) AS c (line_id, quantity)
+            WHERE order_id = $1 AND order_lines.line_id = c.line_id
+            RETURNING 1
+        ), turned AS (
+            UPDATE orders SET status = $8 WHERE order_id = $1 RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM kept) AS "kept!", (SELECT count(*) FROM added) AS "added!",
+               (SELECT count(*) FROM turned) AS "turned!""#,
+        order_id,
+        &cancellations.iter().map(|cancellation| cancellation.cancellation_id).collect::<Vec<_>>(),
+        &line_ids,
+        &quantities,
+        reason,
+        witness.subject,
+        witness.request_id,
+        status.as_str(),
+    )
+    .fetch_one(conn)
+    .await?;
+    let n = cancellations.len() as i64;
+    let whole = written.kept == n && written.added == n && written.turned == 1;
+    if whole {
+        Ok(())
+    } else {
+        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
+    }
+}

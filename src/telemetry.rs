@@ -1,0 +1,26 @@
+//! Logs: to standard error, as text or as JSON.
+//!
+//! Field names are dotted by what they speak of, with units: `http.status`, `lock.wait_ms`,
+//! `breaker.state`. Never logged: keys, tokens, URLs with passwords, bodies, and header values.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{ConfigError, LogFormat, log_settings};
+
+/// Starts logging as `HOLDFAST_LOG` and `HOLDFAST_LOG_FORMAT` say.
+///
+/// # Errors
+/// [`ConfigError`] if the format is unknown.
+pub fn start() -> Result<(), ConfigError> {
+    let (filter, format) = log_settings()?;
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Fails only when logging was started before, which then goes on.
+    let _already = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Bounded text: what callers may write into reasons, references and names.
+//!
+//! Inner code can't hold text that Postgres would refuse (U+0000) or that would break a log line or a
+//! terminal (control characters), nor text without an end.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is refused. Says what would be right, never what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextError {
+    max: usize,
+    rule: &'static str,
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "must be 1 to {} {}", self.max, self.rule)
+    }
+}
+
+fn checked(
+    text: String,
+    max: usize,
+    rule: &'static str,
+    allows: fn(char) -> bool,
+) -> Result<String, TextError> {
+    // At most `max + 1` characters are looked at, however long the text is.
+    let length = text.chars().take(max + 1).count();
+    let fits = (1..=max).contains(&length) && text.chars().all(allows);
+    if fits {
+        Ok(text)
+    } else {
+        Err(TextError { max, rule })
+    }
+}
+
+/// Neither control nor layout-changing: bidirectional overrides can make a line read as another.
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+fn is_visible_ascii(c: char) -> bool {
+    c.is_ascii_graphic()
+}
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allows:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl TryFrom<String> for $name {
+            type Error = TextError;
+
+            fn try_from(text: String) -> Result<Self, TextError> {
+                checked(text, $max, $rule, $allows).map(Self)
+            }
+        }
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+    };
+}
+
+text!(
+    /// Why something was done: 1 to 255 characters.
+    Reason, 255, "characters without control characters", is_plain
+);
+text!(
+    /// What a change belongs to outside Holdfast, such as a document's number: 1 to 255 characters.
+    Reference, 255, "characters without control characters", is_plain
+);
+text!(
+    /// What people call a variant: 1 to 255 characters.
+    Name, 255, "characters without control characters", is_plain
+);
+text!(
+    /// A variant's stock keeping unit: 1 to 64 characters, case-sensitive, spaces allowed.
+    Sku, 64, "printable characters", is_plain
+);
+text!(
+    /// The storefront's own id of a user: 1 to 64 visible ASCII characters.
+    UserId, 64, "visible ASCII characters", is_visible_ascii
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_is_counted_in_characters_and_bounded_on_both_sides() {
+        assert!(Sku::try_from("é".repeat(64)).is_ok());
+        assert!(Sku::try_from("é".repeat(65)).is_err());
+        assert!(Sku::try_from(String::new()).is_err());
+        assert!(UserId::try_from("u".repeat(64)).is_ok() && UserId::try_from("u".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn what_a_log_or_postgres_would_choke_on_is_refused() {
+        for bad in ["a\0b", "a\nb", "\u{1b}[31m", "\u{202e}abc", "\u{7f}", "\u{85}"] {
+            assert!(Reason::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+        for bad in ["a b", "ü", "a\tb"] {
+            assert!(UserId::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+        assert!(Sku::try_from("15056BL set of 3 🎁".to_owned()).is_ok());
+    }
+}
