@@ -4,7 +4,7 @@
 //!
 //! - [`replay`] sends a real shop's history through it: [`shop`] turns the file into work, [`replay`] sends
 //!   the work, [`verdict`] holds what was answered against the service's books;
-//! - [`bench`] sends one kind of request as fast as it is answered, or at a rate, and sets the result
+//! - [`mod@bench`] sends one kind of request as fast as it is answered, or at a rate, and sets the result
 //!   beside what the bare database does;
 //! - [`connection`] speaks HTTP for both, [`service`] knows the API's shapes, [`measure`] keeps the time.
 //!

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::signal::Signal,
+    sys::signal::{self, Signal},
     unistd::{Pid, User},
 };
 
@@ -207,6 +207,44 @@ pub(super) fn command(program: &Path, claim: &Claim) -> Command {
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
     command
+}
+
+/// Runs a program to its end, with its output in `log`. If the end is not awaited, it and all it started are killed.
+pub(super) async fn run(mut command: Command, log: &Path) -> Result<()> {
+    let output = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let name = command.get_program().to_owned();
+    command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0);
+    let started = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", Path::new(&name).display()))?;
+    let mut group = Group(started);
+    loop {
+        match group.0.try_wait()? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => bail!("{} failed ({status}):\n{}", Path::new(&name).display(), tail(log)),
+            None => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// A program and what it started, all in the process group that it leads.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let leader = Pid::from_raw(self.0.id().cast_signed());
+            if let Err(error) = signal::killpg(leader, Signal::SIGKILL) {
+                tracing::warn!(process.pid = %leader, %error, "a program could not be stopped");
+            } else if let Err(error) = self.0.wait() {
+                tracing::warn!(process.pid = %leader, %error, "a program could not be waited for");
+            }
+        }
+    }
 }
 
 /// Stops a server that an earlier run left behind.

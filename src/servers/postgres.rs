@@ -250,17 +250,7 @@ async fn initialise(programs: &Path, claim: &Claim, durable: bool) -> Result<()>
     if !durable {
         command.arg("--no-sync");
     }
-    let output = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    if !output.status.success() {
-        bail!(
-            "initdb in {} failed:\n{}",
-            claim.path.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    child::run(command, &claim.path.join("initdb.log")).await?;
     Ok(fs::rename(&unfinished, data(&claim.path))?)
 }
 

@@ -1,1 +1,13 @@
-//! The integration tests, in one binary: see `support`, then a folder for each folder of `src`.
+//! The integration tests, in one binary: `support`, then a folder for each folder of `src`.
+//!
+//! They need Postgres and Redis, which `make test` starts for them and hands over as `DATABASE_URL` and
+//! `REDIS_URL`. Each test has a database of its own and ends by checking that its books agree; tests of
+//! faults start servers of their own, which nobody else is hurt by.
+
+mod support;
+
+mod faults;
+mod http;
+mod inventory;
+mod locks;
+mod orders;

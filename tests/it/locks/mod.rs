@@ -1,0 +1,1 @@
+//! The locking core against a real Redis.

@@ -1,0 +1,77 @@
+//! The service inside the test's process, on a port of its own.
+
+use std::sync::Arc;
+
+use holdfast::app::App;
+use holdfast::config::Config;
+use holdfast::http;
+use holdfast::inventory::audit;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{ADMIN_KEY, Client, TestDatabase, shared_redis};
+
+/// A running service with a database of its own.
+pub struct TestApp {
+    pub app: Arc<App>,
+    pub client: Client,
+    pub database: TestDatabase,
+    stopping: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl TestApp {
+    /// With the shared Redis.
+    pub async fn start() -> Self {
+        Self::with(TestDatabase::fresh().await, Some(&shared_redis()), &[]).await
+    }
+
+    /// Database-only by choice.
+    pub async fn without_redis() -> Self {
+        Self::with(TestDatabase::fresh().await, None, &[]).await
+    }
+
+    /// With these settings over the defaults.
+    pub async fn with(database: TestDatabase, redis: Option<&str>, settings: &[(&str, &str)]) -> Self {
+        let config = Config::read(&|name| match name {
+            "DATABASE_URL" => Some(database.url.clone()),
+            "REDIS_URL" => redis.map(str::to_owned),
+            "HOLDFAST_ADMIN_KEY" => Some(ADMIN_KEY.to_owned()),
+            "HOLDFAST_LISTEN" => Some("127.0.0.1:0".to_owned()),
+            _ => settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()),
+        })
+        .unwrap();
+        let app = Arc::new(App::new(&config).unwrap());
+        let (listener, address) = http::server::bind(&config.listen).await.unwrap();
+        let stopping = CancellationToken::new();
+        app.locks.look_once().await;
+        let tasks = vec![
+            tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
+            tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone())),
+        ];
+        Self { client: Client::admin(address), app, database, stopping, tasks }
+    }
+
+    /// Ends the service as SIGTERM would, and checks that its books agree and nothing is left open.
+    pub async fn finish(self) {
+        self.app.tasks.close();
+        self.app.tasks.wait().await;
+        let found = audit::run(&self.app.db).await.unwrap();
+        assert!(found.ok, "the books do not agree: {:?}", found.violations);
+        let idle_in_tx: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+        )
+        .fetch_one(&self.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(idle_in_tx, 0, "sessions were left in a transaction");
+        self.stopping.cancel();
+        self.app.stopping.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        self.app.db.close().await;
+        self.database.close().await;
+    }
+}
