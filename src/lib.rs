@@ -2,32 +2,44 @@
 //!
 //! The map, in reading order. Start with [`locks`], whose head holds the doctrine, then follow one verb:
 //! [`inventory::decrement`] → [`inventory::change`] → [`inventory::ledger`] → `inventory::store`.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`text`], [`money`] | what callers may say, bounded and exact |
+//! | [`locks`] | the locking core: a fair queue in front of the row locks |
+//! | [`db`] | Postgres: pool, transactions, what its errors mean |
+//! | [`idempotency`] | one effect a key |
+//! | [`inventory`] | stock: variants, levels, movements |
+//! | [`orders`] | placing, cancelling, reading |
+//! | [`http`] | the shell: everything about HTTP, nothing about business |
+//! | [`app`], [`config`], [`telemetry`], [`ids`] | what an operation may touch, settings, logs, identifiers |
+//! | [`cli`] | the commands of the program |
+//! | [`servers`] | private Postgres and Redis, for `holdfast dev` and the tests |
 
-/// What an operation may touch.
-pub mod app;
-/// The commands of the program.
-pub mod cli;
-/// Settings from the environment.
-pub mod config;
-/// Postgres: pool, transactions, errors.
-pub mod db;
-/// HTTP, and nothing of the business.
-pub mod http;
-/// One effect a key.
-pub mod idempotency;
-/// Identifiers and secrets.
-pub mod ids;
-/// Stock: variants, levels, movements.
-pub mod inventory;
-/// The locking core: a fair queue in front of the row locks.
-pub mod locks;
-/// Prices and currencies, exact.
-pub mod money;
-/// Orders: placing, cancelling, reading.
-pub mod orders;
-/// Private Postgres and Redis servers, for `holdfast dev` and the tests.
-pub mod servers;
-/// Logs.
-pub mod telemetry;
-/// The words callers may send, bounded.
 pub mod text;
+
+pub mod money;
+
+pub mod locks;
+
+pub mod db;
+
+pub mod idempotency;
+
+pub mod inventory;
+
+pub mod orders;
+
+pub mod http;
+
+pub mod app;
+
+pub mod config;
+
+pub mod telemetry;
+
+pub mod ids;
+
+pub mod cli;
+
+pub mod servers;

@@ -3,6 +3,8 @@
 //! Field names are dotted by what they speak of, with units: `http.status`, `lock.wait_ms`,
 //! `breaker.state`. Never logged: keys, tokens, URLs with passwords, bodies, and header values.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, LogFormat, log_settings};
@@ -16,7 +18,8 @@ pub fn start() -> Result<(), ConfigError> {
     let filter = EnvFilter::builder().parse_lossy(filter);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // Fails only when logging was started before, which then goes on.
     let _already = match format {
         LogFormat::Text => builder.with_target(false).try_init(),

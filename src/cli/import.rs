@@ -76,7 +76,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
             Ok(variant) => add(&app, &caller, &variant).await?,
             Err(error) => Some(error.to_string()),
         };
-        tally.count(line, outcome);
+        tally.count(line, outcome.as_deref());
         if (index + 1) % PROGRESS_EVERY == 0 {
             super::show(&format!("{} rows read", index + 1));
         }
@@ -97,8 +97,8 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
 const THERE_ALREADY: &str = "there already";
 
 impl Tally {
-    fn count(&mut self, line: u64, outcome: Option<String>) {
-        match outcome.as_deref() {
+    fn count(&mut self, line: u64, outcome: Option<&str>) {
+        match outcome {
             None => self.added += 1,
             Some(THERE_ALREADY) => self.there_already += 1,
             Some(why) => {

@@ -46,7 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Body<T> {
         check_media_type(&parts.headers)?;
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
             .await
-            .map_err(unreadable)?;
+            .map_err(|rejection| unreadable(&rejection))?;
         let value = parse(&bytes)?;
         let keyed = KeyedRequest::of(&parts, &bytes)?;
         Ok(Self { value, keyed })
@@ -66,7 +66,7 @@ impl<T: Default> Body<T> {
         let (parts, body) = request.into_parts();
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), &())
             .await
-            .map_err(unreadable)?;
+            .map_err(|rejection| unreadable(&rejection))?;
         if bytes.is_empty() {
             let keyed = KeyedRequest::of(&parts, b"null")?;
             return Ok(Self {
@@ -103,7 +103,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-fn unreadable(rejection: BytesRejection) -> Problem {
+fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(
             Code::BodyTooLarge,

@@ -186,6 +186,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use super::BreakerState::{Closed, HalfOpen, Open};
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -194,7 +195,7 @@ mod tests {
         assert!(!breaker.failed("refused") && !breaker.failed("refused"));
         breaker.succeeded();
         assert!(!breaker.failed("refused") && !breaker.failed("refused") && breaker.failed("refused"));
-        assert_eq!(breaker.state(), BreakerState::Open);
+        assert_eq!(breaker.state(), Open);
     }
 
     #[tokio::test(start_paused = true)]
@@ -205,27 +206,26 @@ mod tests {
             spread.failed("slow");
             tokio::time::advance(Duration::from_millis(300)).await;
         }
-        assert_eq!(spread.state(), BreakerState::Closed);
+        assert_eq!(spread.state(), Closed);
         let dense = Breaker::new(100);
         for _ in 0..5 {
             dense.succeeded();
             dense.failed("slow");
         }
-        assert_eq!(dense.state(), BreakerState::Open);
+        assert_eq!(dense.state(), Open);
     }
 
     #[tokio::test(start_paused = true)]
     async fn two_good_probes_close_it_and_a_bad_one_between_opens_it_again() {
         let breaker = Breaker::new(1);
         breaker.failed("refused");
-        assert_eq!(breaker.probe_succeeded(), BreakerState::HalfOpen);
+        assert_eq!(breaker.probe_succeeded(), HalfOpen);
         breaker.probe_failed("refused");
-        assert_eq!(breaker.state(), BreakerState::Open);
+        assert_eq!(breaker.state(), Open);
         breaker.probe_succeeded();
-        assert_eq!(breaker.probe_succeeded(), BreakerState::Closed);
+        assert_eq!(breaker.probe_succeeded(), Closed);
         assert_eq!(breaker.failures(), 0);
         let states: Vec<_> = breaker.history().into_iter().map(|change| change.to).collect();
-        use BreakerState::{Closed, HalfOpen, Open};
         assert_eq!(states, [Open, HalfOpen, Open, HalfOpen, Closed]);
     }
 

@@ -73,7 +73,7 @@ impl Redis {
     /// If the URL is not one of Redis.
     pub fn new(url: &str, budget: Duration) -> Result<Self, RedisError> {
         let client = Client::open(url)?;
-        let pool = RwLock::new(new_pool(url, budget)?);
+        let pool = RwLock::new(new_pool(&client, budget)?);
         let take = Script::new(include_str!("take.lua"));
         let release = Script::new(include_str!("release.lua"));
         Ok(Self {
@@ -168,7 +168,7 @@ impl Redis {
     /// # Errors
     /// A [`Fault`] if Redis can't be written.
     pub async fn probe(&self, replica: &str) -> Result<(), Fault> {
-        let pool = bb8_pool(self.client.clone(), self.budget).map_err(Fault::Failed)?;
+        let pool = new_pool(&self.client, self.budget).map_err(Fault::Failed)?;
         let key = format!("holdfast:probe:{replica}");
         let write_and_read = async {
             let mut conn = pool.get().await.map_err(|_| Fault::Unreachable)?;
@@ -236,12 +236,8 @@ impl Redis {
     }
 }
 
-fn new_pool(url: &str, budget: Duration) -> Result<bb8::Pool<Manager>, RedisError> {
-    bb8_pool(Client::open(url)?, budget)
-}
-
 /// The defaults of bb8 would wait 30 s for a connection and send a PING before each use.
-fn bb8_pool(client: Client, budget: Duration) -> Result<bb8::Pool<Manager>, RedisError> {
+fn new_pool(client: &Client, budget: Duration) -> Result<bb8::Pool<Manager>, RedisError> {
     let manager = Manager(RedisConnectionManager::new(client.get_connection_info().clone())?);
     Ok(bb8::Pool::builder()
         .max_size(POOL_SIZE)

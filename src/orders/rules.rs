@@ -1,12 +1,12 @@
 //! What makes an order, and what may be cancelled of one. Pure: no database, no clock, no network.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::model::{Line, LineWanted, OrderStatus};
-use crate::http::problem::{Code, FieldError, Problem};
 use crate::inventory::model::Level;
 use crate::inventory::rules::Refusal as StockRefusal;
 use crate::money::Currency;
@@ -67,6 +67,16 @@ pub struct Shortage {
     pub requested: i64,
     /// Units to be had.
     pub available: i64,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Insufficient stock. Available: {}, Requested: {}",
+            self.available, self.requested
+        )
+    }
 }
 
 /// A line of which too many would be cancelled.
@@ -225,89 +235,6 @@ pub fn status_of(lines: &[Line]) -> OrderStatus {
         0 => OrderStatus::Placed,
         cancelled if cancelled == ordered => OrderStatus::Cancelled,
         _ => OrderStatus::PartlyCancelled,
-    }
-}
-
-impl Refusal {
-    /// The refusal as a caller sees it.
-    #[must_use]
-    pub fn problem(&self) -> Problem {
-        match self {
-            Self::VariantsNotFound(lines) => {
-                let error = |(line, variant_id): &(usize, Uuid)| FieldError {
-                    variant_id: Some(*variant_id),
-                    ..FieldError::new(format!("lines[{line}].variant_id"), "there is no such variant")
-                };
-                Problem::new(
-                    Code::VariantNotFound,
-                    "Some lines name variants that do not exist.",
-                )
-                .with_errors(lines.iter().map(error).collect())
-            }
-            Self::Short(lines) => {
-                let message = |short: &Shortage| {
-                    format!(
-                        "Insufficient stock. Available: {}, Requested: {}",
-                        short.available, short.requested
-                    )
-                };
-                let error = |short: &Shortage| FieldError {
-                    variant_id: Some(short.variant_id),
-                    requested: Some(short.requested),
-                    available: Some(short.available),
-                    ..FieldError::new(format!("lines[{}].quantity", short.line), message(short))
-                };
-                let detail = lines.first().map_or_else(String::new, message);
-                Problem::new(Code::InsufficientStock, detail).with_errors(lines.iter().map(error).collect())
-            }
-            Self::CurrencyMismatch(lines) => {
-                let error = |(line, currency): &(usize, Currency)| {
-                    FieldError::new(
-                        format!("lines[{line}].variant_id"),
-                        format!("is priced in {currency}"),
-                    )
-                };
-                Problem::new(
-                    Code::CurrencyMismatch,
-                    "All lines of an order must be priced in its currency.",
-                )
-                .with_errors(lines.iter().map(error).collect())
-            }
-            Self::TotalChanged(total) => {
-                let message = format!("the total is {total}");
-                let error = FieldError {
-                    actual: Some(total.to_string().into()),
-                    ..FieldError::new("expected_total", message)
-                };
-                Problem::new(
-                    Code::TotalChanged,
-                    format!("The total is {total}, not what was expected."),
-                )
-                .with_errors(vec![error])
-            }
-            Self::TotalTooLarge => {
-                Problem::new(Code::LimitExceeded, "The total would have more than 24 digits.")
-            }
-            Self::NoSuchLine(line) => {
-                Problem::invalid(format!("lines[{line}].line_id"), "is not a line of this order")
-            }
-            Self::CancelExceedsOrdered(lines) => {
-                let error = |excess: &Excess| FieldError {
-                    requested: Some(excess.requested),
-                    available: Some(excess.left),
-                    ..FieldError::new(
-                        format!("lines[{}].quantity", excess.line),
-                        "is more than is left to cancel",
-                    )
-                };
-                Problem::new(
-                    Code::CancelExceedsOrdered,
-                    "More would be cancelled than was ordered and is left.",
-                )
-                .with_errors(lines.iter().map(error).collect())
-            }
-            Self::Stock(refusal) => refusal.problem(),
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::terminal::remark;
 const SCHEMA: &str = include_str!("../../pgbench/schema.sql");
 const RESET: &str = include_str!("../../pgbench/reset.sql");
 const CHECKPOINT: &str = include_str!("../../pgbench/checkpoint.sql");
+const DURABLE: &str = include_str!("../../pgbench/durable.sql");
 const REMOVE: &str = include_str!("../../pgbench/remove.sql");
 const SPREAD: &str = include_str!("../../pgbench/spread.sql");
 const HOT: &str = include_str!("../../pgbench/hot.sql");
@@ -30,12 +31,15 @@ pub struct Limit {
     script: &'static str,
     clients: usize,
     seconds: u64,
+    is_durable: bool,
 }
 
 /// The two figures and what they make of the benchmark's own.
 #[derive(Clone, Debug, Serialize)]
 pub struct LimitReport {
     pub clients: usize,
+    /// Whether the server waits for its disk: if not, neither rate says anything about one that does.
+    pub is_durable: bool,
     pub before_per_second: f64,
     pub after_per_second: f64,
     /// The benchmark's rate by the mean of the two.
@@ -55,14 +59,22 @@ impl Limit {
             Kind::Orders { hot_line: true } => ORDER_HOT,
         };
         let database = database.to_owned();
-        let limit = Self {
+        let seconds = seconds.max(1);
+        let mut limit = Self {
             program: find()?,
             database,
             script,
             clients,
-            seconds: seconds.max(1),
+            seconds,
+            is_durable: true,
         };
         limit.once(SCHEMA).context("making the schema for the limit")?;
+        if let Err(error) = limit.once(DURABLE) {
+            remark(&format!(
+                "the limit's server does not wait for its disk: {error:#}"
+            ));
+            limit.is_durable = false;
+        }
         Ok(limit)
     }
 
@@ -93,6 +105,7 @@ impl Limit {
     pub fn report(&self, before: f64, own: f64, after: f64) -> LimitReport {
         LimitReport {
             clients: self.clients,
+            is_durable: self.is_durable,
             before_per_second: before,
             after_per_second: after,
             ratio: own / f64::midpoint(before, after),

@@ -183,8 +183,13 @@ impl BenchReport {
         }
         say(&format!("lock mode   {}", listed(&window.lock_modes)));
         if let Some(limit) = &self.limit {
+            let lax = if limit.is_durable {
+                ""
+            } else {
+                " (on a server that does not wait for its disk)"
+            };
             say(&format!(
-                "limit       {:.0}/s before, {:.0}/s after, {} clients; ratio {:.2}",
+                "limit       {:.0}/s before, {:.0}/s after, {} clients; ratio {:.2}{lax}",
                 limit.before_per_second, limit.after_per_second, limit.clients, limit.ratio
             ));
         }

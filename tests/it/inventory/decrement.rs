@@ -21,7 +21,10 @@ async fn the_last_unit_is_sold_exactly_once_with_redis_and_without() {
         });
         let replies: Vec<_> = join_all(buyers).await.into_iter().map(Result::unwrap).collect();
         let sold = replies.iter().filter(|reply| reply.status == 200).count();
-        let refused = replies.iter().filter(|reply| reply.code() == "insufficient_stock").count();
+        let refused = replies
+            .iter()
+            .filter(|reply| reply.code() == "insufficient_stock")
+            .count();
         assert_eq!((sold, refused), (1, 19));
         assert_eq!(app.client.on_hand(variant).await, 0);
         app.finish().await;

@@ -21,7 +21,8 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// On the server that `make test` started.
     pub async fn fresh() -> Self {
-        let server = std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run the tests with `make test`");
+        let server =
+            std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run the tests with `make test`");
         sweep_once(&server).await;
         Self::on(&server).await
     }
@@ -30,20 +31,33 @@ impl TestDatabase {
     pub async fn on(server: &str) -> Self {
         let name = format!("{PREFIX}{}", ids::token());
         let mut admin = connect(server).await;
-        admin.execute(format!("CREATE DATABASE {name}").as_str()).await.unwrap();
+        admin
+            .execute(format!("CREATE DATABASE {name}").as_str())
+            .await
+            .unwrap();
         admin.close().await.unwrap();
         let options: PgConnectOptions = server.parse().unwrap();
         let url = with_database(server, &name);
         db::migrate(&url).await.unwrap();
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(options.database(&name));
-        Self { url, pool, name, server: server.to_owned() }
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(options.database(&name));
+        Self {
+            url,
+            pool,
+            name,
+            server: server.to_owned(),
+        }
     }
 
     /// Drops the database.
     pub async fn close(self) {
         self.pool.close().await;
         let mut admin = connect(&self.server).await;
-        admin.execute(format!("DROP DATABASE {} WITH (FORCE)", self.name).as_str()).await.unwrap();
+        admin
+            .execute(format!("DROP DATABASE {} WITH (FORCE)", self.name).as_str())
+            .await
+            .unwrap();
     }
 }
 
@@ -53,9 +67,14 @@ async fn connect(url: &str) -> PgConnection {
 
 /// The same server, another database.
 fn with_database(server: &str, name: &str) -> String {
-    let (base, query) = server.split_once('?').map_or((server, None), |(base, query)| (base, Some(query)));
+    let (base, query) = server
+        .split_once('?')
+        .map_or((server, None), |(base, query)| (base, Some(query)));
     let (authority, _) = base.rsplit_once('/').unwrap();
-    query.map_or_else(|| format!("{authority}/{name}"), |query| format!("{authority}/{name}?{query}"))
+    query.map_or_else(
+        || format!("{authority}/{name}"),
+        |query| format!("{authority}/{name}?{query}"),
+    )
 }
 
 /// Drops what earlier runs left: databases of ours that nobody is connected to.
@@ -76,6 +95,9 @@ async fn sweep_once(server: &str) {
     .unwrap();
     for row in left {
         let name: String = row.get(0);
-        admin.execute(format!("DROP DATABASE IF EXISTS {name}").as_str()).await.unwrap();
+        admin
+            .execute(format!("DROP DATABASE IF EXISTS {name}").as_str())
+            .await
+            .unwrap();
     }
 }
