@@ -178,6 +178,9 @@ fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
             ),
             ("default_transaction_isolation", "read\\ committed".to_owned()),
             ("client_connection_check_interval", "500".to_owned()),
+            // Every statement of ours is by key, whatever the values; planning it anew each time would cost as
+            // much as running it, and left to itself Postgres does, since arrays look cheaper when known.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ])
         .log_statements(tracing::log::LevelFilter::Off))
 }

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Every error a caller can be told, by its stable name. The table in [`Code::row`] is the only place that
+/// Every error a caller can be told, by its stable name. The table in `Code::row` is the only place that
 /// knows statuses and titles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(

@@ -51,8 +51,15 @@ pub async fn list_variants(
     Params(query): Params<ListVariants>,
 ) -> Result<Json<Page<Variant>>, StockError> {
     let mut conn = app.db.read().await?;
-    let sku = query.sku.as_ref().map(Sku::as_str);
-    let found = store::list_variants(&mut conn, sku, query.cursor, query.limit.and_one()).await?;
+    let found = match &query.sku {
+        // At most one, and so on the first page.
+        Some(sku) if query.cursor.is_none() => store::find_variant_by_sku(&mut conn, sku.as_str())
+            .await?
+            .into_iter()
+            .collect(),
+        Some(_) => Vec::new(),
+        None => store::list_variants(&mut conn, query.cursor, query.limit.and_one()).await?,
+    };
     Ok(Json(Page::of(found, query.limit, |variant| {
         variant.variant_id.to_string()
     })))

@@ -203,19 +203,16 @@ pub(crate) async fn find_variant(conn: &mut PgConnection, id: Uuid) -> Result<Op
         .transpose()
 }
 
-/// Variants in the order they were made, after `after`; only that with `sku`, if given.
+/// Variants in the order they were made, after `after`.
 pub(crate) async fn list_variants(
     conn: &mut PgConnection,
-    sku: Option<&str>,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Variant>, DbError> {
     let rows = sqlx::query!(
         "SELECT variant_id, sku, name, price, currency, on_hand FROM variants JOIN stock USING (variant_id)
-         WHERE ($1::text IS NULL OR sku = $1) AND ($2::uuid IS NULL OR variant_id > $2)
-         ORDER BY variant_id LIMIT $3",
-        sku,
-        after,
+         WHERE variant_id > $1 ORDER BY variant_id LIMIT $2",
+        after.unwrap_or(Uuid::nil()),
         limit,
     )
     .fetch_all(conn)
@@ -223,6 +220,22 @@ pub(crate) async fn list_variants(
     rows.into_iter()
         .map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
         .collect()
+}
+
+/// The variant with this SKU.
+pub(crate) async fn find_variant_by_sku(
+    conn: &mut PgConnection,
+    sku: &str,
+) -> Result<Option<Variant>, DbError> {
+    let row = sqlx::query!(
+        "SELECT variant_id, sku, name, price, currency, on_hand FROM variants JOIN stock USING (variant_id)
+         WHERE sku = $1",
+        sku,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
+        .transpose()
 }
 
 fn variant(
@@ -324,10 +337,10 @@ pub(crate) async fn list_movements(
     let rows = sqlx::query!(
         "SELECT movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, lock_mode,
                 lock_wait_ms, created_at
-         FROM stock_movements WHERE variant_id = $1 AND ($2::bigint IS NULL OR version < $2)
+         FROM stock_movements WHERE variant_id = $1 AND version < $2
          ORDER BY version DESC LIMIT $3",
         id,
-        before,
+        before.unwrap_or(i64::MAX),
         limit,
     )
     .fetch_all(conn)

@@ -28,7 +28,7 @@
 //! | the process dies | Postgres ends the row locks with the connection; the Redis keys end with their TTL |
 //!
 //! # Reading order
-//! [`timing`] (the limits, their order checked), [`keys`] (what can be locked), [`line`] (the queue in this
+//! [`timing`] (the limits, their order checked), [`keys`] (what can be locked), [`mod@line`] (the queue in this
 //! process), `take.lua` and `release.lua` (the queue across replicas), [`redis`] (asking Redis within a
 //! budget), [`breaker`] (whether to ask), [`lease`] (what a verb holds), `keeper` (the background: probe,
 //! sweep, wake-ups).

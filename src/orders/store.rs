@@ -126,20 +126,33 @@ pub(super) async fn list_orders(
     filter: &Filter<'_>,
     limit: i64,
 ) -> Result<Vec<Order>, DbError> {
-    let rows = sqlx::query_as!(
-        OrderRow,
-        "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
-         FROM orders
-         WHERE ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR status = $2)
-           AND ($3::uuid IS NULL OR order_id < $3)
-         ORDER BY order_id DESC LIMIT $4",
-        filter.user_id,
-        filter.status,
-        filter.before,
-        limit,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    let before = filter.before.unwrap_or(Uuid::max());
+    // Two statements, for one that took either would have no index to go by.
+    let rows = match filter.user_id {
+        Some(user_id) => sqlx::query_as!(
+            OrderRow,
+            "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
+                 FROM orders WHERE user_id = $1 AND order_id < $2 AND ($3::text IS NULL OR status = $3)
+                 ORDER BY order_id DESC LIMIT $4",
+            user_id,
+            before,
+            filter.status,
+            limit,
+        )
+        .fetch_all(&mut *conn)
+        .await?,
+        None => sqlx::query_as!(
+            OrderRow,
+            "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
+                 FROM orders WHERE order_id < $1 AND ($2::text IS NULL OR status = $2)
+                 ORDER BY order_id DESC LIMIT $3",
+            before,
+            filter.status,
+            limit,
+        )
+        .fetch_all(&mut *conn)
+        .await?,
+    };
     with_lines(conn, rows).await
 }
 

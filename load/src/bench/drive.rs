@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::figures::Window;
 use super::{Figures, Settings, Workload};
@@ -97,17 +97,23 @@ impl OpenLoop {
     }
 
     /// Waits for the next request that is due and returns its due time; none after the end.
-    async fn next(&self, end: Instant) -> Option<Instant> {
-        let end = tokio::time::Instant::from_std(end);
-        let permit = tokio::time::timeout_at(end, self.come.acquire())
-            .await
-            .ok()?
-            .ok()?;
-        if tokio::time::Instant::now() >= end {
-            return None;
+    ///
+    /// What the warm-up left undone is dropped when the window begins: else a service that is asked for
+    /// more than it can do would spend the whole window on requests that are no part of it.
+    async fn next(&self, window: Window) -> Option<Instant> {
+        let end = tokio::time::Instant::from_std(window.to);
+        loop {
+            let permit = timeout_at(end, self.come.acquire()).await.ok()?.ok()?;
+            let now = Instant::now();
+            if now >= window.to {
+                return None;
+            }
+            permit.forget();
+            let due = self.schedule.due(self.next.replace(self.next.get() + 1));
+            if due >= window.from || now < window.from {
+                return Some(due);
+            }
         }
-        permit.forget();
-        Some(self.schedule.due(self.next.replace(self.next.get() + 1)))
     }
 }
 
@@ -130,8 +136,49 @@ impl Bench {
     /// Whether to send again, and in an open loop since when that is due.
     async fn next(&self) -> Option<Option<Instant>> {
         match &self.open {
-            Some(open) => open.next(self.window.to).await.map(Some),
+            Some(open) => open.next(self.window).await.map(Some),
             None => (Instant::now() < self.window.to).then_some(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Fifty requests a second that began to come a second before `window`; 51 of them have.
+    fn begun(window: Window) -> anyhow::Result<OpenLoop> {
+        let open = OpenLoop::new(Schedule::new(window.from - SECOND, "50".parse()?), window);
+        open.come.add_permits(51);
+        Ok(open)
+    }
+
+    #[tokio::test]
+    async fn what_the_warm_up_left_undone_is_dropped() -> anyhow::Result<()> {
+        let now = Instant::now();
+        let window = Window {
+            from: now,
+            to: now + 3_600 * SECOND,
+        };
+        let open = begun(window)?;
+        assert_eq!(open.next(window).await, Some(window.from));
+        assert_eq!((open.next.get(), open.come.available_permits()), (51, 0));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_after_the_end() -> anyhow::Result<()> {
+        let now = Instant::now();
+        let window = Window {
+            from: now - 2 * SECOND,
+            to: now - SECOND,
+        };
+        let open = begun(window)?;
+        assert_eq!(open.total, 100);
+        assert_eq!(open.next(window).await, None);
+        assert_eq!(open.next.get(), 0);
+        Ok(())
     }
 }

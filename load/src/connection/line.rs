@@ -54,12 +54,16 @@ impl Line {
         })
     }
 
-    /// Opens the connection now, so that the first request does not pay for it.
+    /// Sees to it that the connection is open, so that a request does not pay for it. One that the service
+    /// has closed while nothing was on its way is replaced, and nobody need know.
     pub async fn open(&mut self) -> Result<(), Broken> {
-        if self.sender.as_ref().is_none_or(SendRequest::is_closed) {
-            let opened = timeout(CONNECT_LIMIT, connect(&self.authority)).await;
-            self.sender = Some(opened.ok().flatten().ok_or(Broken::NotConnected)?);
+        if let Some(sender) = &mut self.sender
+            && sender.ready().await.is_ok()
+        {
+            return Ok(());
         }
+        let opened = timeout(CONNECT_LIMIT, connect(&self.authority)).await;
+        self.sender = Some(opened.ok().flatten().ok_or(Broken::NotConnected)?);
         Ok(())
     }
 
@@ -95,7 +99,6 @@ async fn converse(
     call: &Call,
     standing: &HeaderMap,
 ) -> Result<Answer, Broken> {
-    sender.ready().await.map_err(|_| Broken::NotConnected)?;
     let response = sender
         .send_request(call.request(standing))
         .await
