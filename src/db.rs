@@ -178,9 +178,12 @@ fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
             ),
             ("default_transaction_isolation", "read\\ committed".to_owned()),
             ("client_connection_check_interval", "500".to_owned()),
-            // Every statement of ours is by key, whatever the values; planning it anew each time would cost as
-            // much as running it, and left to itself Postgres does, since arrays look cheaper when known.
+            // Every statement of ours goes by a key, whatever the values and however few rows there are yet.
+            // Planning it anew each time would cost as much as running it, and left to itself Postgres does,
+            // since arrays look cheaper when known; and a plan made while a table was small would read it
+            // whole. The audit, which does read whole tables, sets both back for itself.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("enable_seqscan", "off".to_owned()),
         ])
         .log_statements(tracing::log::LevelFilter::Off))
 }

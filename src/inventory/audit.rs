@@ -89,7 +89,8 @@ mod store {
     pub(super) async fn freeze_in_tx(conn: &mut PgConnection) -> Result<(), DbError> {
         conn.execute(
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-             SET LOCAL statement_timeout = '10min'",
+             SET LOCAL statement_timeout = '10min';
+             SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on",
         )
         .await?;
         Ok(())
