@@ -12,7 +12,7 @@ export SQLX_OFFLINE := true
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SERVERS := $(TARGET)/debug/holdfast servers --
 
-.PHONY: help run test bench check prepare servers build
+.PHONY: help run test prove bench check prepare servers build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ run: servers ## Start the whole service, with nothing to set up; Ctrl-C stops it
 
 test: servers build ## Run every test, on servers of its own
 	$(SERVERS) cargo test --workspace
+
+prove: servers build ## The long campaigns, into docs/PROOF.md (DATA=FILE.csv.gz: a shop's orders)
+	cargo build --release --workspace --bins
+	TARGET=$(TARGET) DATA="$(DATA)" scripts/prove.sh
 
 bench: servers ## Measure, and add the figures to load/RESULTS.md
 	cargo build --release --workspace --bins

@@ -1,15 +1,17 @@
 //! What an operation may touch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::http::auth::Keyring;
 use crate::locks::Locks;
+use crate::locks::timing::STATEMENT_TIMEOUT;
 
 /// The running service: shared by all requests.
 #[derive(Debug)]
@@ -25,6 +27,9 @@ pub struct App {
     pub tasks: TaskTracker,
     /// Cancelled when the service stops: ends the background work.
     pub stopping: CancellationToken,
+    /// How long a caller waits for any answer: a lock, a connection and one statement at their limits. It ends
+    /// the wait for a Postgres that neither answers nor closes, on which the server's own limits can't act.
+    pub answer_max: Duration,
     draining: AtomicBool,
 }
 
@@ -47,6 +52,7 @@ impl App {
             keys: Keyring::new(config.admin_key.as_ref()),
             tasks,
             stopping: CancellationToken::new(),
+            answer_max: config.timing.wait + ACQUIRE_TIMEOUT + STATEMENT_TIMEOUT,
             draining: AtomicBool::new(false),
         })
     }

@@ -95,12 +95,7 @@ impl Config {
             redis_url: set("REDIS_URL").map(Into::into),
             listen: set("HOLDFAST_LISTEN").unwrap_or_else(|| LISTEN.to_owned()),
             admin_key: set("HOLDFAST_ADMIN_KEY").map(Into::into),
-            db_max_connections: number(
-                &set,
-                "HOLDFAST_DB_MAX_CONNECTIONS",
-                DB_MAX_CONNECTIONS,
-                1..=10_000,
-            )?,
+            db_max_connections: number(&set, "HOLDFAST_DB_MAX_CONNECTIONS", DB_MAX_CONNECTIONS, 1..=10_000)?,
             timing: read_timing(&set)?,
         };
         config.check()?;
@@ -117,15 +112,8 @@ impl Config {
         {
             return Err(wrong("HOLDFAST_ADMIN_KEY", "must have at least 32 characters"));
         }
-        if self
-            .listen
-            .rsplit_once(':')
-            .is_none_or(|(_, port)| port.parse::<u16>().is_err())
-        {
-            return Err(wrong(
-                "HOLDFAST_LISTEN",
-                "must be HOST:PORT, as in 127.0.0.1:8080",
-            ));
+        if self.listen.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+            return Err(wrong("HOLDFAST_LISTEN", "must be HOST:PORT, as in 127.0.0.1:8080"));
         }
         Ok(())
     }
@@ -143,26 +131,15 @@ fn read_timing(set: &Env<'_>) -> Result<Timing, ConfigError> {
         }
         Ok(Duration::from_millis(ttl))
     };
-    let span = |name, default, range| {
-        Ok(Duration::from_millis(number(
-            set,
-            name,
-            millis_of(default),
-            range,
-        )?))
-    };
+    let span =
+        |name, default, range| Ok(Duration::from_millis(number(set, name, millis_of(default), range)?));
     Ok(Timing {
         inventory_ttl: ttl("HOLDFAST_INVENTORY_LOCK_TTL_MS", timing::INVENTORY_TTL)?,
         order_ttl: ttl("HOLDFAST_ORDER_LOCK_TTL_MS", timing::ORDER_TTL)?,
         wait: span("HOLDFAST_LOCK_WAIT_MS", timing::WAIT, 1..=60_000)?,
         retry: span("HOLDFAST_LOCK_RETRY_MS", timing::RETRY, 1..=10_000)?,
         redis_timeout: span("HOLDFAST_REDIS_TIMEOUT_MS", timing::REDIS_TIMEOUT, 1..=10_000)?,
-        breaker_failures: number(
-            set,
-            "HOLDFAST_BREAKER_FAILURES",
-            timing::BREAKER_FAILURES,
-            1..=1_000,
-        )?,
+        breaker_failures: number(set, "HOLDFAST_BREAKER_FAILURES", timing::BREAKER_FAILURES, 1..=1_000)?,
         breaker_probe: span("HOLDFAST_BREAKER_PROBE_MS", timing::BREAKER_PROBE, 10..=60_000)?,
     })
 }
@@ -172,15 +149,18 @@ fn read_timing(set: &Env<'_>) -> Result<Timing, ConfigError> {
 /// # Errors
 /// [`ConfigError`] if `HOLDFAST_LOG_FORMAT` is neither `text` nor `json`.
 pub fn log_settings() -> Result<(String, LogFormat), ConfigError> {
-    let filter = std::env::var("HOLDFAST_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty());
+    let filter = std::env::var("HOLDFAST_LOG").ok().filter(|filter| !filter.is_empty());
     let format = match std::env::var("HOLDFAST_LOG_FORMAT").unwrap_or_default().as_str() {
         "" | "text" => LogFormat::Text,
         "json" => LogFormat::Json,
         _ => return Err(wrong("HOLDFAST_LOG_FORMAT", "must be text or json")),
     };
     Ok((filter.unwrap_or_else(|| "info".to_owned()), format))
+}
+
+/// What is said of a log filter that can't be read.
+pub(crate) fn wrong_log_filter() -> ConfigError {
+    wrong("HOLDFAST_LOG", "must be a filter such as info or info,holdfast=debug")
 }
 
 type Env<'a> = dyn Fn(&'static str) -> Option<String> + 'a;
@@ -195,23 +175,13 @@ where
     T: FromStr + PartialOrd + Display + Copy,
 {
     let Some(text) = set(name) else { return Ok(default) };
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            wrong(
-                name,
-                format!("must be a whole number from {} to {}", range.start(), range.end()),
-            )
-        })
+    text.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        wrong(name, format!("must be a whole number from {} to {}", range.start(), range.end()))
+    })
 }
 
 fn wrong(name: &'static str, why: impl Into<String>) -> ConfigError {
-    ConfigError {
-        name,
-        why: why.into(),
-    }
+    ConfigError { name, why: why.into() }
 }
 
 fn millis_of(duration: Duration) -> u64 {
@@ -224,10 +194,7 @@ mod tests {
 
     fn read(pairs: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
         Config::read(&|name| {
-            let given = pairs
-                .iter()
-                .find(|(given, _)| *given == name)
-                .map(|(_, value)| (*value).to_owned());
+            let given = pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
             given.or_else(|| (name == "DATABASE_URL").then(|| "postgres://h/d".to_owned()))
         })
     }
@@ -244,12 +211,12 @@ mod tests {
     fn a_wrong_value_is_one_line_that_names_the_variable() {
         for (name, value) in [
             ("DATABASE_URL", "mysql://h/d"),
-            ("HOLDFAST_LISTEN", "8080"),
+            ("HOLDFAST_LISTEN", "localhost"),
             ("HOLDFAST_LISTEN", "127.0.0.1:99999"),
             ("HOLDFAST_ADMIN_KEY", "short"),
-            ("HOLDFAST_DB_MAX_CONNECTIONS", "0"),
+            ("HOLDFAST_DB_MAX_CONNECTIONS", "-3"),
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
-            ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "5000"),
+            ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "14999"),
             ("HOLDFAST_BREAKER_PROBE_MS", "-1"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();

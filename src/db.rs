@@ -11,25 +11,35 @@ use anyhow::Context;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::locks::timing::{IDLE_IN_TRANSACTION_TIMEOUT, ROW_LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 
 /// How long a request waits for a connection before it is told that the service is overloaded.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long Postgres may take to greet a new connection before it counts as away.
+const GREETING_MAX: Duration = Duration::from_secs(1);
+/// How long what was found out about Postgres being there is believed.
+const BELIEVED_FOR: Duration = Duration::from_millis(250);
+/// How long closing the pool waits for connections that are in use.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that idled longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_millis(500);
 /// Connections are renewed this often, so that a failover or a new address is followed.
 const MAX_LIFETIME: Duration = Duration::from_secs(600);
 /// How often a transaction that met a deadlock or a serialization failure is run in all.
-const ATTEMPTS: u32 = 4;
+pub const ATTEMPTS: u32 = 4;
 
 /// A transaction; rolled back when dropped.
 pub type Tx = Transaction<'static, Postgres>;
 
 /// The database.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Db {
     pool: PgPool,
+    /// When Postgres was last looked for, and whether it was there. Locked while somebody looks.
+    seen: Mutex<Option<(Instant, bool)>>,
 }
 
 /// What went wrong in Postgres or on the way to it.
@@ -56,9 +66,7 @@ pub enum DbError {
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
-        let Some(state) = error
-            .as_database_error()
-            .and_then(|e| e.code().map(|code| code.into_owned()))
+        let Some(state) = error.as_database_error().and_then(|e| e.code().map(|code| code.into_owned()))
         else {
             return match error {
                 E::PoolTimedOut => Self::PoolExhausted,
@@ -81,12 +89,6 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
-/// The name of the constraint that a statement violated.
-#[must_use]
-pub fn violated(error: &sqlx::Error) -> Option<&str> {
-    error.as_database_error()?.constraint()
-}
-
 impl Db {
     /// A pool of at most `max_connections` to `url`. Connects when first used.
     ///
@@ -107,26 +109,21 @@ impl Db {
                 })
             })
             .connect_lazy_with(session_options(url)?);
-        Ok(Self { pool })
+        Ok(Self { pool, seen: Mutex::default() })
     }
 
-    /// Begins a transaction. A pooled connection that turns out dead is thrown away and the next is tried:
-    /// nothing has been sent yet, so nothing is done twice.
+    /// Begins a transaction. A pooled connection that turns out dead is thrown away and the next is tried,
+    /// within the time that a connection may take: nothing has been sent yet, so nothing is done twice.
     ///
     /// # Errors
     /// [`DbError`] if no connection could be had.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let mut tries = self.pool.size() + 1;
+        let deadline = Instant::now() + ACQUIRE_TIMEOUT;
         loop {
             match self.pool.begin().await {
                 Ok(tx) => return Ok(tx),
-                Err(error) => {
-                    tries -= 1;
-                    let error = self.explain(error);
-                    if tries == 0 || !matches!(error, DbError::Unavailable(_)) {
-                        return Err(error);
-                    }
-                }
+                Err(sqlx::Error::Io(_)) if Instant::now() < deadline => {}
+                Err(error) => return Err(self.explain(error).await),
             }
         }
     }
@@ -136,28 +133,41 @@ impl Db {
     /// # Errors
     /// [`DbError`] if none could be had.
     pub async fn read(&self) -> Result<PoolConnection<Postgres>, DbError> {
-        self.pool.acquire().await.map_err(|error| self.explain(error))
-    }
-
-    /// Whether Postgres answers now.
-    pub async fn is_up(&self) -> bool {
         match self.pool.acquire().await {
-            Ok(mut conn) => conn.ping().await.is_ok(),
-            Err(_) => false,
+            Ok(conn) => Ok(conn),
+            Err(error) => Err(self.explain(error).await),
         }
     }
 
-    /// Closes the pool after its connections came back.
-    pub async fn close(&self) {
-        self.pool.close().await;
+    /// Whether Postgres answers now: asked over a connection of its own, for those of the pool may be busy,
+    /// or hang with it. Whoever asks while another looks gets the same answer.
+    pub async fn is_up(&self) -> bool {
+        let mut seen = self.seen.lock().await;
+        if let Some((_, up)) = seen.filter(|(at, _)| at.elapsed() < BELIEVED_FOR) {
+            return up;
+        }
+        let greeted = async { self.pool.connect_options().connect().await?.close().await };
+        let up = match timeout(GREETING_MAX, greeted).await {
+            Ok(Ok(())) => true,
+            // It has no room for one more, but it is there.
+            Ok(Err(error)) => error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("53300")),
+            Err(_) => false,
+        };
+        *seen = Some((Instant::now(), up));
+        up
     }
 
-    /// A pool that ran out of time is exhausted only if its connections are in use; if it has none to
-    /// use, the database is away.
-    fn explain(&self, error: sqlx::Error) -> DbError {
-        let in_use = self.pool.size() as usize > self.pool.num_idle();
+    /// Closes the pool; waits a moment for connections that are in use.
+    pub async fn close(&self) {
+        // A connection that hangs is given up: the process ends anyway.
+        let _hung = timeout(CLOSE_TIMEOUT, self.pool.close()).await;
+    }
+
+    /// A pool that ran out of time is exhausted only if Postgres is there: from inside the pool a connection
+    /// that is being made looks like one in use.
+    async fn explain(&self, error: sqlx::Error) -> DbError {
         match error {
-            sqlx::Error::PoolTimedOut if !in_use => DbError::Unavailable(error),
+            sqlx::Error::PoolTimedOut if !self.is_up().await => DbError::Unavailable(error),
             error => error.into(),
         }
     }
@@ -172,10 +182,7 @@ fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
         .options([
             ("lock_timeout", millis(ROW_LOCK_TIMEOUT)),
             ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-            (
-                "idle_in_transaction_session_timeout",
-                millis(IDLE_IN_TRANSACTION_TIMEOUT),
-            ),
+            ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_TIMEOUT)),
             ("default_transaction_isolation", "read\\ committed".to_owned()),
             ("client_connection_check_interval", "500".to_owned()),
             // Every statement of ours goes by a key, whatever the values and however few rows there are yet.
@@ -194,15 +201,9 @@ fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
 /// If the database can't be reached or a migration fails.
 pub async fn migrate(url: &str) -> anyhow::Result<()> {
     let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
-    let mut conn = options
-        .application_name("holdfast migrate")
-        .connect()
-        .await
-        .context("can't connect to Postgres")?;
-    sqlx::migrate!()
-        .run_direct(&mut conn)
-        .await
-        .context("a migration failed")?;
+    let mut conn =
+        options.application_name("holdfast migrate").connect().await.context("can't connect to Postgres")?;
+    sqlx::migrate!().run_direct(&mut conn).await.context("a migration failed")?;
     conn.close().await.context("closing the connection")
 }
 
@@ -212,28 +213,9 @@ pub trait Collides {
     fn collided(&self) -> bool;
 }
 
-/// Runs `operation`, again if it collided with another, a few times, after a short random pause.
-///
-/// # Errors
-/// Its last error.
-pub async fn retrying<T, E: Collides, F: Future<Output = Result<T, E>>>(
-    mut operation: impl FnMut() -> F,
-) -> Result<T, E> {
-    let mut attempt = 1;
-    loop {
-        match operation().await {
-            Err(error) if error.collided() && attempt < ATTEMPTS => {
-                let pause =
-                    Duration::from_millis(u64::from(crate::ids::random_byte()) / 8 * u64::from(attempt));
-                tracing::warn!(
-                    db.attempt = attempt,
-                    db.pause_ms = pause.as_millis() as u64,
-                    "a transaction collided"
-                );
-                tokio::time::sleep(pause).await;
-                attempt += 1;
-            }
-            outcome => return outcome,
-        }
-    }
+/// A short random pause before a transaction that collided is run again.
+pub async fn pause_after_collision(attempt: u32) {
+    let pause = Duration::from_millis(u64::from(crate::ids::random_byte()) / 8 * u64::from(attempt));
+    tracing::warn!(db.attempt = attempt, db.pause_ms = pause.as_millis() as u64, "a transaction collided");
+    tokio::time::sleep(pause).await;
 }

@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgConnection};
 
@@ -65,11 +66,9 @@ impl KeyedRequest {
     ///
     /// # Errors
     /// [`IdempotencyError::Invalid`].
-    pub fn of(parts: &Parts, body: &[u8]) -> Result<Option<Self>, IdempotencyError> {
+    pub fn of(parts: &Parts, body: &Value) -> Result<Option<Self>, IdempotencyError> {
         let mut headers = parts.headers.get_all("idempotency-key").iter();
-        let Some(header) = headers.next() else {
-            return Ok(None);
-        };
+        let Some(header) = headers.next() else { return Ok(None) };
         if headers.next().is_some() {
             return Err(IdempotencyError::Invalid);
         }
@@ -84,30 +83,19 @@ impl KeyedRequest {
 /// # Errors
 /// [`IdempotencyError::Invalid`] unless it is 1 to 255 visible ASCII characters.
 pub fn parse_key(header: &str) -> Result<&str, IdempotencyError> {
-    let bare = header
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(header);
+    let bare = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(header);
     let fits = (1..=KEY_MAX_CHARS).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits {
-        Ok(bare)
-    } else {
-        Err(IdempotencyError::Invalid)
-    }
+    if fits { Ok(bare) } else { Err(IdempotencyError::Invalid) }
 }
 
 impl Fingerprint {
-    /// The fingerprint of a request. White space and the order of fields in a JSON body do not count.
+    /// The fingerprint of a request. White space and the order of fields in the body do not count, nor does
+    /// the case of the path, all of whose parameters are ids.
     #[must_use]
-    pub fn of(method: &str, path: &str, body: &[u8]) -> Self {
-        let canonical =
-            serde_json::from_slice::<serde_json::Value>(body).and_then(|value| serde_json::to_vec(&value));
+    pub fn of(method: &str, path: &str, body: &Value) -> Self {
+        let body = serde_json::to_vec(body).unwrap_or_default();
         let mut hash = Sha256::new();
-        for part in [
-            method.as_bytes(),
-            path.as_bytes(),
-            canonical.as_deref().unwrap_or(body),
-        ] {
+        for part in [method.as_bytes(), path.to_ascii_lowercase().as_bytes(), &body] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -130,21 +118,13 @@ impl Claim {
     /// The claim of a stock call: its key belongs to the API key's subject.
     #[must_use]
     pub fn of_subject(subject: &str, keyed: KeyedRequest) -> Self {
-        Self {
-            scope: subject_scope(subject),
-            key: keyed.key,
-            fingerprint: keyed.fingerprint,
-        }
+        Self { scope: subject_scope(subject), key: keyed.key, fingerprint: keyed.fingerprint }
     }
 
     /// The claim of an order: its key belongs to the user who orders.
     #[must_use]
     pub fn of_user(user_id: &str, keyed: KeyedRequest) -> Self {
-        Self {
-            scope: user_scope(user_id),
-            key: keyed.key,
-            fingerprint: keyed.fingerprint,
-        }
+        Self { scope: user_scope(user_id), key: keyed.key, fingerprint: keyed.fingerprint }
     }
 }
 
@@ -198,6 +178,21 @@ impl Stored {
     }
 }
 
+/// The answer that the key's first request had, if it has ended and its answer is kept.
+///
+/// # Errors
+/// [`IdempotencyError::Reused`], or a [`DbError`].
+pub async fn known_answer<E>(db: &Db, claim: &Claim) -> Result<Option<Answer>, E>
+where
+    E: From<IdempotencyError> + From<DbError>,
+{
+    let mut conn = db.read().await?;
+    match store::find(&mut conn, &claim.scope, &claim.key).await? {
+        Some(stored) if !stored.expired => Ok(Some(stored.replay(claim)?)),
+        _ => Ok(None),
+    }
+}
+
 /// Claims the key, or gives the answer its first request had. Waits for a first request that is running,
 /// as long as the server lets a statement wait for a row.
 ///
@@ -238,6 +233,51 @@ where
     Err(IdempotencyError::InFlight.into())
 }
 
+/// Claims many keys of one scope at once, and says of each, in the same order, what [`begin_in_tx`] would.
+///
+/// # Errors
+/// [`IdempotencyError::InFlight`] if a first request with one of them is running, or a [`DbError`].
+pub async fn begin_all_in_tx<E>(
+    conn: &mut PgConnection,
+    claims: &[&Claim],
+) -> Result<Vec<Result<Option<Answer>, IdempotencyError>>, E>
+where
+    E: From<IdempotencyError> + From<DbError>,
+{
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ours = match store::claim_all(conn, claims).await {
+        Err(DbError::RowLocked(_)) => return Err(IdempotencyError::InFlight.into()),
+        ours => ours?,
+    };
+    let mut stored = store::find_all(conn, claims).await?;
+    let each = |claim: &&Claim| match stored.remove(&claim.key) {
+        Some(stored) => stored.replay(claim).map(Some),
+        None if ours.contains(&claim.key) => Ok(None),
+        None => Err(IdempotencyError::InFlight),
+    };
+    Ok(claims.iter().map(each).collect())
+}
+
+/// Keeps the answers of claims made by [`begin_all_in_tx`], and frees the claims that are to stay free.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn finish_all_in_tx(
+    conn: &mut PgConnection,
+    kept: &[(&Claim, Answer)],
+    freed: &[&Claim],
+) -> Result<(), DbError> {
+    if !kept.is_empty() {
+        store::answer_all(conn, kept).await?;
+    }
+    if !freed.is_empty() {
+        store::free_all(conn, freed).await?;
+    }
+    Ok(())
+}
+
 /// Whether a transaction that has not ended holds this key: found out by trying to claim it, not waiting,
 /// and taking that back.
 ///
@@ -245,11 +285,7 @@ where
 /// [`DbError`].
 pub async fn is_claimed_now(db: &Db, scope: &str, key: &str) -> Result<bool, DbError> {
     let mut tx = db.begin().await?;
-    let probe = Claim {
-        scope: scope.to_owned(),
-        key: key.to_owned(),
-        fingerprint: Fingerprint([0; 32]),
-    };
+    let probe = Claim { scope: scope.to_owned(), key: key.to_owned(), fingerprint: Fingerprint([0; 32]) };
     tx.execute("SET LOCAL lock_timeout = '20ms'").await?;
     let claimed = match store::claim(&mut tx, &probe).await {
         Ok(free) => !free,
@@ -297,6 +333,8 @@ pub async fn finish_in_tx<T: Serialize, E: Refuses>(
 pub(crate) mod store {
     //! The claims' SQL.
 
+    use std::collections::{HashMap, HashSet};
+
     use axum::http::StatusCode;
     use sqlx::PgConnection;
 
@@ -333,10 +371,7 @@ pub(crate) mod store {
         .await?;
         Ok(row.map(|row| Stored {
             fingerprint: row.request_hash,
-            status: u16::try_from(row.status)
-                .ok()
-                .and_then(|status| StatusCode::from_u16(status).ok())
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            status: stored_status(row.status),
             body: row.body,
             expired: row.expired,
             first_seen: row.first_seen,
@@ -359,11 +394,108 @@ pub(crate) mod store {
         )
         .execute(conn)
         .await?;
-        if kept.rows_affected() == 1 {
-            Ok(())
-        } else {
-            Err(DbError::Unexpected(sqlx::Error::RowNotFound))
+        if kept.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+    }
+
+    /// Claims keys of one scope, in one order for everybody, and gives those that are ours now. Answers whose
+    /// time is over are forgotten first.
+    pub(super) async fn claim_all(
+        conn: &mut PgConnection,
+        claims: &[&Claim],
+    ) -> Result<HashSet<String>, DbError> {
+        let (scope, keys) = scope_and_keys(claims);
+        sqlx::query!(
+            "DELETE FROM idempotency_keys
+             WHERE scope = $1 AND key = ANY($2) AND first_seen < clock_timestamp() - interval '24 hours'",
+            scope,
+            &keys,
+        )
+        .execute(&mut *conn)
+        .await?;
+        let ours = sqlx::query_scalar!(
+            "INSERT INTO idempotency_keys (scope, key, request_hash)
+             SELECT $1, c.key, c.request_hash FROM UNNEST($2::text[], $3::bytea[]) AS c (key, request_hash)
+             ORDER BY c.key ON CONFLICT DO NOTHING RETURNING key",
+            scope,
+            &keys,
+            &claims.iter().map(|claim| claim.fingerprint.0.to_vec()).collect::<Vec<_>>(),
+        )
+        .fetch_all(conn)
+        .await?;
+        Ok(ours.into_iter().collect())
+    }
+
+    /// The rows of these keys that have an answer.
+    pub(super) async fn find_all(
+        conn: &mut PgConnection,
+        claims: &[&Claim],
+    ) -> Result<HashMap<String, Stored>, DbError> {
+        let (scope, keys) = scope_and_keys(claims);
+        let rows = sqlx::query!(
+            r#"SELECT key, request_hash, status AS "status!", body AS "body!", first_seen
+               FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NOT NULL"#,
+            scope,
+            &keys,
+        )
+        .fetch_all(conn)
+        .await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let stored = Stored {
+                fingerprint: row.request_hash,
+                status: stored_status(row.status),
+                body: row.body,
+                expired: false,
+                first_seen: row.first_seen,
+            };
+            found.insert(row.key, stored);
         }
+        Ok(found)
+    }
+
+    /// Keeps the answers with their claims.
+    pub(super) async fn answer_all(
+        conn: &mut PgConnection,
+        kept: &[(&Claim, Answer)],
+    ) -> Result<(), DbError> {
+        let claims: Vec<_> = kept.iter().map(|(claim, _)| *claim).collect();
+        let (scope, keys) = scope_and_keys(&claims);
+        let updated = sqlx::query!(
+            "UPDATE idempotency_keys SET status = a.status, body = a.body
+             FROM UNNEST($2::text[], $3::smallint[], $4::bytea[]) AS a (key, status, body)
+             WHERE scope = $1 AND idempotency_keys.key = a.key AND idempotency_keys.status IS NULL",
+            scope,
+            &keys,
+            &kept.iter().map(|(_, a)| i16::try_from(a.status().as_u16()).unwrap_or(500)).collect::<Vec<_>>(),
+            &kept.iter().map(|(_, answer)| answer.body().to_vec()).collect::<Vec<_>>(),
+        )
+        .execute(conn)
+        .await?;
+        let whole = updated.rows_affected() == kept.len() as u64;
+        if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+    }
+
+    /// Takes claims back that have no answer.
+    pub(super) async fn free_all(conn: &mut PgConnection, freed: &[&Claim]) -> Result<(), DbError> {
+        let (scope, keys) = scope_and_keys(freed);
+        sqlx::query!(
+            "DELETE FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NULL",
+            scope,
+            &keys,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    fn scope_and_keys(claims: &[&Claim]) -> (String, Vec<String>) {
+        let scope = claims.first().map(|claim| claim.scope.clone()).unwrap_or_default();
+        (scope, claims.iter().map(|claim| claim.key.clone()).collect())
+    }
+
+    fn stored_status(status: i16) -> StatusCode {
+        let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Forgets an answer whose time is over.
@@ -396,18 +528,15 @@ mod tests {
 
     #[test]
     fn the_fingerprint_sees_method_path_and_meaning_but_not_layout() {
-        let body = br#"{"a":1,"b":[1,2]}"#;
-        let first = Fingerprint::of("POST", "/x", body);
-        assert_eq!(
-            first,
-            Fingerprint::of("POST", "/x", b"{ \"b\": [1, 2],\n\"a\": 1 }")
-        );
-        assert_ne!(first, Fingerprint::of("PUT", "/x", body));
-        assert_ne!(first, Fingerprint::of("POST", "/y", body));
-        assert_ne!(first, Fingerprint::of("POST", "/x", br#"{"a":1,"b":[2,1]}"#));
-        assert_ne!(
-            Fingerprint::of("POST", "/xy", b"1"),
-            Fingerprint::of("POST", "/x", b"y1")
-        );
+        let of = |method, path, body: &str| {
+            Fingerprint::of(method, path, &crate::json::read(body.as_bytes()).unwrap())
+        };
+        let body = r#"{"a":1,"b":[1,2]}"#;
+        let first = of("POST", "/x", body);
+        assert_eq!(first, of("POST", "/X", "{ \"b\": [1, 2],\n\"a\": 1 }"));
+        assert_ne!(first, of("PUT", "/x", body));
+        assert_ne!(first, of("POST", "/y", body));
+        assert_ne!(first, of("POST", "/x", r#"{"a":1,"b":[2,1]}"#));
+        assert_ne!(of("POST", "/x1", "1"), of("POST", "/x", "11"));
     }
 }

@@ -20,6 +20,13 @@ pub fn api_key() -> String {
     format!("hf_{}{}", token(), token())
 }
 
+/// Whether `key` has the form of an API key.
+#[must_use]
+pub fn is_api_key(key: &str) -> bool {
+    key.strip_prefix("hf_")
+        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// One random byte, for jitter.
 #[must_use]
 pub fn random_byte() -> u8 {

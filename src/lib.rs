@@ -1,14 +1,17 @@
 //! Holdfast: the inventory and order service that never oversells.
 //!
 //! The map, in reading order. Start with [`locks`], whose head holds the doctrine, then follow one verb:
-//! [`inventory::decrement`] → [`inventory::change`] → [`inventory::ledger`] → `inventory::store`.
+//! [`inventory::decrement`] → [`section`] → [`inventory::change`] → [`inventory::ledger`] →
+//! `inventory::store`.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | [`text`], [`money`] | what callers may say, bounded and exact |
+//! | [`json`] | JSON into a plain tree |
 //! | [`locks`] | the locking core: a fair queue in front of the row locks |
 //! | [`db`] | Postgres: pool, transactions, what its errors mean |
 //! | [`idempotency`] | one effect a key |
+//! | [`section`] | the one way in which a guarded write runs |
 //! | [`inventory`] | stock: variants, levels, movements |
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
@@ -20,11 +23,15 @@ pub mod text;
 
 pub mod money;
 
+pub mod json;
+
 pub mod locks;
 
 pub mod db;
 
 pub mod idempotency;
+
+pub mod section;
 
 pub mod inventory;
 

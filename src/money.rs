@@ -162,10 +162,7 @@ mod tests {
     #[test]
     fn an_amount_is_written_with_the_decimals_of_its_currency_and_loses_none() {
         let written = |code: &str, text: &str| {
-            Currency::from_code(code)
-                .unwrap()
-                .written(amount(text).unwrap().get())
-                .to_string()
+            Currency::from_code(code).unwrap().written(amount(text).unwrap().get()).to_string()
         };
         assert_eq!(written("USD", "1"), "1.00");
         assert_eq!(written("USD", "12.5000"), "12.50");

@@ -7,15 +7,15 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{ConfigError, LogFormat, log_settings};
+use crate::config::{self, ConfigError, LogFormat, log_settings};
 
 /// Starts logging as `HOLDFAST_LOG` and `HOLDFAST_LOG_FORMAT` say.
 ///
 /// # Errors
-/// [`ConfigError`] if the format is unknown.
+/// [`ConfigError`] if either can't be read.
 pub fn start() -> Result<(), ConfigError> {
     let (filter, format) = log_settings()?;
-    let filter = EnvFilter::builder().parse_lossy(filter);
+    let filter = EnvFilter::builder().parse(filter).map_err(|_| config::wrong_log_filter())?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -29,11 +29,7 @@ fn checked(
     // At most `max + 1` characters are looked at, however long the text is.
     let length = text.chars().take(max + 1).count();
     let fits = (1..=max).contains(&length) && text.chars().all(allows);
-    if fits {
-        Ok(text)
-    } else {
-        Err(TextError { max, rule })
-    }
+    if fits { Ok(text) } else { Err(TextError { max, rule }) }
 }
 
 /// Neither control nor layout-changing: bidirectional overrides can make a line read as another.

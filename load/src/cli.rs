@@ -164,13 +164,7 @@ impl Command {
             Self::Replay(_) => return Ok(None),
             Self::Spread(args) => (Kind::Spread, args.items, &args.bench),
             Self::Hot(args) => (Kind::Hot, 1, args),
-            Self::Orders(args) => (
-                Kind::Orders {
-                    hot_line: args.hot_line,
-                },
-                args.items,
-                &args.bench,
-            ),
+            Self::Orders(args) => (Kind::Orders { hot_line: args.hot_line }, args.items, &args.bench),
         };
         let settings = bench::Settings {
             kind,
@@ -191,10 +185,7 @@ impl Command {
 
 fn cover(text: &str) -> anyhow::Result<Decimal> {
     let cover: Decimal = text.parse()?;
-    ensure!(
-        (Decimal::ZERO..=Decimal::ONE_THOUSAND).contains(&cover),
-        "between 0 and 1000"
-    );
+    ensure!((Decimal::ZERO..=Decimal::ONE_THOUSAND).contains(&cover), "between 0 and 1000");
     Ok(cover)
 }
 

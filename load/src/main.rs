@@ -52,10 +52,7 @@ fn main() -> ExitCode {
 
 /// Runs a command; true if everything was right.
 fn run(command: &Command) -> anyhow::Result<bool> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let local = LocalSet::new();
     if let Command::Replay(args) = command {
         let report = local.block_on(&runtime, replay::run(&args.settings()?))?;

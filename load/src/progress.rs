@@ -35,14 +35,7 @@ impl Progress {
             bar
         });
         let (done, spoke, finished) = (Cell::new(0), Cell::new(Instant::now()), Cell::new(false));
-        Self {
-            label,
-            total,
-            done,
-            spoke,
-            bar,
-            finished,
-        }
+        Self { label, total, done, spoke, bar, finished }
     }
 
     /// One more part is done.
@@ -68,12 +61,7 @@ impl Progress {
     }
 
     fn line(&self) {
-        remark(&format!(
-            "{}: {} of {}",
-            self.label,
-            grouped(self.done.get()),
-            grouped(self.total)
-        ));
+        remark(&format!("{}: {} of {}", self.label, grouped(self.done.get()), grouped(self.total)));
     }
 }
 

@@ -1,9 +1,5 @@
 //! All that is written to the terminal: results to standard output, remarks to standard error.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command's words to its user"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's words to its user")]
 
 /// A line of the result.
 pub fn say(line: &str) {

@@ -18,9 +18,5 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let found = audit::run(&db).await?;
     db.close().await;
     super::show(&serde_json::to_string_pretty(&found)?);
-    Ok(if found.ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if found.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -107,10 +107,7 @@ fn configure(pair: &Pair, key: &Key) -> Result<Config> {
     })?;
     config.admin_key = Some(key.secret.clone());
     if env::var_os("HOLDFAST_LISTEN").is_none() && is_taken(&config.listen) {
-        servers::say(&format!(
-            "{} is taken by another program: using a free port",
-            config.listen
-        ));
+        servers::say(&format!("{} is taken by another program: using a free port", config.listen));
         ANY_PORT.clone_into(&mut config.listen);
     }
     Ok(config)
@@ -134,11 +131,7 @@ impl Key {
         const VARIABLE: &str = "HOLDFAST_ADMIN_KEY";
         if let Some(key) = env::var(VARIABLE).ok().filter(|key| !key.is_empty()) {
             let in_command = format!("${VARIABLE}");
-            return Ok(Self {
-                secret: key.into(),
-                in_command,
-                origin: "from the environment".to_owned(),
-            });
+            return Ok(Self { secret: key.into(), in_command, origin: "from the environment".to_owned() });
         }
         let path = folder.join("admin.key");
         let key = match fs::read_to_string(&path) {
@@ -147,10 +140,7 @@ impl Key {
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         if key.len() < SHORTEST_KEY {
-            bail!(
-                "{} holds no key: delete it, and a new one is made",
-                path.display()
-            );
+            bail!("{} holds no key: delete it, and a new one is made", path.display());
         }
         Ok(Self {
             in_command: key.clone(),
@@ -162,22 +152,14 @@ impl Key {
 
 fn make_key(path: &Path) -> Result<String> {
     let key = ids::api_key();
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{key}")?;
     Ok(key)
 }
 
 /// Where a program on this machine reaches a service that listens at `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = if address.ip().is_unspecified() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        address.ip()
-    };
+    let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
     SocketAddr::new(ip, address.port())
 }
 
@@ -190,10 +172,7 @@ fn describe(pair: &Pair) -> String {
         Some(_) => format!("Redis ({}) and the database", place(pair.private_redis())),
         None => "the database only: no Redis".to_owned(),
     };
-    format!(
-        "  database  Postgres ({})\n  locks     {redis}",
-        place(pair.private_database())
-    )
+    format!("  database  Postgres ({})\n  locks     {redis}", place(pair.private_database()))
 }
 
 /// Fills an empty catalogue, then says how to begin.
@@ -229,18 +208,12 @@ async fn demo_catalogue(address: SocketAddr, key: &str, private: bool) -> Result
     for (sku, name, price, on_hand) in ITEMS {
         let body =
             json!({"sku": sku, "name": name, "price": price, "currency": CURRENCY, "on_hand": on_hand});
-        let mut answer = door
-            .call(Method::POST, "/variants", Some((&format!("demo-{sku}"), body)))
-            .await?;
+        let mut answer = door.call(Method::POST, "/variants", Some((&format!("demo-{sku}"), body))).await?;
         if answer.status == StatusCode::CONFLICT {
             // From an earlier run, longer ago than answers are kept.
-            answer = door
-                .call(Method::GET, &format!("/variants?sku={sku}&limit=1"), None)
-                .await?;
+            answer = door.call(Method::GET, &format!("/variants?sku={sku}&limit=1"), None).await?;
         }
-        let id = answer
-            .first_id()
-            .with_context(|| format!("{sku}: {} {}", answer.status, answer.body))?;
+        let id = answer.first_id().with_context(|| format!("{sku}: {} {}", answer.status, answer.body))?;
         first.get_or_insert(id);
     }
     first.context("the demo catalogue is empty")

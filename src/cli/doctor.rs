@@ -44,29 +44,18 @@ pub async fn run() -> anyhow::Result<ExitCode> {
         super::show(&format!("{mark} {text}"));
     }
     let healthy = findings.iter().all(|Finding(grade, _)| *grade != Grade::Error);
-    Ok(if healthy {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn look_at_postgres(url: &str) -> anyhow::Result<Vec<Finding>> {
     let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
-    let mut conn = options
-        .connect()
-        .await
-        .context("can't connect; is it running, and is DATABASE_URL right?")?;
-    let mut findings = vec![
-        look_at_version(&mut conn).await?,
-        look_at_schema(&mut conn).await?,
-    ];
+    let mut conn =
+        options.connect().await.context("can't connect; is it running, and is DATABASE_URL right?")?;
+    let mut findings = vec![look_at_version(&mut conn).await?, look_at_schema(&mut conn).await?];
     // What a lost write would look like: the answer was sent and the disk has nothing.
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
-        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
-            .bind(setting)
-            .fetch_one(&mut conn)
-            .await?;
+        let value: String =
+            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut conn).await?;
         findings.push(if value == "off" {
             Finding(
                 Grade::Error,
@@ -76,9 +65,7 @@ async fn look_at_postgres(url: &str) -> anyhow::Result<Vec<Finding>> {
             Finding(Grade::Good, format!("Postgres: {setting} is {value}"))
         });
     }
-    let reads_only: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
-        .fetch_one(&mut conn)
-        .await?;
+    let reads_only: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut conn).await?;
     if reads_only {
         let text = "Postgres: this is a standby, which only reads; point DATABASE_URL at the primary";
         findings.push(Finding(Grade::Error, text.to_owned()));
@@ -88,33 +75,24 @@ async fn look_at_postgres(url: &str) -> anyhow::Result<Vec<Finding>> {
 }
 
 async fn look_at_version(conn: &mut PgConnection) -> anyhow::Result<Finding> {
-    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(conn)
-        .await?;
+    let version: i32 =
+        sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(conn).await?;
     let shown = format!("{}.{}", version / 10_000, version % 10_000);
     Ok(if version < POSTGRES_MIN {
-        Finding(
-            Grade::Error,
-            format!("Postgres: version {shown} is too old; 15 or newer is needed"),
-        )
+        Finding(Grade::Error, format!("Postgres: version {shown} is too old; 15 or newer is needed"))
     } else {
         Finding(Grade::Good, format!("Postgres: version {shown}"))
     })
 }
 
 async fn look_at_schema(conn: &mut PgConnection) -> anyhow::Result<Finding> {
-    let wanted = sqlx::migrate!()
-        .iter()
-        .filter(|migration| !migration.migration_type.is_down_migration())
-        .count();
-    let table: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text")
-        .fetch_one(&mut *conn)
-        .await?;
+    let wanted =
+        sqlx::migrate!().iter().filter(|migration| !migration.migration_type.is_down_migration()).count();
+    let table: Option<String> =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text").fetch_one(&mut *conn).await?;
     let applied: i64 = match table {
         Some(_) => {
-            sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
-                .fetch_one(conn)
-                .await?
+            sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success").fetch_one(conn).await?
         }
         None => 0,
     };
@@ -138,9 +116,7 @@ async fn look_at_redis(config: &Config) -> anyhow::Result<Finding> {
     let locks = Locks::two_layer(url.expose_secret(), config.timing.clone(), TaskTracker::new())
         .map_err(|error| anyhow::anyhow!("REDIS_URL: {}", error.category()))?;
     locks.look_once().await;
-    let up = locks
-        .breaker()
-        .is_some_and(|breaker| breaker.state() == BreakerState::Closed);
+    let up = locks.breaker().is_some_and(|breaker| breaker.state() == BreakerState::Closed);
     if !up {
         let text = "Redis: can't be written; locks will be database-only until it can (correct, but slower under a crowd)";
         return Ok(Finding(Grade::Warning, text.to_owned()));

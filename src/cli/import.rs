@@ -44,10 +44,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let app = App::new(&Config::from_env()?)?;
     app.locks.look_once().await;
     let caller = Caller {
-        principal: Arc::new(Principal {
-            subject: "import".to_owned(),
-            scopes: vec![Scope::Operator],
-        }),
+        principal: Arc::new(Principal { subject: "import".to_owned(), scopes: vec![Scope::Operator] }),
         request_id: ids::fresh().to_string().into(),
         gone: CancellationToken::new(),
     };
@@ -57,22 +54,16 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("can't read {}", args.file.display()))?;
     let headers = reader.headers().context("the file has no header")?.clone();
     for column in ["sku", "name", "price", "currency"] {
-        anyhow::ensure!(
-            headers.iter().any(|header| header == column),
-            "the file has no column {column}"
-        );
+        anyhow::ensure!(headers.iter().any(|header| header == column), "the file has no column {column}");
     }
     let mut tally = Tally::default();
     for (index, record) in reader.records().enumerate() {
-        let line = record
-            .as_ref()
-            .ok()
-            .and_then(|record| record.position())
-            .map_or(0, csv::Position::line);
-        let outcome = match record
-            .map_err(anyhow::Error::from)
-            .and_then(|record| read(&headers, &record))
-        {
+        let position = match &record {
+            Ok(record) => record.position(),
+            Err(error) => error.position(),
+        };
+        let line = position.map_or(0, csv::Position::line);
+        let outcome = match record.map_err(anyhow::Error::from).and_then(|record| read(&headers, &record)) {
             Ok(variant) => add(&app, &caller, &variant).await?,
             Err(error) => Some(error.to_string()),
         };
@@ -87,11 +78,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         "{} added, {} there already, {} wrong",
         tally.added, tally.there_already, tally.wrong
     ));
-    Ok(if tally.wrong == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if tally.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 const THERE_ALREADY: &str = "there already";
@@ -112,32 +99,17 @@ impl Tally {
 /// One row, held to the same rules as a request: the fields go through the same types.
 fn read(headers: &csv::StringRecord, record: &csv::StringRecord) -> anyhow::Result<CreateVariant> {
     let fields: HashMap<&str, &str> = headers.iter().zip(record.iter()).collect();
-    let text = |name: &str| {
-        fields
-            .get(name)
-            .map(|text| text.trim().to_owned())
-            .unwrap_or_default()
-    };
+    let text = |name: &str| fields.get(name).map(|text| text.trim().to_owned()).unwrap_or_default();
     let wrong = |name: &'static str| move |error: String| anyhow::anyhow!("{name} {error}");
     let on_hand = match text("on_hand").as_str() {
         "" => 0,
-        units => units
-            .parse()
-            .map_err(|_| anyhow::anyhow!("on_hand must be a whole number"))?,
+        units => units.parse().map_err(|_| anyhow::anyhow!("on_hand must be a whole number"))?,
     };
     Ok(CreateVariant {
-        sku: text("sku")
-            .try_into()
-            .map_err(|error| wrong("sku")(format!("{error}")))?,
-        name: text("name")
-            .try_into()
-            .map_err(|error| wrong("name")(format!("{error}")))?,
-        price: text("price")
-            .try_into()
-            .map_err(|error: &str| wrong("price")(error.to_owned()))?,
-        currency: text("currency")
-            .try_into()
-            .map_err(|error: &str| wrong("currency")(error.to_owned()))?,
+        sku: text("sku").try_into().map_err(|error| wrong("sku")(format!("{error}")))?,
+        name: text("name").try_into().map_err(|error| wrong("name")(format!("{error}")))?,
+        price: text("price").try_into().map_err(|error: &str| wrong("price")(error.to_owned()))?,
+        currency: text("currency").try_into().map_err(|error: &str| wrong("currency")(error.to_owned()))?,
         on_hand: i64::try_into(on_hand).map_err(|error: &str| wrong("on_hand")(error.to_owned()))?,
     })
 }

@@ -43,11 +43,7 @@ pub async fn run(args: KeysArgs) -> anyhow::Result<()> {
     let KeysCommand::Create { name, subject, scope } = args.command;
     let config = Config::from_env()?;
     let db = Db::new(config.database_url.expose_secret(), 1)?;
-    let new = NewKey {
-        name: name.as_str(),
-        subject: subject.as_str(),
-        scopes: &scope,
-    };
+    let new = NewKey { name: name.as_str(), subject: subject.as_str(), scopes: &scope };
     let key = create_key(&db, &new).await?;
     super::show(key.expose_secret());
     db.close().await;

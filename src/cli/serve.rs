@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http;
 
-/// How long stopping waits for sections whose callers are gone.
-const SECTIONS_MAX: Duration = Duration::from_secs(30);
+/// How long stopping waits for what is under way: answers, and sections whose callers are gone.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Serves. `on_listening` is told the real address once requests can be made.
 ///
@@ -29,11 +29,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     app.locks.look_once().await;
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
     let stopping = CancellationToken::new();
-    let serving = tokio::spawn(http::server::serve(
-        listener,
-        http::router(&app),
-        stopping.clone(),
-    ));
+    let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
     super::show(&format!("listening on http://{address}"));
     on_listening(address);
 
@@ -42,10 +38,14 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     app.drain();
     stopping.cancel();
     tokio::select! {
-        () = finish(&app, serving) => {}
+        finished = tokio::time::timeout(DRAIN_MAX, finish(&app, serving)) => {
+            if finished.is_err() {
+                tracing::error!(requests = app.tasks.len(), "some requests did not end in time");
+            }
+        }
         again = asked_to_stop() => {
             again?;
-            tracing::warn!("asked to stop twice: stopping at once");
+            tracing::warn!(requests = app.tasks.len(), "asked to stop twice: stopping at once");
         }
     }
     app.stopping.cancel();
@@ -59,12 +59,7 @@ async fn finish(app: &App, serving: tokio::task::JoinHandle<()>) {
         tracing::error!(%error, "the accept loop panicked");
     }
     app.tasks.close();
-    if tokio::time::timeout(SECTIONS_MAX, app.tasks.wait())
-        .await
-        .is_err()
-    {
-        tracing::error!(tasks = app.tasks.len(), "some requests did not end in time");
-    }
+    app.tasks.wait().await;
 }
 
 async fn asked_to_stop() -> anyhow::Result<()> {

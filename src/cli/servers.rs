@@ -45,11 +45,7 @@ pub async fn run(args: ServersArgs) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     servers::sweep();
     // Declared before the servers, so that it is removed after they are stopped.
-    let temporary = if args.keep.is_none() {
-        Some(TempFolder::new()?)
-    } else {
-        None
-    };
+    let temporary = if args.keep.is_none() { Some(TempFolder::new()?) } else { None };
     let folder = match (&args.keep, &temporary) {
         (Some(kept), _) => servers::home(kept),
         (None, Some(temporary)) => temporary.path().to_owned(),
@@ -64,9 +60,7 @@ pub async fn run(args: ServersArgs) -> Result<ExitCode> {
     let stopped = pair.stop().await;
     let status = ended?;
     stopped?;
-    Ok(exit_code(status.code().unwrap_or_else(|| {
-        ENDED_BY_SIGNAL + status.signal().unwrap_or_default()
-    })))
+    Ok(exit_code(status.code().unwrap_or_else(|| ENDED_BY_SIGNAL + status.signal().unwrap_or_default())))
 }
 
 async fn run_command(command: &[OsString], pair: &Pair, signals: &mut Signals) -> Result<ExitStatus> {
@@ -76,9 +70,7 @@ async fn run_command(command: &[OsString], pair: &Pair, signals: &mut Signals) -
     if let Some(url) = pair.redis_url() {
         command.env("REDIS_URL", url);
     }
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
     loop {
         tokio::select! {
             status = child.wait() => return Ok(status?),

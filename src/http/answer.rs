@@ -36,13 +36,7 @@ impl Answer {
     /// An answer of these very bytes: JSON, or a problem document if the status says so.
     #[must_use]
     pub fn stored(status: StatusCode, body: Vec<u8>) -> Self {
-        Self {
-            status,
-            body,
-            replayed: false,
-            evidence: None,
-            database: None,
-        }
+        Self { status, body, replayed: false, evidence: None, database: None }
     }
 
     /// Marks it as the repetition of an earlier answer.
@@ -79,11 +73,7 @@ impl IntoResponse for Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         let is_problem = self.status.is_client_error();
-        let media_type = if is_problem {
-            PROBLEM_JSON
-        } else {
-            "application/json"
-        };
+        let media_type = if is_problem { PROBLEM_JSON } else { "application/json" };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         if self.replayed {
             headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
@@ -91,16 +81,9 @@ impl IntoResponse for Answer {
         if let (Some(evidence), Some(database)) = (self.evidence, self.database) {
             headers.insert(LOCK_MODE, HeaderValue::from_static(evidence.mode.as_str()));
             headers.insert(LOCK_WAIT_MS, HeaderValue::from(evidence.wait_ms));
-            let timing = format!(
-                "lock;dur={}, db;dur={:.1}",
-                evidence.wait_ms,
-                database.as_secs_f64() * 1_000.0
-            );
-            headers.extend(
-                HeaderValue::try_from(timing)
-                    .ok()
-                    .map(|timing| (SERVER_TIMING, timing)),
-            );
+            let timing =
+                format!("lock;dur={}, db;dur={:.1}", evidence.wait_ms, database.as_secs_f64() * 1_000.0);
+            headers.extend(HeaderValue::try_from(timing).ok().map(|timing| (SERVER_TIMING, timing)));
         }
         response
     }

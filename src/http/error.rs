@@ -7,6 +7,7 @@ use super::problem::{Code, Problem};
 use crate::db::DbError;
 use crate::idempotency::IdempotencyError;
 use crate::inventory::StockError;
+use crate::inventory::error::batch_problem;
 use crate::locks::{LockError, LockKey};
 use crate::orders::OrderError;
 
@@ -19,21 +20,18 @@ impl From<&DbError> for Problem {
                     the same Idempotency-Key to learn which.";
         match error {
             DbError::Unavailable(_) => Self::new(Code::DatabaseUnavailable, away).retry_after(SOON),
-            DbError::PoolExhausted => Self::new(
-                Code::Overloaded,
-                "All database connections are busy. Nothing was done.",
-            )
-            .retry_after(SOON),
-            DbError::RowLocked(_) => Self::new(
-                Code::LockTimeout,
-                "Another transaction holds a row this needs. Nothing was done.",
-            )
-            .retry_after(SOON),
-            DbError::Collision(_) => Self::new(
-                Code::LockTimeout,
-                "This kept colliding with other requests. Nothing was done.",
-            )
-            .retry_after(SOON),
+            DbError::PoolExhausted => {
+                Self::new(Code::Overloaded, "All database connections are busy. Nothing was done.")
+                    .retry_after(SOON)
+            }
+            DbError::RowLocked(_) => {
+                Self::new(Code::LockTimeout, "Another transaction holds a row this needs. Nothing was done.")
+                    .retry_after(SOON)
+            }
+            DbError::Collision(_) => {
+                Self::new(Code::LockTimeout, "This kept colliding with other requests. Nothing was done.")
+                    .retry_after(SOON)
+            }
             DbError::Unexpected(_) => Self::new(Code::Internal, "The request was not carried out."),
         }
         .caused_by(error)
@@ -85,10 +83,9 @@ impl From<&IdempotencyError> for Problem {
                 "The first request with this key has not ended yet. Try again to get its answer.",
             )
             .retry_after(SOON),
-            IdempotencyError::Unknown => Self::new(
-                Code::IdempotencyKeyNotFound,
-                "No request with this key has come to an end.",
-            ),
+            IdempotencyError::Unknown => {
+                Self::new(Code::IdempotencyKeyNotFound, "No request with this key has come to an end.")
+            }
         }
     }
 }
@@ -101,7 +98,7 @@ impl From<&StockError> for Problem {
                 let field = super::problem::FieldError::new("sku", "is taken by another variant");
                 Self::new(Code::SkuTaken, "Another variant has this SKU.").with_errors(vec![field])
             }
-            StockError::Batch(problem) => (**problem).clone(),
+            StockError::Batch(failures) => batch_problem(failures),
             StockError::Idempotency(error) => error.into(),
             StockError::Lock(error) => error.into(),
             StockError::Db(error) => error.into(),

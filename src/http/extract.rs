@@ -10,9 +10,11 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::{Code, FieldError, Problem};
 use crate::idempotency::{IdempotencyError, KeyedRequest};
+use crate::json;
 
 /// The largest body that is read: 1 MiB.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -47,9 +49,15 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
             .await
             .map_err(|rejection| unreadable(&rejection))?;
-        let value = parse(&bytes)?;
-        let keyed = KeyedRequest::of(&parts, &bytes)?;
-        Ok(Self { value, keyed })
+        Self::read(&parts, &bytes)
+    }
+}
+
+impl<T: DeserializeOwned> Body<T> {
+    fn read(parts: &Parts, bytes: &[u8]) -> Result<Self, Problem> {
+        let tree = json::read(bytes).map_err(|error| malformed(&error))?;
+        let keyed = KeyedRequest::of(parts, &tree)?;
+        Ok(Self { value: fields(&tree)?, keyed })
     }
 }
 
@@ -68,63 +76,52 @@ impl<T: Default> Body<T> {
             .await
             .map_err(|rejection| unreadable(&rejection))?;
         if bytes.is_empty() {
-            let keyed = KeyedRequest::of(&parts, b"null")?;
-            return Ok(Self {
-                value: T::default(),
-                keyed,
-            });
+            let keyed = KeyedRequest::of(&parts, &Value::Null)?;
+            return Ok(Self { value: T::default(), keyed });
         }
         check_media_type(&parts.headers)?;
-        Ok(Self {
-            value: parse(&bytes)?,
-            keyed: KeyedRequest::of(&parts, &bytes)?,
-        })
+        Self::read(&parts, &bytes)
     }
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(CONTENT_ENCODING) {
-        return Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "Send the body without Content-Encoding.",
-        ));
+        return Err(Problem::new(Code::UnsupportedMediaType, "Send the body without Content-Encoding."));
     }
-    let media_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(Problem::new(
-        Code::UnsupportedMediaType,
-        "Send the body as Content-Type: application/json.",
-    ))
+    Err(Problem::new(Code::UnsupportedMediaType, "Send the body as Content-Type: application/json."))
 }
 
 fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            Code::BodyTooLarge,
-            format!("A body may have {BODY_MAX_BYTES} bytes at most."),
-        );
+        return Problem::new(Code::BodyTooLarge, format!("A body may have {BODY_MAX_BYTES} bytes at most."));
     }
     Problem::new(Code::RequestTimeout, "The body did not arrive whole and in time.")
 }
 
-/// Reads JSON, noting the path of what is wrong and every field that nobody asked for.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let json = &mut serde_json::Deserializer::from_slice(bytes);
+fn malformed(json::ReadError { path, error }: &json::ReadError) -> Problem {
+    if error.is_data() {
+        let message = error.to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        return wrong_field(path, message);
+    }
+    Problem::new(Code::MalformedJson, format!("Not JSON at line {} column {}.", error.line(), error.column()))
+}
+
+/// Reads the fields, noting the path of what is wrong and every field that nobody asked for.
+fn fields<T: DeserializeOwned>(tree: &Value) -> Result<T, Problem> {
+    if let Some(path) = not_an_object(tree, "") {
+        return Err(Problem::invalid(path, "must be an object"));
+    }
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut *json, &mut track);
-    let parsed = serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()));
-    let value: T = match parsed {
-        Ok(value) => value,
-        Err(error) => return Err(malformed(&error, &track.path().to_string())),
-    };
-    json.end().map_err(|error| malformed(&error, ""))?;
+    let tracked = serde_path_to_error::Deserializer::new(tree, &mut track);
+    let parsed = serde_ignored::deserialize(tracked, |path| unknown.push(indexed(&path.to_string())));
+    let value: T = parsed.map_err(|error| wrong_field(&track.path().to_string(), &error.to_string()))?;
     if unknown.is_empty() {
         return Ok(value);
     }
@@ -135,22 +132,65 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         .map(|field| FieldError::new(bounded(field), message))
         .collect();
     let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
-    Err(Problem::new(
-        Code::ValidationFailed,
-        format!("Unknown fields: {}.", names.join(", ")),
-    )
-    .with_errors(errors))
+    Err(Problem::new(Code::ValidationFailed, format!("Unknown fields: {}.", names.join(", ")))
+        .with_errors(errors))
 }
 
-fn malformed(error: &serde_json::Error, path: &str) -> Problem {
-    if error.is_data() {
-        let path = if path == "." { "" } else { path };
-        return Problem::invalid(bounded(path), without_values(&error.to_string()));
+/// Where something other than an object stands in a list: all lists of this API are of objects. (A list in
+/// an object's place would be read as its fields in order.) Metadata is the caller's own.
+fn not_an_object(tree: &Value, path: &str) -> Option<String> {
+    match tree {
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let path = format!("{path}[{index}]");
+            if item.is_object() { not_an_object(item, &path) } else { Some(path) }
+        }),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, value)| *name != "metadata" && value.is_array());
+            let join = |name: &str| {
+                if path.is_empty() { bounded(name) } else { format!("{path}.{}", bounded(name)) }
+            };
+            fields.into_iter().find_map(|(name, value)| not_an_object(value, &join(name)))
+        }
+        _ => None,
     }
-    Problem::new(
-        Code::MalformedJson,
-        format!("Not JSON at line {} column {}.", error.line(), error.column()),
-    )
+}
+
+/// serde names a field that is missing, there twice or not asked for in its message, not in its path.
+fn wrong_field(path: &str, message: &str) -> Problem {
+    let path = if path == "." { "" } else { path };
+    let faults = [
+        ("missing field `", "is required"),
+        ("duplicate field `", "is given twice"),
+        ("unknown field `", "is not a field of this request"),
+    ];
+    for (start, wrong) in faults {
+        let Some((name, _)) = message.strip_prefix(start).and_then(|rest| rest.split_once('`')) else {
+            continue;
+        };
+        let whole = match path {
+            "" | "query" => name.to_owned(),
+            path if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        return Problem::invalid(bounded(&whole), wrong);
+    }
+    Problem::invalid(bounded(path), without_values(message))
+}
+
+/// `lines.0.quantity` as `lines[0].quantity`: one way to write a path.
+fn indexed(path: &str) -> String {
+    let mut written = String::new();
+    for part in path.split('.') {
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            written.push_str(&format!("[{part}]"));
+        } else {
+            if !written.is_empty() {
+                written.push('.');
+            }
+            written.push_str(part);
+        }
+    }
+    written
 }
 
 /// A field's name as given, but never a page of it.
@@ -158,15 +198,18 @@ fn bounded(field: &str) -> String {
     field.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// serde's messages repeat the value before saying what was expected, and end with the place.
+/// serde's messages repeat the value before saying what was expected, in the words of Rust.
 fn without_values(message: &str) -> String {
-    let message = message
-        .rsplit_once(" at line ")
-        .map_or(message, |(message, _)| message);
-    match message.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("expected {expected}"),
-        None => message.to_owned(),
-    }
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let Some((_, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "i64" | "u16" | "u32" => "a whole number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("must be {expected}")
 }
 
 /// Query parameters.
@@ -178,20 +221,16 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query
-            .map(|Query(value)| Self(value))
-            .map_err(|rejection| wrong_query(&rejection))
+        query.map(|Query(value)| Self(value)).map_err(|rejection| wrong_query(&rejection))
     }
 }
 
 fn wrong_query(rejection: &QueryRejection) -> Problem {
     let text = rejection.body_text();
-    let message = text
-        .strip_prefix("Failed to deserialize query string: ")
-        .unwrap_or(&text);
+    let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
     match message.split_once(": ") {
-        Some((field, message)) if !field.contains(' ') => Problem::invalid(field, without_values(message)),
-        _ => Problem::invalid("query", without_values(message)),
+        Some((field, message)) if !field.contains(' ') => wrong_field(field, message),
+        _ => wrong_field("query", message),
     }
 }
 
@@ -204,8 +243,7 @@ impl<S: Sync + Send, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
-        path.map(|Path(value)| Self(value))
-            .map_err(|rejection| wrong_path(&rejection))
+        path.map(|Path(value)| Self(value)).map_err(|rejection| wrong_path(&rejection))
     }
 }
 
@@ -215,10 +253,9 @@ fn wrong_path(rejection: &PathRejection) -> Problem {
         return Problem::invalid("path", "can't be read");
     };
     match error.kind() {
-        ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. } => Problem::invalid(
-            key.as_str(),
-            "must be a UUID, or what this path takes in its place",
-        ),
+        ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. } => {
+            Problem::invalid(key.as_str(), "must be a UUID, or what this path takes in its place")
+        }
         ErrorKind::InvalidUtf8InPathParam { key } => Problem::invalid(key.as_str(), "must be UTF-8"),
         _ => Problem::invalid("path", "has a parameter that can't be read; ids are UUIDs"),
     }
@@ -242,29 +279,41 @@ mod tests {
         lines: Vec<Line>,
     }
 
+    fn problem(body: &str) -> Problem {
+        let tree = json::read(body.as_bytes()).unwrap();
+        fields::<Order>(&tree).unwrap_err()
+    }
+
     #[test]
     fn every_unknown_field_is_named_with_its_path() {
-        let problem = parse::<Order>(br#"{"lines":[{"quantity":1,"qty":2}],"is_admin":true}"#).unwrap_err();
+        let problem = problem(r#"{"lines":[{"quantity":1,"qty":2}],"is_admin":true}"#);
         let fields: Vec<_> = problem.errors.iter().map(|error| error.field.as_str()).collect();
-        assert_eq!(fields, ["lines.0.qty", "is_admin"]);
+        assert_eq!(fields, ["is_admin", "lines[0].qty"]);
     }
 
     #[test]
     fn a_wrong_value_is_placed_and_not_repeated() {
-        let problem = parse::<Order>(br#"{"lines":[{"quantity":1},{"quantity":"sesame"}]}"#).unwrap_err();
-        assert_eq!(problem.code, Code::ValidationFailed);
-        assert_eq!(problem.errors[0].field, "lines[1].quantity");
-        assert_eq!(problem.errors[0].message, "expected u32");
+        for (body, field, message) in [
+            (
+                r#"{"lines":[{"quantity":1},{"quantity":"sesame"}]}"#,
+                "lines[1].quantity",
+                "must be a whole number",
+            ),
+            (r#"{"lines":[{}]}"#, "lines[0].quantity", "is required"),
+            (r#"{}"#, "lines", "is required"),
+            (r#"{"lines":7}"#, "lines", "must be a list"),
+            (r#"{"lines":[[1]]}"#, "lines[0]", "must be an object"),
+            (r#"[[{"quantity":1}]]"#, "[0]", "must be an object"),
+        ] {
+            let error = problem(body).errors.remove(0);
+            assert_eq!((error.field.as_str(), error.message.as_str()), (field, message), "{body}");
+        }
     }
 
     #[test]
     fn what_is_not_json_is_malformed_even_after_a_good_value() {
         for body in [&b"{"[..], b"", b"{\"lines\":[]} x", b"\xff", b"\xef\xbb\xbf{}"] {
-            assert_eq!(
-                parse::<Order>(body).unwrap_err().code,
-                Code::MalformedJson,
-                "{body:?}"
-            );
+            assert_eq!(malformed(&json::read(body).unwrap_err()).code, Code::MalformedJson, "{body:?}");
         }
     }
 }

@@ -44,14 +44,5 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
         (false, true) => ("ready", StatusCode::OK),
     };
     let database = if database_up { "up" } else { "down" };
-    (
-        code,
-        Json(Ready {
-            status,
-            database,
-            redis,
-            lock_mode: app.locks.mode(),
-        }),
-    )
-        .into_response()
+    (code, Json(Ready { status, database, redis, lock_mode: app.locks.mode() })).into_response()
 }

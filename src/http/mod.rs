@@ -36,9 +36,7 @@ const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
-    let v1 = Router::new()
-        .merge(inventory::routes::routes(app))
-        .merge(orders::routes::routes(app));
+    let v1 = Router::new().merge(inventory::routes::routes(app)).merge(orders::routes::routes(app));
     Router::new()
         .nest("/api/v1", v1)
         .route("/health/live", get(health::live))

@@ -8,7 +8,7 @@ const LIMIT_DEFAULT: u16 = 50;
 
 /// How many items a page has at most: 1 to 1,000, by default 50.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u16")]
+#[serde(try_from = "String")]
 pub struct Limit(u16);
 
 impl Default for Limit {
@@ -17,20 +17,22 @@ impl Default for Limit {
     }
 }
 
-impl TryFrom<u16> for Limit {
+impl TryFrom<String> for Limit {
     type Error = &'static str;
 
-    fn try_from(items: u16) -> Result<Self, Self::Error> {
-        let fits = (1..=LIMIT_MAX).contains(&items);
-        if fits {
-            Ok(Self(items))
-        } else {
-            Err("must be a whole number from 1 to 1000")
-        }
+    fn try_from(items: String) -> Result<Self, Self::Error> {
+        let items = items.parse().ok().filter(|items| (1..=LIMIT_MAX).contains(items));
+        items.map(Self).ok_or("must be a whole number from 1 to 1000")
     }
 }
 
 impl Limit {
+    /// This limit, or a lower one.
+    #[must_use]
+    pub fn at_most(self, items: u16) -> Self {
+        Self(self.0.min(items))
+    }
+
     /// One more than fits the page: whether it comes back tells whether there is a next page.
     #[must_use]
     pub fn and_one(self) -> i64 {
@@ -53,9 +55,6 @@ impl<T> Page<T> {
         let more = found.len() > usize::from(limit.0);
         found.truncate(usize::from(limit.0));
         let next_cursor = found.last().filter(|_| more).map(cursor);
-        Self {
-            items: found,
-            next_cursor,
-        }
+        Self { items: found, next_cursor }
     }
 }

@@ -11,10 +11,7 @@ use uuid::Uuid;
 /// Every error a caller can be told, by its stable name. The table in `Code::row` is the only place that
 /// knows statuses and titles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "each name is documented by its row in the table below and in docs/API.md"
-)]
+#[expect(missing_docs, reason = "each name is documented by its row in the table below and in docs/API.md")]
 pub enum Code {
     MalformedJson,
     IdempotencyKeyMissing,
@@ -65,17 +62,13 @@ impl Code {
             Self::InsufficientStock => (409, "insufficient_stock", "There is not enough stock"),
             Self::StaleQuantity => (409, "stale_quantity", "The stock is not what the caller believed"),
             Self::TotalChanged => (409, "total_changed", "The total is not what the caller expected"),
-            Self::CancelExceedsOrdered => (
-                409,
-                "cancel_exceeds_ordered",
-                "More would be cancelled than is left",
-            ),
+            Self::CancelExceedsOrdered => {
+                (409, "cancel_exceeds_ordered", "More would be cancelled than is left")
+            }
             Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
-            Self::IdempotencyInFlight => (
-                409,
-                "idempotency_in_flight",
-                "The first request with this key is still running",
-            ),
+            Self::IdempotencyInFlight => {
+                (409, "idempotency_in_flight", "The first request with this key is still running")
+            }
             Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (415, "unsupported_media_type", "The body must be application/json")
@@ -83,11 +76,9 @@ impl Code {
             Self::ValidationFailed => (422, "validation_failed", "The request has invalid fields"),
             Self::CurrencyMismatch => (422, "currency_mismatch", "The prices are in another currency"),
             Self::LimitExceeded => (422, "limit_exceeded", "A quantity would pass its limit"),
-            Self::IdempotencyKeyReused => (
-                422,
-                "idempotency_key_reused",
-                "This key was used for another request",
-            ),
+            Self::IdempotencyKeyReused => {
+                (422, "idempotency_key_reused", "This key was used for another request")
+            }
             Self::LockTimeout => (429, "lock_timeout", "The item stayed busy"),
             Self::Internal => (500, "internal", "Something went wrong on our side"),
             Self::DatabaseUnavailable => (503, "database_unavailable", "The database is away"),
@@ -142,11 +133,7 @@ pub struct FieldError {
 impl FieldError {
     /// A field and what is wrong with it.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-            ..Self::default()
-        }
+        Self { field: field.into(), message: message.into(), ..Self::default() }
     }
 }
 
@@ -180,13 +167,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem with one sentence about it.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            retry_after: None,
-            cause: None,
-        }
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
     }
 
     /// One invalid field.

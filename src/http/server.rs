@@ -20,8 +20,6 @@ use tokio_util::sync::CancellationToken;
 const HEADER_MAX: Duration = Duration::from_secs(15);
 /// Connections served at once; the next wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;
-/// How long stopping waits for answers that are under way.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,15 +56,7 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_MAX, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            drain.max_s = DRAIN_MAX.as_secs(),
-            "some answers were not sent in time"
-        );
-    }
+    graceful.shutdown().await;
 }
 
 async fn accept(

@@ -2,9 +2,11 @@
 //!
 //! What must stay true: a request runs to its end in a task counted by [`App::tasks`], whatever its client
 //! does. A hung-up client drops the future that waits for the task, never the task; it only cancels
-//! [`RequestContext::gone`], which a wait for a lock listens to.
+//! [`RequestContext::gone`], which a wait for a lock listens to. Nor does a caller wait for ever: past
+//! [`App::answer_max`] it is told that the outcome is unknown, and the task goes on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -16,10 +18,15 @@ use tracing::Instrument;
 
 use super::problem::{Code, Problem};
 use crate::app::App;
+use crate::db::DbError;
 use crate::ids;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
+
+/// Paths that read whole tables, and the time they have.
+const UNHURRIED: [&str; 1] = ["/api/v1/inventory/audit"];
+const UNHURRIED_MAX: Duration = Duration::from_secs(600);
 
 /// What is known of a request before anyone knows who makes it.
 #[derive(Debug, Clone)]
@@ -32,10 +39,7 @@ pub struct RequestContext {
 
 impl Default for RequestContext {
     fn default() -> Self {
-        Self {
-            request_id: ids::fresh().to_string().into(),
-            gone: CancellationToken::new(),
-        }
+        Self { request_id: ids::fresh().to_string().into(), gone: CancellationToken::new() }
     }
 }
 
@@ -50,13 +54,22 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     let _hung_up = context.gone.drop_guard();
     let request_id = context.request_id;
     let span = tracing::info_span!("request", id = %request_id);
-    let task = app
-        .tasks
-        .spawn(answer(request, next, request_id.clone()).instrument(span));
-    let mut response = task.await.unwrap_or_else(|panic| {
-        tracing::error!(request.id = %request_id, %panic, "a request panicked");
-        Problem::new(Code::Internal, "The request was not carried out.").respond(&request_id)
-    });
+    let unhurried =
+        request.extensions().get::<MatchedPath>().is_some_and(|path| UNHURRIED.contains(&path.as_str()));
+    let limit = if unhurried { UNHURRIED_MAX } else { app.answer_max };
+    let task = app.tasks.spawn(answer(request, next, request_id.clone()).instrument(span));
+    let mut response = match tokio::time::timeout(limit, task).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            tracing::error!(request.id = %request_id, %panic, "a request panicked");
+            Problem::new(Code::Internal, "The request was not carried out.").respond(&request_id)
+        }
+        // The task goes on: only the answer is late.
+        Err(_) => {
+            tracing::error!(request.id = %request_id, limit_s = limit.as_secs(), "a request had no answer in time");
+            Problem::from(&DbError::Unavailable(sqlx::Error::PoolTimedOut)).respond(&request_id)
+        }
+    };
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -115,9 +128,5 @@ pub async fn not_found() -> Response {
 
 /// For methods a path does not take.
 pub async fn method_not_allowed() -> Response {
-    Problem::new(
-        Code::MethodNotAllowed,
-        "This path is served, but not by that method.",
-    )
-    .into_response()
+    Problem::new(Code::MethodNotAllowed, "This path is served, but not by that method.").into_response()
 }

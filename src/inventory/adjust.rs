@@ -35,26 +35,12 @@ pub async fn adjust(
     InPath(variant_id): InPath<Uuid>,
     body: Body<Adjust>,
 ) -> Result<Answer, StockError> {
-    let Adjust {
-        delta,
-        reason,
-        reference,
-        change_from,
-    } = body.value;
+    let Adjust { delta, reason, reference, change_from } = body.value;
     let cmd = StockChange {
         variant_id,
-        change: Change::Adjust {
-            delta,
-            believed: change_from,
-        },
-        occasion: Occasion {
-            reason: Some(reason),
-            reference,
-            ..Occasion::default()
-        },
-        claim: body
-            .keyed
-            .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
+        change: Change::Adjust { delta, believed: change_from },
+        occasion: Occasion { reason: Some(reason), reference, ..Occasion::default() },
+        claim: body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
     change(&app, &caller, &cmd).await
 }

@@ -61,13 +61,7 @@ pub async fn run(db: &Db) -> Result<Audit, DbError> {
     let violations = all_violations_in_tx(&mut tx).await?;
     tx.commit().await?;
     let (variants_checked, movements_checked, orders_checked) = counts;
-    Ok(Audit {
-        ok: violations.is_empty(),
-        variants_checked,
-        movements_checked,
-        orders_checked,
-        violations,
-    })
+    Ok(Audit { ok: violations.is_empty(), variants_checked, movements_checked, orders_checked, violations })
 }
 
 async fn all_violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>, DbError> {

@@ -8,23 +8,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::{Acquire, PgConnection};
-use tokio::time::Instant;
-use uuid::Uuid;
+use sqlx::{Connection, PgConnection};
 
-use super::error::StockError;
+use super::error::{OperationFailure, StockError};
 use super::ledger::Ledger;
-use super::model::{Delta, Movement, Occasion, OnHand, Quantity, Witness};
-use super::rules::{Change, Refusal};
+use super::model::{Movement, Witness};
+use super::operation::{Operation, Wanted};
 use crate::app::App;
-use crate::db::{DbError, retrying};
+use crate::db::DbError;
 use crate::http::answer::Answer;
-use crate::http::auth::{Caller, Scope};
+use crate::http::auth::Caller;
 use crate::http::extract::Body;
-use crate::http::problem::{Code, FieldError, Problem};
-use crate::idempotency::{self, Claim, Fingerprint, IdempotencyError, KeyedRequest};
+use crate::http::problem::{FieldError, Problem};
+use crate::idempotency::{self, Claim, IdempotencyError};
 use crate::locks::{Evidence, LockKeys};
-use crate::text::{Reason, Reference};
+use crate::section::{Section, Verb};
 
 /// The most operations one batch may have.
 const OPERATIONS_MAX: usize = 1_000;
@@ -41,36 +39,6 @@ pub struct Batch {
 enum Mode {
     Atomic,
     Independent,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Verb {
-    Adjust,
-    Decrement,
-    Increment,
-}
-
-/// One operation: the fields of the verb it names.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Operation {
-    op: Verb,
-    variant_id: Uuid,
-    delta: Option<Delta>,
-    quantity: Option<Quantity>,
-    change_from: Option<OnHand>,
-    reason: Option<Reason>,
-    reference: Option<Reference>,
-    key: Option<String>,
-}
-
-/// An operation that has been read and makes sense.
-#[derive(Debug, Clone)]
-struct Wanted {
-    variant_id: Uuid,
-    change: Change,
-    occasion: Occasion,
-    claim: Option<Claim>,
 }
 
 /// What one operation came to.
@@ -92,174 +60,76 @@ struct OneError {
     errors: Vec<FieldError>,
 }
 
+/// What a batch came to.
 #[derive(Debug, Serialize)]
-struct Results {
+pub struct Results {
     results: Vec<OneResult>,
     lock: Evidence,
 }
 
 /// # Errors
-/// [`StockError`].
+/// [`Problem`].
 pub async fn batch(
     State(app): State<Arc<App>>,
     caller: Caller,
     body: Body<Batch>,
-) -> Result<Answer, StockError> {
-    let claim = body
-        .keyed
-        .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
-    let wanted =
-        read(&caller, &body.value.operations).map_err(|problem| StockError::Batch(Box::new(problem)))?;
-    run(&app, &caller, body.value.mode, &wanted, claim.as_ref()).await
+) -> Result<Answer, Problem> {
+    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    let wanted = read(&caller, &body.value.operations, claim.as_ref())?;
+    Ok(change_all(&app, &caller, body.value.mode, &wanted, claim.as_ref()).await?)
 }
 
 /// Checks every operation on its own before anything is locked.
-fn read(caller: &Caller, operations: &[Operation]) -> Result<Vec<Wanted>, Problem> {
+fn read(caller: &Caller, operations: &[Operation], claim: Option<&Claim>) -> Result<Vec<Wanted>, Problem> {
     if !(1..=OPERATIONS_MAX).contains(&operations.len()) {
-        return Err(Problem::invalid(
-            "operations",
-            format!("must be 1 to {OPERATIONS_MAX} operations"),
-        ));
+        return Err(Problem::invalid("operations", format!("must be 1 to {OPERATIONS_MAX} operations")));
     }
-    let mut keys = HashSet::new();
-    let mut wanted = Vec::with_capacity(operations.len());
+    let mut keys: HashSet<String> = claim.map(|claim| claim.key.clone()).into_iter().collect();
+    let mut all = Vec::with_capacity(operations.len());
     for (index, operation) in operations.iter().enumerate() {
-        let at = |field: &str| format!("operations[{index}].{field}");
-        let needed = match operation.op {
-            Verb::Adjust => Scope::Warehouse,
-            Verb::Decrement | Verb::Increment => Scope::Storefront,
-        };
-        if !caller.principal.may(&[needed]) {
-            let detail = format!(
-                "{} needs a key with scope {} or operator.",
-                at("op"),
-                needed.as_str()
-            );
-            return Err(Problem::new(Code::Forbidden, detail));
+        let at = format!("operations[{index}]");
+        let wanted = operation.read(caller, &at)?;
+        if let Some(claim) = &wanted.claim
+            && !keys.insert(claim.key.clone())
+        {
+            let message = "is the key of another operation, or of the batch itself";
+            return Err(Problem::invalid(format!("{at}.key"), message));
         }
-        let change = change_of(operation).map_err(|(field, message)| Problem::invalid(at(field), message))?;
-        if operation.key.as_ref().is_some_and(|key| !keys.insert(key)) {
-            return Err(Problem::invalid(
-                at("key"),
-                "is used by another operation of this batch",
-            ));
-        }
-        let claim = claim_of(caller, operation)
-            .map_err(|_| Problem::invalid(at("key"), "must be 1 to 255 visible ASCII characters"))?;
-        let occasion = Occasion {
-            reason: operation.reason.clone(),
-            reference: operation.reference.clone(),
-            ..Occasion::default()
-        };
-        wanted.push(Wanted {
-            variant_id: operation.variant_id,
-            change,
-            occasion,
-            claim,
-        });
+        all.push(wanted);
     }
-    Ok(wanted)
+    Ok(all)
 }
 
-/// The change an operation wants, or which field is wrong and why.
-fn change_of(operation: &Operation) -> Result<Change, (&'static str, &'static str)> {
-    let Operation {
-        op,
-        delta,
-        quantity,
-        change_from,
-        reason,
-        ..
-    } = operation;
-    if *op == Verb::Adjust {
-        let delta = delta.ok_or(("delta", "is required by adjust"))?;
-        if reason.is_none() {
-            return Err(("reason", "is required by adjust"));
-        }
-        if quantity.is_some() {
-            return Err(("quantity", "is not a field of adjust; use delta"));
-        }
-        return Ok(Change::Adjust {
-            delta,
-            believed: *change_from,
-        });
-    }
-    if delta.is_some() {
-        return Err(("delta", "is a field of adjust alone; use quantity"));
-    }
-    if change_from.is_some() {
-        return Err(("change_from", "is a field of adjust alone"));
-    }
-    let quantity = quantity.ok_or(("quantity", "is required"))?;
-    Ok(if *op == Verb::Decrement {
-        Change::Sell(quantity)
-    } else {
-        Change::Return(quantity)
-    })
-}
-
-fn claim_of(caller: &Caller, operation: &Operation) -> Result<Option<Claim>, IdempotencyError> {
-    let Some(key) = &operation.key else {
-        return Ok(None);
-    };
-    let key = idempotency::parse_key(key)?.to_owned();
-    let body = serde_json::to_vec(operation).unwrap_or_default();
-    let keyed = KeyedRequest {
-        key,
-        fingerprint: Fingerprint::of("POST", "batch operation", &body),
-    };
-    Ok(Some(Claim::of_subject(&caller.principal.subject, keyed)))
-}
-
-async fn run(
+async fn change_all(
     app: &App,
     caller: &Caller,
     mode: Mode,
     wanted: &[Wanted],
     claim: Option<&Claim>,
 ) -> Result<Answer, StockError> {
-    retrying(async || {
-        let keys = LockKeys::variants(wanted.iter().map(|wanted| wanted.variant_id))?;
-        let lease = app.locks.acquire(keys.clone(), &caller.gone).await?;
-        let evidence = lease.evidence();
-        lease
-            .release_after(section(app, caller, mode, wanted, (claim, &keys, evidence)))
-            .await
-    })
-    .await
+    let keys = LockKeys::variants(wanted.iter().map(|wanted| wanted.variant_id))?;
+    let section = Section { app, caller, claim, success: StatusCode::OK };
+    section.run(&keys, &Changes { mode, wanted, keys: &keys }).await
 }
 
-async fn section(
-    app: &App,
-    caller: &Caller,
+struct Changes<'a> {
     mode: Mode,
-    wanted: &[Wanted],
-    (claim, keys, lock): (Option<&Claim>, &LockKeys, Evidence),
-) -> Result<Answer, StockError> {
-    let started = Instant::now();
-    let mut tx = app.db.begin().await?;
-    let answer = match idempotency::begin_in_tx::<StockError>(&mut tx, claim).await? {
-        Some(first) => first,
-        None => {
-            let witness = Witness {
-                subject: &caller.principal.subject,
-                request_id: &caller.request_id,
-                lock,
-            };
-            // A refused batch gives back the claims of its operations, and keeps its own.
-            let mut attempt = tx.begin().await.map_err(DbError::from)?;
-            let outcome = batch_in_tx(&mut attempt, mode, wanted, keys, witness).await;
-            let ended = if outcome.is_ok() {
-                attempt.commit().await
-            } else {
-                attempt.rollback().await
-            };
-            ended.map_err(DbError::from)?;
-            idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, outcome).await?
-        }
-    };
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(answer.guarded(lock, started.elapsed()))
+    wanted: &'a [Wanted],
+    keys: &'a LockKeys,
+}
+
+impl Verb for Changes<'_> {
+    type Done = Results;
+    type Error = StockError;
+
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Results, StockError> {
+        // A refused batch gives back the claims of its operations, and keeps its own.
+        let mut attempt = conn.begin().await.map_err(DbError::from)?;
+        let outcome = batch_in_tx(&mut attempt, self.mode, self.wanted, self.keys, witness).await;
+        let ended = if outcome.is_ok() { attempt.commit().await } else { attempt.rollback().await };
+        ended.map_err(DbError::from)?;
+        outcome
+    }
 }
 
 /// Claims the operations' own keys, locks all rows, decides one operation after another on the level the
@@ -271,143 +141,110 @@ async fn batch_in_tx(
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<Results, StockError> {
-    let mut results = claim_each(conn, wanted).await?;
+    let mut results = HashMap::new();
+    let mut failures = Vec::new();
+    claim_each(conn, wanted, &mut results, &mut failures).await?;
     let mut ledger = Ledger::lock_in_tx(conn, &keys.variant_ids()).await?;
-    let mut refusals = Vec::new();
     let mut decided = Vec::new();
     for (index, wanted) in wanted.iter().enumerate() {
-        if results.contains_key(&index) {
+        if results.contains_key(&index) || failures.iter().any(|(failed, _)| *failed == index) {
             continue;
         }
         match ledger.decide(wanted.variant_id, wanted.change, wanted.occasion.clone()) {
             Ok(()) => decided.push(index),
-            Err(refusal) => refusals.push((index, refusal)),
+            Err(refusal) => failures.push((index, OperationFailure::Refused(refusal))),
         }
     }
-    if mode == Mode::Atomic && !refusals.is_empty() {
-        return Err(StockError::Batch(Box::new(refused_whole(&refusals))));
+    if mode == Mode::Atomic && !failures.is_empty() {
+        failures.sort_unstable_by_key(|(index, _)| *index);
+        return Err(StockError::Batch(failures));
     }
     let movements = ledger.write_in_tx(conn, witness).await?;
     results.extend(decided.into_iter().zip(movements.iter().map(OneResult::moved)));
-    results.extend(
-        refusals
-            .iter()
-            .map(|(index, refusal)| (*index, OneResult::refused(refusal))),
-    );
-    let results: Vec<_> = (0..wanted.len())
-        .filter_map(|index| results.remove(&index))
-        .collect();
-    store_each(conn, wanted, &results).await?;
-    Ok(Results {
-        results,
-        lock: witness.lock,
-    })
+    results.extend(failures.iter().map(|(index, failure)| (*index, OneResult::failed(failure))));
+    keep_each(conn, wanted, &results, &failures).await?;
+    let results = (0..wanted.len()).filter_map(|index| results.remove(&index)).collect();
+    Ok(Results { results, lock: witness.lock })
 }
 
-/// Claims each operation's key, in one order for all batches, and gives the results of those that were
-/// done before.
+/// Claims the operations' keys. What was done before is in `results` then, what can't be in `failures`.
 async fn claim_each(
     conn: &mut PgConnection,
     wanted: &[Wanted],
-) -> Result<HashMap<usize, OneResult>, StockError> {
-    let mut claims: Vec<_> = wanted
-        .iter()
-        .enumerate()
-        .filter_map(|(index, wanted)| Some((wanted.claim.as_ref()?, index)))
-        .collect();
-    claims.sort_unstable_by_key(|(claim, _)| &claim.key);
-    let mut done = HashMap::new();
-    for (claim, index) in claims {
-        if let Some(first) = idempotency::begin_in_tx::<StockError>(conn, Some(claim)).await? {
-            done.insert(index, OneResult::replayed(&first));
+    results: &mut HashMap<usize, OneResult>,
+    failures: &mut Vec<(usize, OperationFailure)>,
+) -> Result<(), StockError> {
+    let (indices, claims): (Vec<_>, Vec<_>) =
+        wanted.iter().enumerate().filter_map(|(index, wanted)| Some((index, wanted.claim.as_ref()?))).unzip();
+    let found = idempotency::begin_all_in_tx::<StockError>(conn, &claims).await?;
+    for (index, found) in indices.into_iter().zip(found) {
+        match found {
+            Ok(None) => {}
+            Ok(Some(first)) => {
+                results.insert(index, OneResult::replayed(&first));
+            }
+            Err(IdempotencyError::Reused) => failures.push((index, OperationFailure::KeyReused)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(done)
+    Ok(())
 }
 
-/// Keeps the result of each operation that has a key and was done or refused just now.
-async fn store_each(
+/// Keeps the result of each operation that has a key and was done or refused just now. The keys of those
+/// that failed otherwise stay free.
+async fn keep_each(
     conn: &mut PgConnection,
     wanted: &[Wanted],
-    results: &[OneResult],
+    results: &HashMap<usize, OneResult>,
+    failures: &[(usize, OperationFailure)],
 ) -> Result<(), StockError> {
-    for (wanted, result) in wanted.iter().zip(results) {
-        let Some(claim) = wanted.claim.as_ref().filter(|_| !result.replayed) else {
+    let fails_openly = |index: usize| {
+        failures.iter().any(|(failed, failure)| *failed == index && !failure.code().is_refusal())
+    };
+    let reused = |index: usize| {
+        failures.iter().any(|(failed, failure)| *failed == index && *failure == OperationFailure::KeyReused)
+    };
+    let (mut kept, mut freed) = (Vec::new(), Vec::new());
+    for (index, wanted) in wanted.iter().enumerate() {
+        let (Some(claim), Some(result)) = (&wanted.claim, results.get(&index)) else { continue };
+        if result.replayed || reused(index) {
             continue;
-        };
-        let status = StatusCode::from_u16(result.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = result
-            .movement
-            .as_ref()
-            .or(result.error.as_ref())
-            .map_or("null", |body| body.get());
-        let answer = Answer::stored(status, body.as_bytes().to_vec());
-        idempotency::store::answer(conn, claim, &answer).await?;
+        }
+        if fails_openly(index) {
+            freed.push(claim);
+        } else {
+            kept.push((claim, result.answer()));
+        }
     }
-    Ok(())
+    idempotency::finish_all_in_tx(conn, &kept, &freed).await.map_err(StockError::from)
 }
 
 impl OneResult {
     fn moved(movement: &Movement) -> Self {
         let movement = serde_json::value::to_raw_value(movement).ok();
-        Self {
-            status: 200,
-            movement,
-            error: None,
-            replayed: false,
-        }
+        Self { status: 200, movement, error: None, replayed: false }
     }
 
-    fn refused(refusal: &Refusal) -> Self {
-        let problem = refusal.problem();
+    fn failed(failure: &OperationFailure) -> Self {
+        let status = failure.code().status().as_u16();
         let error = OneError {
-            code: problem.code.as_str(),
-            detail: problem.detail,
-            errors: problem.errors,
+            code: failure.code().as_str(),
+            detail: failure.to_string(),
+            errors: vec![failure.field_error()],
         };
-        let status = problem.code.status().as_u16();
-        Self {
-            status,
-            movement: None,
-            error: serde_json::value::to_raw_value(&error).ok(),
-            replayed: false,
-        }
+        Self { status, movement: None, error: serde_json::value::to_raw_value(&error).ok(), replayed: false }
     }
 
     fn replayed(first: &Answer) -> Self {
         let body = serde_json::from_slice::<Box<RawValue>>(first.body()).ok();
-        let (movement, error) = if first.status().is_success() {
-            (body, None)
-        } else {
-            (None, body)
-        };
-        Self {
-            status: first.status().as_u16(),
-            movement,
-            error,
-            replayed: true,
-        }
+        let (movement, error) = if first.status().is_success() { (body, None) } else { (None, body) };
+        Self { status: first.status().as_u16(), movement, error, replayed: true }
     }
-}
 
-fn refused_whole(refusals: &[(usize, Refusal)]) -> Problem {
-    let first = refusals
-        .first()
-        .map_or(Code::BatchRefused, |(_, refusal)| refusal.code());
-    let alike =
-        first == Code::InsufficientStock && refusals.iter().all(|(_, refusal)| refusal.code() == first);
-    let code = if alike { first } else { Code::BatchRefused };
-    let errors = refusals.iter().map(|(index, refusal)| {
-        let error = refusal.field_error("quantity");
-        FieldError {
-            field: format!("operations[{index}].{}", error.field),
-            code: Some(refusal.code().as_str()),
-            ..error
-        }
-    });
-    let detail = match refusals {
-        [(_, only)] => only.to_string(),
-        several => format!("{} operations can't be done, so none was.", several.len()),
-    };
-    Problem::new(code, detail).with_errors(errors.collect())
+    /// What a repetition of this operation is to be answered with.
+    fn answer(&self) -> Answer {
+        let body = self.movement.as_ref().or(self.error.as_ref()).map_or("null", |body| body.get());
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Answer::stored(status, body.as_bytes().to_vec())
+    }
 }

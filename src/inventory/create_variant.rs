@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use sqlx::PgConnection;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error::StockError;
@@ -16,14 +15,14 @@ use super::model::{Occasion, OnHand, Variant, Witness};
 use super::rules::Change;
 use super::store::{self, NewVariant};
 use crate::app::App;
-use crate::db::{DbError, retrying};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
-use crate::idempotency::{self, Claim};
+use crate::idempotency::Claim;
 use crate::ids;
-use crate::locks::{Evidence, LockKeys};
+use crate::locks::LockKeys;
 use crate::money::{Amount, Currency};
+use crate::section::{Section, Verb};
 use crate::text::{Name, Reason, Sku};
 
 /// `POST /variants`
@@ -49,61 +48,38 @@ pub async fn create_variant(
     caller: Caller,
     body: Body<CreateVariant>,
 ) -> Result<Answer, StockError> {
-    let claim = body
-        .keyed
-        .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     create(&app, &caller, &body.value, claim.as_ref()).await
 }
 
 /// Makes the variant under the lease of its id, which nobody else knows yet: its opening movement is
-/// written as every other is.
+/// written, and says how it was guarded, as every other is.
 ///
 /// # Errors
-/// [`StockError`].
+/// [`StockError`], but for refusals by the business, which are answers.
 pub async fn create(
     app: &App,
     caller: &Caller,
     cmd: &CreateVariant,
     claim: Option<&Claim>,
 ) -> Result<Answer, StockError> {
-    retrying(async || {
-        let variant_id = ids::fresh();
-        let lease = app
-            .locks
-            .acquire(LockKeys::variant(variant_id), &caller.gone)
-            .await?;
-        let evidence = lease.evidence();
-        lease
-            .release_after(section(app, caller, cmd, claim, (variant_id, evidence)))
-            .await
-    })
-    .await
+    let section = Section { app, caller, claim, success: StatusCode::CREATED };
+    let creation = Creation { variant_id: ids::fresh(), cmd };
+    section.run(&LockKeys::variant(creation.variant_id), &creation).await
 }
 
-async fn section(
-    app: &App,
-    caller: &Caller,
-    cmd: &CreateVariant,
-    claim: Option<&Claim>,
-    (variant_id, lock): (Uuid, Evidence),
-) -> Result<Answer, StockError> {
-    let started = Instant::now();
-    let mut tx = app.db.begin().await?;
-    let answer = match idempotency::begin_in_tx::<StockError>(&mut tx, claim).await? {
-        Some(first) => first,
-        None => {
-            let witness = Witness {
-                subject: &caller.principal.subject,
-                request_id: &caller.request_id,
-                lock,
-            };
-            let outcome = create_in_tx(&mut tx, cmd, variant_id, witness).await;
-            idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::CREATED, outcome)
-                .await?
-        }
-    };
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(answer.guarded(lock, started.elapsed()))
+struct Creation<'a> {
+    variant_id: Uuid,
+    cmd: &'a CreateVariant,
+}
+
+impl Verb for Creation<'_> {
+    type Done = Variant;
+    type Error = StockError;
+
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Variant, StockError> {
+        create_in_tx(conn, self.cmd, self.variant_id, witness).await
+    }
 }
 
 /// Inserts the variant and its level, and posts the opening stock.
@@ -128,10 +104,8 @@ pub async fn create_in_tx(
     }
     if cmd.on_hand.get() > 0 {
         let mut ledger = Ledger::lock_in_tx(conn, &[variant_id]).await?;
-        let occasion = Occasion {
-            reason: Reason::try_from("opening stock".to_owned()).ok(),
-            ..Occasion::default()
-        };
+        let occasion =
+            Occasion { reason: Reason::try_from("opening stock".to_owned()).ok(), ..Occasion::default() };
         ledger.decide(variant_id, Change::Open(cmd.on_hand), occasion)?;
         ledger.write_in_tx(conn, witness).await?;
     }

@@ -34,22 +34,12 @@ pub async fn decrement(
     InPath(variant_id): InPath<Uuid>,
     body: Body<Decrement>,
 ) -> Result<Answer, StockError> {
-    let Decrement {
-        quantity,
-        reason,
-        reference,
-    } = body.value;
+    let Decrement { quantity, reason, reference } = body.value;
     let cmd = StockChange {
         variant_id,
         change: Change::Sell(quantity),
-        occasion: Occasion {
-            reason,
-            reference,
-            ..Occasion::default()
-        },
-        claim: body
-            .keyed
-            .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
+        occasion: Occasion { reason, reference, ..Occasion::default() },
+        claim: body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
     change(&app, &caller, &cmd).await
 }

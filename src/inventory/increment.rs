@@ -34,22 +34,12 @@ pub async fn increment(
     InPath(variant_id): InPath<Uuid>,
     body: Body<Increment>,
 ) -> Result<Answer, StockError> {
-    let Increment {
-        quantity,
-        reason,
-        reference,
-    } = body.value;
+    let Increment { quantity, reason, reference } = body.value;
     let cmd = StockChange {
         variant_id,
         change: Change::Return(quantity),
-        occasion: Occasion {
-            reason,
-            reference,
-            ..Occasion::default()
-        },
-        claim: body
-            .keyed
-            .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
+        occasion: Occasion { reason, reference, ..Occasion::default() },
+        claim: body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
     change(&app, &caller, &cmd).await
 }

@@ -38,28 +38,16 @@ impl Ledger {
     /// # Errors
     /// [`DbError`].
     pub async fn lock_in_tx(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Self, DbError> {
-        Ok(Self {
-            levels: store::lock_levels_in_tx(conn, ids).await?,
-            drafts: Vec::new(),
-        })
+        Ok(Self { levels: store::lock_levels_in_tx(conn, ids).await?, drafts: Vec::new() })
     }
 
     /// A ledger over levels that are locked already.
     #[must_use]
     pub fn over(levels: impl IntoIterator<Item = Level>) -> Self {
         Self {
-            levels: levels
-                .into_iter()
-                .map(|level| (level.variant_id, level))
-                .collect(),
+            levels: levels.into_iter().map(|level| (level.variant_id, level)).collect(),
             drafts: Vec::new(),
         }
-    }
-
-    /// The level of a variant as decided so far, if there is such a variant.
-    #[must_use]
-    pub fn level(&self, variant_id: Uuid) -> Option<&Level> {
-        self.levels.get(&variant_id)
     }
 
     /// Decides on one more change.
@@ -67,17 +55,10 @@ impl Ledger {
     /// # Errors
     /// A [`Refusal`]; then nothing was added.
     pub fn decide(&mut self, variant_id: Uuid, change: Change, occasion: Occasion) -> Result<(), Refusal> {
-        let level = self
-            .levels
-            .get_mut(&variant_id)
-            .ok_or(Refusal::VariantNotFound(variant_id))?;
+        let level = self.levels.get_mut(&variant_id).ok_or(Refusal::VariantNotFound(variant_id))?;
         let step = decide(level, change)?;
         *level = step.after;
-        self.drafts.push(Draft {
-            movement_id: ids::fresh(),
-            step,
-            occasion,
-        });
+        self.drafts.push(Draft { movement_id: ids::fresh(), step, occasion });
         Ok(())
     }
 
@@ -93,11 +74,8 @@ impl Ledger {
         if self.drafts.is_empty() {
             return Ok(Vec::new());
         }
-        let touched: HashMap<Uuid, Level> = self
-            .drafts
-            .iter()
-            .map(|draft| (draft.step.after.variant_id, draft.step.after))
-            .collect();
+        let touched: HashMap<Uuid, Level> =
+            self.drafts.iter().map(|draft| (draft.step.after.variant_id, draft.step.after)).collect();
         let levels: Vec<Level> = touched.into_values().collect();
         let at = store::write_movements_in_tx(conn, &levels, &self.drafts, witness).await?;
         let movement = |draft: Draft| Movement {

@@ -53,16 +53,13 @@ pub async fn list_variants(
     let mut conn = app.db.read().await?;
     let found = match &query.sku {
         // At most one, and so on the first page.
-        Some(sku) if query.cursor.is_none() => store::find_variant_by_sku(&mut conn, sku.as_str())
-            .await?
-            .into_iter()
-            .collect(),
+        Some(sku) if query.cursor.is_none() => {
+            store::find_variant_by_sku(&mut conn, sku.as_str()).await?.into_iter().collect()
+        }
         Some(_) => Vec::new(),
         None => store::list_variants(&mut conn, query.cursor, query.limit.and_one()).await?,
     };
-    Ok(Json(Page::of(found, query.limit, |variant| {
-        variant.variant_id.to_string()
-    })))
+    Ok(Json(Page::of(found, query.limit, |variant| variant.variant_id.to_string())))
 }
 
 /// `GET /inventory/{variant_id}?at=`
@@ -81,11 +78,7 @@ impl TryFrom<DateTime<Utc>> for PastTime {
     type Error = &'static str;
 
     fn try_from(at: DateTime<Utc>) -> Result<Self, Self::Error> {
-        if (1..=9999).contains(&at.year()) {
-            Ok(Self(at))
-        } else {
-            Err("must be in the years 1 to 9999")
-        }
+        if (1..=9999).contains(&at.year()) { Ok(Self(at)) } else { Err("must be in the years 1 to 9999") }
     }
 }
 
@@ -122,22 +115,11 @@ pub async fn get_level(
     let mut conn = app.db.read().await?;
     let not_found = Refusal::VariantNotFound(variant_id);
     if let Some(PastTime(at)) = query.at {
-        let then = store::find_level_at(&mut conn, variant_id, at)
-            .await?
-            .ok_or(not_found)?;
-        let body = LevelThen {
-            variant_id,
-            sku: then.sku,
-            on_hand: then.on_hand,
-            version: then.version,
-            at,
-        };
+        let then = store::find_level_at(&mut conn, variant_id, at).await?.ok_or(not_found)?;
+        let body = LevelThen { variant_id, sku: then.sku, on_hand: then.on_hand, version: then.version, at };
         return Ok(Json(body).into_response());
     }
-    let found = store::find_levels(&mut conn, &[variant_id])
-        .await?
-        .pop()
-        .ok_or(not_found)?;
+    let found = store::find_levels(&mut conn, &[variant_id]).await?.pop().ok_or(not_found)?;
     let level = found.level;
     let etag = format!("\"{}-{}\"", level.version, level.held);
     let body = LevelNow {
@@ -176,7 +158,5 @@ pub async fn list_movements(
     if found.is_empty() && store::find_levels(&mut conn, &[variant_id]).await?.is_empty() {
         return Err(Refusal::VariantNotFound(variant_id).into());
     }
-    Ok(Json(Page::of(found, query.limit, |movement| {
-        movement.version.to_string()
-    })))
+    Ok(Json(Page::of(found, query.limit, |movement| movement.version.to_string())))
 }

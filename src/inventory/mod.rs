@@ -22,6 +22,7 @@ pub mod increment;
 pub mod ledger;
 pub mod levels;
 pub mod model;
+pub mod operation;
 pub mod routes;
 pub mod rules;
 pub(crate) mod store;

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::locks::{Evidence, LockMode};
+use crate::locks::Evidence;
 use crate::money::Currency;
 use crate::text::{Reason, Reference};
 
@@ -34,11 +34,7 @@ impl TryFrom<i64> for Quantity {
 
     fn try_from(units: i64) -> Result<Self, Self::Error> {
         let fits = (1..=QUANTITY_MAX).contains(&units);
-        if fits {
-            Ok(Self(units))
-        } else {
-            Err("must be a whole number from 1 to 1000000000")
-        }
+        if fits { Ok(Self(units)) } else { Err("must be a whole number from 1 to 1000000000") }
     }
 }
 
@@ -86,11 +82,7 @@ impl TryFrom<i64> for OnHand {
 
     fn try_from(units: i64) -> Result<Self, Self::Error> {
         let fits = (0..=ON_HAND_MAX).contains(&units);
-        if fits {
-            Ok(Self(units))
-        } else {
-            Err("must be a whole number from 0 to 9000000000000")
-        }
+        if fits { Ok(Self(units)) } else { Err("must be a whole number from 0 to 9000000000000") }
     }
 }
 
@@ -231,14 +223,8 @@ pub struct LockSeen {
 
 impl From<Evidence> for LockSeen {
     fn from(evidence: Evidence) -> Self {
-        let mode = match evidence.mode {
-            LockMode::TwoLayer => LockMode::TwoLayer.as_str(),
-            LockMode::DatabaseOnly => LockMode::DatabaseOnly.as_str(),
-        };
-        Self {
-            mode: mode.to_owned(),
-            wait_ms: i32::try_from(evidence.wait_ms).unwrap_or(i32::MAX),
-        }
+        let wait_ms = i32::try_from(evidence.wait_ms).unwrap_or(i32::MAX);
+        Self { mode: evidence.mode.as_str().to_owned(), wait_ms }
     }
 }
 

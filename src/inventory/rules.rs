@@ -4,6 +4,9 @@ use uuid::Uuid;
 
 use super::model::{Delta, Level, MovementKind, ON_HAND_MAX, OnHand, Quantity};
 
+/// The field that most changes ask for units by.
+const QUANTITY: &str = "quantity";
+
 /// A change somebody wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -46,6 +49,8 @@ pub enum Refusal {
     Insufficient {
         /// Of what.
         variant_id: Uuid,
+        /// The field that asked for them.
+        field: &'static str,
         /// Units wanted.
         requested: i64,
         /// Units to be had.
@@ -64,6 +69,8 @@ pub enum Refusal {
     AboveMax {
         /// Of what.
         variant_id: Uuid,
+        /// The field that asked for them.
+        field: &'static str,
     },
 }
 
@@ -75,53 +82,36 @@ pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
     match change {
         Change::Adjust { delta, believed } => {
             if believed.is_some_and(|believed| believed.get() != level.on_hand) {
-                return Err(Refusal::Stale {
-                    variant_id: level.variant_id,
-                    actual: level.on_hand,
-                });
+                return Err(Refusal::Stale { variant_id: level.variant_id, actual: level.on_hand });
             }
-            moved(level, MovementKind::Adjustment, delta.get())
+            moved(level, MovementKind::Adjustment, delta.get(), "delta")
         }
-        Change::Open(units) => moved(level, MovementKind::Adjustment, units.get()),
+        Change::Open(units) => moved(level, MovementKind::Adjustment, units.get(), "on_hand"),
         Change::Sell(quantity) => {
             if quantity.get() > level.available() {
-                return Err(short(level, quantity.get()));
+                return Err(short(level, quantity.get(), QUANTITY));
             }
-            moved(level, MovementKind::Sale, -quantity.get())
+            moved(level, MovementKind::Sale, -quantity.get(), QUANTITY)
         }
-        Change::Return(quantity) => moved(level, MovementKind::Return, quantity.get()),
-        Change::TakeBack(units) => moved(level, MovementKind::Return, units),
+        Change::Return(quantity) => moved(level, MovementKind::Return, quantity.get(), QUANTITY),
+        Change::TakeBack(units) => moved(level, MovementKind::Return, units, QUANTITY),
     }
 }
 
-fn moved(level: &Level, kind: MovementKind, delta: i64) -> Result<Step, Refusal> {
+fn moved(level: &Level, kind: MovementKind, delta: i64, field: &'static str) -> Result<Step, Refusal> {
     // Both are far from i64's ends: a level is at most 9e12 and a delta at most 1e9.
     let on_hand = level.on_hand + delta;
     if on_hand < 0 {
-        return Err(short(level, -delta));
+        return Err(short(level, -delta, field));
     }
     if on_hand > ON_HAND_MAX {
-        return Err(Refusal::AboveMax {
-            variant_id: level.variant_id,
-        });
+        return Err(Refusal::AboveMax { variant_id: level.variant_id, field });
     }
-    Ok(Step {
-        kind,
-        delta,
-        after: Level {
-            on_hand,
-            version: level.version + 1,
-            ..*level
-        },
-    })
+    Ok(Step { kind, delta, after: Level { on_hand, version: level.version + 1, ..*level } })
 }
 
-fn short(level: &Level, requested: i64) -> Refusal {
-    Refusal::Insufficient {
-        variant_id: level.variant_id,
-        requested,
-        available: level.available(),
-    }
+fn short(level: &Level, requested: i64, field: &'static str) -> Refusal {
+    Refusal::Insufficient { variant_id: level.variant_id, field, requested, available: level.available() }
 }
 
 #[cfg(test)]
@@ -129,12 +119,7 @@ mod tests {
     use super::*;
 
     fn level(on_hand: i64, held: i64) -> Level {
-        Level {
-            variant_id: Uuid::from_u128(1),
-            on_hand,
-            held,
-            version: 4,
-        }
+        Level { variant_id: Uuid::from_u128(1), on_hand, held, version: 4 }
     }
 
     fn quantity(units: i64) -> Quantity {
@@ -143,10 +128,7 @@ mod tests {
 
     fn adjust(delta: i64, believed: Option<i64>) -> Change {
         let believed = believed.map(|units| OnHand::try_from(units).unwrap());
-        Change::Adjust {
-            delta: Delta::try_from(delta).unwrap(),
-            believed,
-        }
+        Change::Adjust { delta: Delta::try_from(delta).unwrap(), believed }
     }
 
     #[test]
@@ -154,10 +136,7 @@ mod tests {
         let step = decide(&level(1, 0), Change::Sell(quantity(1))).unwrap();
         assert_eq!((step.delta, step.after.on_hand, step.after.version), (-1, 0, 5));
         let refusal = decide(&step.after, Change::Sell(quantity(1))).unwrap_err();
-        assert_eq!(
-            refusal.to_string(),
-            "Insufficient stock. Available: 0, Requested: 1"
-        );
+        assert_eq!(refusal.to_string(), "Insufficient stock. Available: 0, Requested: 1");
     }
 
     #[test]
@@ -168,6 +147,7 @@ mod tests {
             refusal,
             Refusal::Insufficient {
                 variant_id: Uuid::from_u128(1),
+                field: QUANTITY,
                 requested: 3,
                 available: 2
             }
@@ -177,14 +157,8 @@ mod tests {
     #[test]
     fn a_correction_needs_the_stock_to_be_as_believed() {
         assert!(decide(&level(5, 0), adjust(-5, Some(5))).is_ok());
-        assert!(matches!(
-            decide(&level(5, 0), adjust(1, Some(4))),
-            Err(Refusal::Stale { actual: 5, .. })
-        ));
-        assert!(matches!(
-            decide(&level(5, 0), adjust(-6, None)),
-            Err(Refusal::Insufficient { .. })
-        ));
+        assert!(matches!(decide(&level(5, 0), adjust(1, Some(4))), Err(Refusal::Stale { actual: 5, .. })));
+        assert!(matches!(decide(&level(5, 0), adjust(-6, None)), Err(Refusal::Insufficient { .. })));
     }
 
     #[test]

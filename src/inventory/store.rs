@@ -62,30 +62,9 @@ pub(crate) async fn lock_items_in_tx(
     .fetch_all(conn)
     .await?;
     let item = |row: ItemRow| {
-        let ItemRow {
-            variant_id,
-            on_hand,
-            held,
-            version,
-            sku,
-            price,
-            currency,
-        } = row;
-        let level = Level {
-            variant_id,
-            on_hand,
-            held,
-            version,
-        };
-        Ok((
-            variant_id,
-            Item {
-                level,
-                sku,
-                price,
-                currency: stored_currency(&currency)?,
-            },
-        ))
+        let ItemRow { variant_id, on_hand, held, version, sku, price, currency } = row;
+        let level = Level { variant_id, on_hand, held, version };
+        Ok((variant_id, Item { level, sku, price, currency: stored_currency(&currency)? }))
     };
     rows.into_iter().map(item).collect()
 }
@@ -102,14 +81,10 @@ pub(crate) async fn write_movements_in_tx(
     let ids: Vec<_> = levels.iter().map(|level| level.variant_id).collect();
     let moved: Vec<_> = drafts.iter().map(|draft| draft.step.after).collect();
     let text = |text: Option<&str>| text.map(str::to_owned);
-    let reasons: Vec<_> = drafts
-        .iter()
-        .map(|d| text(d.occasion.reason.as_ref().map(|r| r.as_str())))
-        .collect();
-    let references: Vec<_> = drafts
-        .iter()
-        .map(|d| text(d.occasion.reference.as_ref().map(|r| r.as_str())))
-        .collect();
+    let reasons: Vec<_> =
+        drafts.iter().map(|d| text(d.occasion.reason.as_ref().map(|r| r.as_str()))).collect();
+    let references: Vec<_> =
+        drafts.iter().map(|d| text(d.occasion.reference.as_ref().map(|r| r.as_str()))).collect();
     let written = sqlx::query!(
         r#"WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
         moved AS (
@@ -152,11 +127,7 @@ pub(crate) async fn write_movements_in_tx(
     .fetch_one(conn)
     .await?;
     let whole = written.moved == drafts.len() as i64 && written.levelled == levels.len() as i64;
-    if whole {
-        Ok(written.at)
-    } else {
-        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
-    }
+    if whole { Ok(written.at) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
 /// A variant about to be made.
@@ -199,8 +170,7 @@ pub(crate) async fn find_variant(conn: &mut PgConnection, id: Uuid) -> Result<Op
     )
     .fetch_optional(conn)
     .await?;
-    row.map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
-        .transpose()
+    row.map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand)).transpose()
 }
 
 /// Variants in the order they were made, after `after`.
@@ -217,9 +187,7 @@ pub(crate) async fn list_variants(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
-        .collect()
+    rows.into_iter().map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand)).collect()
 }
 
 /// The variant with this SKU.
@@ -234,8 +202,7 @@ pub(crate) async fn find_variant_by_sku(
     )
     .fetch_optional(conn)
     .await?;
-    row.map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand))
-        .transpose()
+    row.map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand)).transpose()
 }
 
 fn variant(
@@ -247,14 +214,7 @@ fn variant(
     on_hand: i64,
 ) -> Result<Variant, DbError> {
     let currency = stored_currency(currency)?;
-    Ok(Variant {
-        variant_id,
-        sku,
-        name,
-        price: currency.written(price),
-        currency,
-        on_hand,
-    })
+    Ok(Variant { variant_id, sku, name, price: currency.written(price), currency, on_hand })
 }
 
 /// A currency read back: one that is not in ISO 4217 was not written by us.
@@ -320,11 +280,7 @@ pub(crate) async fn find_level_at(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| PastLevel {
-        sku: row.sku,
-        on_hand: row.on_hand,
-        version: row.version,
-    }))
+    Ok(row.map(|row| PastLevel { sku: row.sku, on_hand: row.on_hand, version: row.version }))
 }
 
 /// A variant's movements below version `before`, newest first.
@@ -357,10 +313,7 @@ pub(crate) async fn list_movements(
             new_quantity: row.on_hand_after,
             reason: row.reason,
             reference: row.reference,
-            lock: LockSeen {
-                mode: row.lock_mode,
-                wait_ms: row.lock_wait_ms,
-            },
+            lock: LockSeen { mode: row.lock_mode, wait_ms: row.lock_wait_ms },
             created_at: row.created_at,
         })
         .collect())

@@ -66,10 +66,7 @@ impl Breaker {
             recent: VecDeque::with_capacity(RATE_CALLS),
             history: VecDeque::new(),
         };
-        Self {
-            failures_to_open,
-            inner: Mutex::new(inner),
-        }
+        Self { failures_to_open, inner: Mutex::new(inner) }
     }
 
     /// The state now.
@@ -169,11 +166,7 @@ impl Inner {
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back(Transition {
-            at: Instant::now(),
-            to,
-            why: why.to_owned(),
-        });
+        self.history.push_back(Transition { at: Instant::now(), to, why: why.to_owned() });
         match to {
             BreakerState::Open => tracing::warn!(breaker.state = "open", why, "locks are database-only"),
             BreakerState::HalfOpen => tracing::info!(breaker.state = "half_open", why, "Redis answers again"),

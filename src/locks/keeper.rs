@@ -1,7 +1,8 @@
 //! The background side of the Redis layer: probing an open breaker, deleting orphans, hearing wake-ups.
 //!
 //! What must stay true: only this module asks Redis while the breaker is open, at most about once a probe
-//! interval; and the breaker closes only after the orphans of the outage are gone.
+//! interval; and the breaker closes only after the
+//! orphans that are remembered are gone.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -10,11 +11,15 @@ use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::BreakerState;
-use super::redis::Claim;
+use super::redis::{Claim, LIVENESS};
 use super::{Layer, Locks, describe, jittered};
 
 /// Orphans remembered at most; older ones are left to their TTL.
 const MAX_ORPHANS: usize = 10_000;
+/// How often a replica says that it lives: a killed one's keys are free within two seconds, and three beats
+/// in a row may be lost or late.
+const BEAT: Duration = Duration::from_millis(400);
+const _: () = assert!(BEAT.as_millis() * 3 < LIVENESS.as_millis());
 /// Pause between the first good probe and the one that closes the breaker.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
@@ -23,7 +28,8 @@ impl Locks {
     pub async fn keep(self, stopped: CancellationToken) {
         let Some(layer) = &self.0.layer else { return };
         let interval = self.0.timing.breaker_probe;
-        let working = async { tokio::join!(layer.watch(interval), layer.hear_wake_ups(interval)) };
+        let working =
+            async { tokio::join!(layer.watch(interval), layer.hear_wake_ups(interval), layer.beat()) };
         tokio::select! {
             () = stopped.cancelled() => {}
             _ = working => {}
@@ -45,10 +51,23 @@ impl Layer {
     pub(super) fn orphan(&self, claim: Claim) {
         let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
         if orphans.len() < MAX_ORPHANS {
-            orphans.push(claim);
+            orphans.push_back(claim);
         }
         drop(orphans);
         self.stirred.notify_one();
+    }
+
+    /// Says again and again that this replica lives. One that stops is taken to be dead, and its keys are
+    /// free: if it was only slow, the row lock makes that harmless.
+    async fn beat(&self) {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            if self.breaker.state() == BreakerState::Closed
+                && let Err(fault) = self.redis.beat(&self.replica).await
+            {
+                self.breaker.failed(&describe(&fault));
+            }
+        }
     }
 
     async fn watch(&self, interval: Duration) {
@@ -84,19 +103,16 @@ impl Layer {
         }
     }
 
-    /// Deletes what unanswered takes may have left. Each is deleted twice: a hung Redis that wakes runs
+    /// Deletes what unanswered takes may have left, oldest first. Each is deleted twice: a hung Redis that wakes runs
     /// what had been sent to it in one turn of its loop, and the first delete may come before the take in
     /// that turn; the second is sent only after the first was answered, so it comes after all of them.
     async fn sweep(&self) -> bool {
         loop {
-            let next = self.orphans.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let next = self.orphans.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(claim) = next else { return true };
             for _ in 0..2 {
                 if self.redis.release(&claim, true).await.is_err() {
-                    self.orphans
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(claim);
+                    self.orphans.lock().unwrap_or_else(PoisonError::into_inner).push_back(claim);
                     return false;
                 }
             }

@@ -130,11 +130,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             keys.as_slice(),
-            [
-                LockKey::order("u", "k"),
-                LockKey::Inventory(low),
-                LockKey::Inventory(high)
-            ]
+            [LockKey::order("u", "k"), LockKey::Inventory(low), LockKey::Inventory(high)]
         );
         assert_eq!(keys.variant_ids(), [low, high]);
     }
@@ -151,9 +147,6 @@ mod tests {
     fn names_in_redis_are_the_published_ones() {
         let id = Uuid::from_u128(7);
         assert_eq!(LockKey::Inventory(id).to_string(), format!("inventory_lock:{id}"));
-        assert_eq!(
-            LockKey::order("ann", "k-1").to_string(),
-            "lock:order_creation_ann_k-1"
-        );
+        assert_eq!(LockKey::order("ann", "k-1").to_string(), "lock:order_creation_ann_k-1");
     }
 }

@@ -26,7 +26,6 @@ pub struct Lease {
     /// Held for its place in the lines of this process, which dropping it gives up.
     place: Option<Place>,
     claim: Option<Claim>,
-    degraded: Option<DatabaseOnly>,
     waited: Duration,
 }
 
@@ -37,34 +36,17 @@ impl Lease {
         claim: Result<Claim, DatabaseOnly>,
         waited: Duration,
     ) -> Self {
-        let degraded = claim.as_ref().err().copied();
-        Self {
-            inner,
-            place: Some(place),
-            claim: claim.ok(),
-            degraded,
-            waited,
+        if let Err(why) = &claim {
+            tracing::debug!(lock.degraded = ?why, "a lease is database-only");
         }
+        Self { inner, place: Some(place), claim: claim.ok(), waited }
     }
 
     /// What the write is to say about its lock.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        let mode = if self.claim.is_some() {
-            LockMode::TwoLayer
-        } else {
-            LockMode::DatabaseOnly
-        };
-        Evidence {
-            mode,
-            wait_ms: u32::try_from(self.waited.as_millis()).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Why the lease is database-only, if it is.
-    #[must_use]
-    pub fn degraded(&self) -> Option<DatabaseOnly> {
-        self.degraded
+        let mode = if self.claim.is_some() { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
+        Evidence { mode, wait_ms: u32::try_from(self.waited.as_millis()).unwrap_or(u32::MAX) }
     }
 
     /// Runs `section` to its end and releases, whatever it came to.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::keys::{LockKey, LockKeys};
 
 /// The most requests that may stand in one key's line; one more is turned away at once.
-pub const MAX_LINE: usize = 10_000;
+pub const MAX_LINE: usize = 2_000;
 
 /// All lines of this process.
 #[derive(Debug, Default)]
@@ -67,12 +67,7 @@ impl Lines {
     /// [`LineFull`] if one of them is full; then none was joined.
     pub fn join(self: &Arc<Self>, keys: LockKeys) -> Result<Place, LineFull> {
         let mut state = self.state();
-        let is_full = |key| {
-            state
-                .lines
-                .get(key)
-                .is_some_and(|line| line.tickets.len() >= MAX_LINE)
-        };
+        let is_full = |key| state.lines.get(key).is_some_and(|line| line.tickets.len() >= MAX_LINE);
         if keys.as_slice().iter().any(is_full) {
             return Err(LineFull);
         }
@@ -80,10 +75,10 @@ impl Lines {
         state.next_ticket += 1;
         let mut behind = 0;
         for key in keys.as_slice() {
-            let line = state.lines.entry(key.clone()).or_insert_with(|| Line {
-                tickets: VecDeque::new(),
-                headed_since: Instant::now(),
-            });
+            let line = state
+                .lines
+                .entry(key.clone())
+                .or_insert_with(|| Line { tickets: VecDeque::new(), headed_since: Instant::now() });
             behind += usize::from(!line.tickets.is_empty());
             line.tickets.push_back(ticket);
         }
@@ -91,21 +86,10 @@ impl Lines {
         if behind == 0 {
             called.notify_one();
         } else {
-            state.waiting.insert(
-                ticket,
-                Waiting {
-                    behind,
-                    called: called.clone(),
-                },
-            );
+            state.waiting.insert(ticket, Waiting { behind, called: called.clone() });
         }
         drop(state);
-        Ok(Place {
-            lines: self.clone(),
-            keys,
-            ticket,
-            called,
-        })
+        Ok(Place { lines: self.clone(), keys, ticket, called })
     }
 
     /// How many requests stand in `key`'s line, the one being served included.
@@ -213,14 +197,8 @@ mod tests {
         let one = lines.join(keys(&[1])).unwrap();
         let both = lines.join(keys(&[1, 2])).unwrap();
         let two = lines.join(keys(&[2])).unwrap();
-        assert!(
-            !is_served(&both) && !is_served(&two),
-            "two arrived after both, which needs it too"
-        );
-        assert_eq!(
-            both.blocked_by().unwrap().0,
-            LockKey::Inventory(Uuid::from_u128(1))
-        );
+        assert!(!is_served(&both) && !is_served(&two), "two arrived after both, which needs it too");
+        assert_eq!(both.blocked_by().unwrap().0, LockKey::Inventory(Uuid::from_u128(1)));
         drop(one);
         assert!(is_served(&both) && !is_served(&two));
         drop(both);
@@ -238,11 +216,7 @@ mod tests {
         drop(first);
         assert!(is_served(&last));
         drop(last);
-        assert_eq!(
-            lines.length(&LockKey::Inventory(Uuid::from_u128(1))),
-            0,
-            "empty lines are not kept"
-        );
+        assert_eq!(lines.length(&LockKey::Inventory(Uuid::from_u128(1))), 0, "empty lines are not kept");
         assert!(lines.state().lines.is_empty() && lines.state().waiting.is_empty());
     }
 

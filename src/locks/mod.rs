@@ -25,7 +25,8 @@
 //! | Redis comes back | a background probe writes and reads twice, orphans are swept, then the breaker closes |
 //! | the lease expires under a slow section | nothing but a warning at release: the row lock protects the commit |
 //! | the caller hangs up | it leaves the [line](Lines) if it still waits; once served, its section runs to its end |
-//! | the process dies | Postgres ends the row locks with the connection; the Redis keys end with their TTL |
+//! | the process dies | Postgres ends the row locks with the connection; its Redis keys are free for the next taker once it has not beaten for 1.6 s |
+//! | a replica hangs and wakes again | its keys were taken over meanwhile; its transaction still holds its row, or was ended by the server |
 //!
 //! # Reading order
 //! [`timing`] (the limits, their order checked), [`keys`] (what can be locked), [`mod@line`] (the queue in this
@@ -41,7 +42,7 @@ pub mod line;
 pub mod redis;
 pub mod timing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub use self::redis::Redis;
 use self::redis::{Claim, Fault, Take};
 pub use self::timing::Timing;
 use crate::ids;
+
+/// The least a Redis call is given, however many failed before it.
+const LEAST_BUDGET: Duration = Duration::from_millis(50);
 
 /// Which layers protected a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -140,7 +144,7 @@ struct Layer {
     /// Who waits to be called, by token.
     waiters: Mutex<HashMap<String, Arc<Notify>>>,
     /// Claims whose outcome is unknown, to be deleted when Redis answers.
-    orphans: Mutex<Vec<Claim>>,
+    orphans: Mutex<VecDeque<Claim>>,
     /// Tells the keeper that there is something to do.
     stirred: Notify,
 }
@@ -149,12 +153,7 @@ impl Locks {
     /// Locks without a Redis layer: database-only by choice.
     #[must_use]
     pub fn database_only(timing: Timing, tasks: TaskTracker) -> Self {
-        Self(Arc::new(Inner {
-            timing,
-            lines: Arc::default(),
-            layer: None,
-            tasks,
-        }))
+        Self(Arc::new(Inner { timing, lines: Arc::default(), layer: None, tasks }))
     }
 
     /// Two-layer locks over the Redis at `url`. Nothing is connected until [`Locks::keep`] or a request does.
@@ -170,12 +169,7 @@ impl Locks {
             orphans: Mutex::default(),
             stirred: Notify::new(),
         };
-        Ok(Self(Arc::new(Inner {
-            timing,
-            lines: Arc::default(),
-            layer: Some(layer),
-            tasks,
-        })))
+        Ok(Self(Arc::new(Inner { timing, lines: Arc::default(), layer: Some(layer), tasks })))
     }
 
     /// Waits for all of `keys`, first come, first served, and gives the lease on them.
@@ -224,11 +218,7 @@ impl Locks {
             }
             let (index, left) = match layer.take(&claim, ticket, timing).await {
                 Ok(Take::Held) => return Ok(Ok(claim)),
-                Ok(Take::Busy {
-                    index,
-                    left,
-                    ticket: place_in_line,
-                }) => {
+                Ok(Take::Busy { index, left, ticket: place_in_line }) => {
                     ticket = Some(place_in_line);
                     (index, left)
                 }
@@ -237,19 +227,13 @@ impl Locks {
                     return Ok(Err(DatabaseOnly::Fault));
                 }
             };
-            let patience = waiting
-                .until_called(jittered(timing.retry), started + timing.wait, gone)
-                .await;
+            let patience = waiting.until_called(jittered(timing.retry), started + timing.wait, gone).await;
             if let Some(error) = patience.err() {
                 layer.leave(claim, &self.0.tasks, self.0.clone());
                 let key = place.keys().as_slice()[index].clone();
                 let holder_age = left.map(|left| timing.ttl(key.class()).saturating_sub(left));
                 return Err(match error {
-                    GiveUp::Deadline => LockError::Busy {
-                        key,
-                        holder_age,
-                        waited: started.elapsed(),
-                    },
+                    GiveUp::Deadline => LockError::Busy { key, holder_age, waited: started.elapsed() },
                     GiveUp::CallerGone => LockError::CallerGone,
                 });
             }
@@ -312,10 +296,7 @@ impl Layer {
         let keys = keys.as_slice();
         Claim {
             names: keys.iter().map(ToString::to_string).collect(),
-            ttls_ms: keys
-                .iter()
-                .map(|key| timing.ttl(key.class()).as_millis() as u64)
-                .collect(),
+            ttls_ms: keys.iter().map(|key| timing.ttl(key.class()).as_millis() as u64).collect(),
             token: format!("{}{}", self.replica, ids::token()),
         }
     }
@@ -323,7 +304,8 @@ impl Layer {
     /// One try, within what the breaker's count of failures leaves of the budget: of a line that meets a
     /// hung Redis one after another, the first pays the whole of it, the next half, and so on.
     async fn take(&self, claim: &Claim, ticket: Option<i64>, timing: &Timing) -> Result<Take, Fault> {
-        let budget = timing.redis_timeout / (1 << self.breaker.failures().min(4));
+        let shrunk = timing.redis_timeout / (1 << self.breaker.failures().min(4));
+        let budget = shrunk.max(timing.redis_timeout.min(LEAST_BUDGET));
         let take = self.redis.take(claim, ticket, timing.linger(), budget).await?;
         self.breaker.succeeded();
         Ok(take)
@@ -339,11 +321,7 @@ impl Layer {
     fn waiting(&self, token: &str) -> Waiting<'_> {
         let called = Arc::new(Notify::new());
         self.waiters().insert(token.to_owned(), called.clone());
-        Waiting {
-            layer: self,
-            token: token.to_owned(),
-            called,
-        }
+        Waiting { layer: self, token: token.to_owned(), called }
     }
 
     fn waiters(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Notify>>> {

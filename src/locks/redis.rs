@@ -12,6 +12,8 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{Client, RedisError, Script};
 use tokio::time::timeout;
 
+/// For how long a beat, or a take, proves that a replica lives.
+pub const LIVENESS: Duration = Duration::from_millis(1_600);
 /// Connections a process keeps to Redis. A take or release occupies one for some 100 microseconds.
 const POOL_SIZE: u32 = 16;
 
@@ -76,13 +78,7 @@ impl Redis {
         let pool = RwLock::new(new_pool(&client, budget)?);
         let take = Script::new(include_str!("take.lua"));
         let release = Script::new(include_str!("release.lua"));
-        Ok(Self {
-            client,
-            pool,
-            budget,
-            take,
-            release,
-        })
+        Ok(Self { client, pool, budget, take, release })
     }
 
     /// Tries once to take all of `claim`'s keys. `ticket` is the one an earlier try was given.
@@ -100,22 +96,18 @@ impl Redis {
         call.arg(&claim.token);
         call.arg(ticket.map_or_else(String::new, |ticket| ticket.to_string()));
         call.arg(millis(linger));
+        call.arg(millis(LIVENESS));
         claim.ttls_ms.iter().for_each(|ttl| {
             call.arg(*ttl);
         });
         claim.names.iter().for_each(|name| {
             call.key(name);
         });
-        let answer: Vec<i64> = self
-            .call(budget, async |conn| call.invoke_async(conn).await)
-            .await?;
+        let answer: Vec<i64> = self.call(budget, async |conn| call.invoke_async(conn).await).await?;
         Ok(match answer.as_slice() {
             [index, left, ticket] => Take::Busy {
                 index: usize::try_from(*index - 1).unwrap_or_default(),
-                left: u64::try_from(*left)
-                    .ok()
-                    .filter(|left| *left > 0)
-                    .map(Duration::from_millis),
+                left: u64::try_from(*left).ok().filter(|left| *left > 0).map(Duration::from_millis),
                 ticket: *ticket,
             },
             _ => Take::Held,
@@ -133,8 +125,7 @@ impl Redis {
         claim.names.iter().for_each(|name| {
             call.key(name);
         });
-        self.call(self.budget, async |conn| call.invoke_async(conn).await)
-            .await
+        self.call(self.budget, async |conn| call.invoke_async(conn).await).await
     }
 
     /// Whether a key of this name exists.
@@ -144,8 +135,7 @@ impl Redis {
     pub async fn exists(&self, name: &str) -> Result<bool, Fault> {
         let mut call = redis::cmd("EXISTS");
         call.arg(name);
-        self.call(self.budget, async |conn| call.query_async(conn).await)
-            .await
+        self.call(self.budget, async |conn| call.query_async(conn).await).await
     }
 
     /// What Redis does when its memory is full.
@@ -155,13 +145,20 @@ impl Redis {
     pub async fn memory_policy(&self) -> Result<String, Fault> {
         let mut call = redis::cmd("CONFIG");
         call.arg("GET").arg("maxmemory-policy");
-        let pair: Vec<String> = self
-            .call(self.budget, async |conn| call.query_async(conn).await)
-            .await?;
+        let pair: Vec<String> = self.call(self.budget, async |conn| call.query_async(conn).await).await?;
         pair.into_iter().nth(1).ok_or(Fault::Unreachable)
     }
 
-    /// Writes and reads back a key of its own over connections made anew: a replica that only reads
+    /// Says that `replica` lives, for [`LIVENESS`].
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn beat(&self, replica: &str) -> Result<(), Fault> {
+        let call = beat(replica);
+        self.call(self.budget, async |conn| call.query_async(conn).await).await
+    }
+
+    /// Beats for `replica` and reads that back, over connections made anew: a Redis that only reads
     /// answers PING, so PING proves nothing. On success the new connections replace the old ones, which
     /// may be dead without knowing it.
     ///
@@ -169,32 +166,15 @@ impl Redis {
     /// A [`Fault`] if Redis can't be written.
     pub async fn probe(&self, replica: &str) -> Result<(), Fault> {
         let pool = new_pool(&self.client, self.budget).map_err(Fault::Failed)?;
-        let key = format!("holdfast:probe:{replica}");
         let write_and_read = async {
             let mut conn = pool.get().await.map_err(|_| Fault::Unreachable)?;
             let conn = &mut conn.inner;
-            let () = redis::cmd("SET")
-                .arg(&key)
-                .arg(replica)
-                .arg("PX")
-                .arg(1_000)
-                .query_async(conn)
-                .await
-                .map_err(Fault::Failed)?;
-            let read: Option<String> = redis::cmd("GET")
-                .arg(&key)
-                .query_async(conn)
-                .await
-                .map_err(Fault::Failed)?;
-            if read.as_deref() == Some(replica) {
-                Ok(())
-            } else {
-                Err(Fault::Unreachable)
-            }
+            let () = beat(replica).query_async(conn).await.map_err(Fault::Failed)?;
+            let lives: bool =
+                redis::cmd("EXISTS").arg(alive(replica)).query_async(conn).await.map_err(Fault::Failed)?;
+            if lives { Ok(()) } else { Err(Fault::Unreachable) }
         };
-        timeout(self.budget, write_and_read)
-            .await
-            .map_err(|_| Fault::Timeout(self.budget))??;
+        timeout(self.budget, write_and_read).await.map_err(|_| Fault::Timeout(self.budget))??;
         *self.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
         Ok(())
     }
@@ -230,15 +210,25 @@ impl Redis {
             conn.broken = false;
             Ok(answer)
         };
-        timeout(budget, asking)
-            .await
-            .map_err(|_| Fault::Timeout(budget))?
+        timeout(budget, asking).await.map_err(|_| Fault::Timeout(budget))?
     }
+}
+
+/// The key that says a replica lives.
+fn alive(replica: &str) -> String {
+    format!("holdfast:replica:{replica}")
+}
+
+fn beat(replica: &str) -> redis::Cmd {
+    let mut call = redis::cmd("SET");
+    call.arg(alive(replica)).arg("1").arg("PX").arg(millis(LIVENESS));
+    call
 }
 
 /// The defaults of bb8 would wait 30 s for a connection and send a PING before each use.
 fn new_pool(client: &Client, budget: Duration) -> Result<bb8::Pool<Manager>, RedisError> {
-    let manager = Manager(RedisConnectionManager::new(client.get_connection_info().clone())?);
+    let manager =
+        Manager { inner: RedisConnectionManager::new(client.get_connection_info().clone())?, budget };
     Ok(bb8::Pool::builder()
         .max_size(POOL_SIZE)
         .connection_timeout(budget)
@@ -253,7 +243,10 @@ fn millis(duration: Duration) -> u64 {
 
 /// bb8-redis's manager, but for one thing: it believes every connection to be sound for ever.
 #[derive(Debug)]
-struct Manager(RedisConnectionManager);
+struct Manager {
+    inner: RedisConnectionManager,
+    budget: Duration,
+}
 
 /// A connection and whether its last call ended well.
 #[derive(Debug)]
@@ -267,14 +260,14 @@ impl bb8::ManageConnection for Manager {
     type Error = RedisError;
 
     async fn connect(&self) -> Result<Connection, RedisError> {
-        Ok(Connection {
-            inner: self.0.connect().await?,
-            broken: false,
-        })
+        let mut inner = self.inner.connect().await?;
+        // Its own default would cap the budget.
+        inner.set_response_timeout(self.budget);
+        Ok(Connection { inner, broken: false })
     }
 
     async fn is_valid(&self, conn: &mut Connection) -> Result<(), RedisError> {
-        self.0.is_valid(&mut conn.inner).await
+        self.inner.is_valid(&mut conn.inner).await
     }
 
     fn has_broken(&self, conn: &mut Connection) -> bool {

@@ -9,7 +9,8 @@ local token = ARGV[1]
 local owned = 0
 for _, key in ipairs(KEYS) do
     local line = 'holdfast:line:' .. key
-    if redis.call('GET', key) == token then
+    -- A key of another type is somebody's mistake, not ours to fail on.
+    if redis.pcall('GET', key) == token then
         redis.call('DEL', key)
         owned = owned + 1
     end

@@ -30,10 +30,8 @@ pub const BREAKER_FAILURES: u32 = 5;
 /// Default pause between two probes of an open breaker.
 pub const BREAKER_PROBE: Duration = Duration::from_secs(1);
 
-const _: () = assert!(
-    ROW_LOCK_TIMEOUT.as_millis() > 1_000,
-    "a deadlock must be seen before the row wait ends"
-);
+const _: () =
+    assert!(ROW_LOCK_TIMEOUT.as_millis() > 1_000, "a deadlock must be seen before the row wait ends");
 const _: () = assert!(ROW_LOCK_TIMEOUT.as_millis() < STATEMENT_TIMEOUT.as_millis());
 const _: () =
     assert!(INVENTORY_TTL.as_millis() >= (STATEMENT_TIMEOUT.as_millis() + LEASE_MARGIN.as_millis()));

@@ -7,7 +7,6 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use sqlx::PgConnection;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error::OrderError;
@@ -15,17 +14,17 @@ use super::model::{LINES_MAX, Order};
 use super::rules;
 use super::store;
 use crate::app::App;
-use crate::db::{DbError, retrying};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::http::problem::Problem;
-use crate::idempotency::{self, Claim};
+use crate::idempotency::Claim;
 use crate::ids;
 use crate::inventory::ledger::Ledger;
 use crate::inventory::model::{Occasion, Quantity, Witness};
 use crate::inventory::rules::Change;
-use crate::locks::{Evidence, LockKeys};
+use crate::locks::LockKeys;
+use crate::section::{Section, Verb};
 use crate::text::{Reason, Reference};
 
 /// The reason a return carries when the caller gives none.
@@ -54,15 +53,8 @@ pub async fn cancel(
     request: Request,
 ) -> Result<Answer, Problem> {
     let body = Body::<CancelOrder>::or_default(request).await?;
-    let claim = body
-        .keyed
-        .map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
-    if body
-        .value
-        .lines
-        .as_ref()
-        .is_some_and(|lines| !(1..=LINES_MAX).contains(&lines.len()))
-    {
+    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    if body.value.lines.as_ref().is_some_and(|lines| !(1..=LINES_MAX).contains(&lines.len())) {
         return Err(Problem::invalid(
             "lines",
             format!("must be 1 to {LINES_MAX} lines, or left out to cancel all"),
@@ -74,7 +66,7 @@ pub async fn cancel(
 /// Cancels under the lease of the order's variants, which never change.
 ///
 /// # Errors
-/// [`OrderError`], but for refusals that were answered under an idempotency claim.
+/// [`OrderError`], but for refusals by the business, which are answers.
 pub async fn cancel_order(
     app: &App,
     caller: &Caller,
@@ -82,49 +74,30 @@ pub async fn cancel_order(
     cmd: &CancelOrder,
     claim: Option<&Claim>,
 ) -> Result<Answer, OrderError> {
-    retrying(async || {
-        let variants = {
-            let mut conn = app.db.read().await?;
-            store::variants_of(&mut conn, order_id).await?
-        };
-        if variants.is_empty() {
-            return Err(OrderError::NotFound);
-        }
-        let lease = app
-            .locks
-            .acquire(LockKeys::variants(variants)?, &caller.gone)
-            .await?;
-        let evidence = lease.evidence();
-        lease
-            .release_after(section(app, caller, order_id, cmd, (claim, evidence)))
-            .await
-    })
-    .await
+    let variants = {
+        let mut conn = app.db.read().await?;
+        store::variants_of(&mut conn, order_id).await?
+    };
+    if variants.is_empty() {
+        return Err(OrderError::NotFound);
+    }
+    let keys = LockKeys::variants(variants)?;
+    let section = Section { app, caller, claim, success: StatusCode::OK };
+    section.run(&keys, &Cancelling { order_id, cmd }).await
 }
 
-async fn section(
-    app: &App,
-    caller: &Caller,
+struct Cancelling<'a> {
     order_id: Uuid,
-    cmd: &CancelOrder,
-    (claim, lock): (Option<&Claim>, Evidence),
-) -> Result<Answer, OrderError> {
-    let started = Instant::now();
-    let mut tx = app.db.begin().await?;
-    let answer = match idempotency::begin_in_tx::<OrderError>(&mut tx, claim).await? {
-        Some(first) => first,
-        None => {
-            let witness = Witness {
-                subject: &caller.principal.subject,
-                request_id: &caller.request_id,
-                lock,
-            };
-            let outcome = cancel_in_tx(&mut tx, order_id, cmd, witness).await;
-            idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, outcome).await?
-        }
-    };
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(answer.guarded(lock, started.elapsed()))
+    cmd: &'a CancelOrder,
+}
+
+impl Verb for Cancelling<'_> {
+    type Done = Order;
+    type Error = OrderError;
+
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
+        cancel_in_tx(conn, self.order_id, self.cmd, witness).await
+    }
 }
 
 /// Locks the order, then the stock rows, decides what is left to cancel, and writes cancellations,
@@ -139,17 +112,13 @@ pub async fn cancel_in_tx(
     witness: Witness<'_>,
 ) -> Result<Order, OrderError> {
     store::lock_order_in_tx(conn, order_id).await?;
-    let mut order = store::find_order(conn, order_id)
-        .await?
-        .ok_or(OrderError::NotFound)?;
+    let mut order = store::find_order(conn, order_id).await?.ok_or(OrderError::NotFound)?;
     order.lock = witness.lock.into();
 
-    let asked: Option<Vec<_>> = cmd.lines.as_ref().map(|lines| {
-        lines
-            .iter()
-            .map(|line| (line.line_id, line.quantity.get()))
-            .collect()
-    });
+    let asked: Option<Vec<_>> = cmd
+        .lines
+        .as_ref()
+        .map(|lines| lines.iter().map(|line| (line.line_id, line.quantity.get())).collect());
     let to_cancel = rules::to_cancel(&order.lines, asked.as_deref())?;
     if to_cancel.is_empty() {
         return Ok(order);
@@ -160,23 +129,15 @@ pub async fn cancel_in_tx(
     let mut cancellations = Vec::with_capacity(to_cancel.len());
     for (index, units) in to_cancel {
         let line = &mut order.lines[index];
-        let cancellation = store::Cancellation {
-            cancellation_id: ids::fresh(),
-            line_id: line.line_id,
-            quantity: units,
-        };
+        let cancellation =
+            store::Cancellation { cancellation_id: ids::fresh(), line_id: line.line_id, quantity: units };
         let occasion = Occasion {
-            reason: cmd
-                .reason
-                .clone()
-                .or_else(|| Reason::try_from(REASON.to_owned()).ok()),
+            reason: cmd.reason.clone().or_else(|| Reason::try_from(REASON.to_owned()).ok()),
             reference: Reference::try_from(order_id.to_string()).ok(),
             order_id: Some(order_id),
             source_id: Some(cancellation.cancellation_id),
         };
-        ledger
-            .decide(line.variant_id, Change::TakeBack(units), occasion)
-            .map_err(rules::Refusal::from)?;
+        ledger.decide(line.variant_id, Change::TakeBack(units), occasion).map_err(rules::Refusal::from)?;
         line.cancelled_quantity += units;
         cancellations.push(cancellation);
     }

@@ -59,11 +59,7 @@ impl Refusal {
         let (code, detail, errors) = match self {
             Self::VariantsNotFound(lines) => {
                 let detail = "Some lines name variants that do not exist.".to_owned();
-                (
-                    Code::VariantNotFound,
-                    detail,
-                    lines.iter().map(not_found).collect(),
-                )
+                (Code::VariantNotFound, detail, lines.iter().map(not_found).collect())
             }
             Self::Short(lines) => {
                 let detail = lines.first().map_or_else(String::new, Shortage::to_string);
@@ -71,39 +67,20 @@ impl Refusal {
             }
             Self::CurrencyMismatch(lines) => {
                 let detail = "All lines of an order must be priced in its currency.".to_owned();
-                (
-                    Code::CurrencyMismatch,
-                    detail,
-                    lines.iter().map(in_other_currency).collect(),
-                )
+                (Code::CurrencyMismatch, detail, lines.iter().map(in_other_currency).collect())
             }
             Self::TotalChanged(total) => {
                 let error = FieldError::new("expected_total", format!("the total is {total}"));
-                let error = FieldError {
-                    actual: Some(total.to_string().into()),
-                    ..error
-                };
-                (
-                    Code::TotalChanged,
-                    format!("The total is {total}, not what was expected."),
-                    vec![error],
-                )
+                let error = FieldError { actual: Some(total.to_string().into()), ..error };
+                (Code::TotalChanged, format!("The total is {total}, not what was expected."), vec![error])
             }
             Self::TotalTooLarge => {
                 let detail = "The total would have more than 24 digits.".to_owned();
-                (
-                    Code::LimitExceeded,
-                    detail,
-                    vec![FieldError::new("lines", "sum to more than 24 digits")],
-                )
+                (Code::LimitExceeded, detail, vec![FieldError::new("lines", "sum to more than 24 digits")])
             }
             Self::CancelExceedsOrdered(lines) => {
                 let detail = "More would be cancelled than was ordered and is left.".to_owned();
-                (
-                    Code::CancelExceedsOrdered,
-                    detail,
-                    lines.iter().map(excess).collect(),
-                )
+                (Code::CancelExceedsOrdered, detail, lines.iter().map(excess).collect())
             }
             Self::NoSuchLine(line) => {
                 return Problem::invalid(format!("lines[{line}].line_id"), "is not a line of this order");
@@ -116,10 +93,7 @@ impl Refusal {
 
 fn not_found((line, variant_id): &(usize, Uuid)) -> FieldError {
     let error = FieldError::new(format!("lines[{line}].variant_id"), "there is no such variant");
-    FieldError {
-        variant_id: Some(*variant_id),
-        ..error
-    }
+    FieldError { variant_id: Some(*variant_id), ..error }
 }
 
 fn short(short: &Shortage) -> FieldError {
@@ -132,19 +106,13 @@ fn short(short: &Shortage) -> FieldError {
 }
 
 fn in_other_currency((line, currency): &(usize, Currency)) -> FieldError {
-    FieldError::new(
-        format!("lines[{line}].variant_id"),
-        format!("is priced in {currency}"),
-    )
+    FieldError::new(format!("lines[{line}].variant_id"), format!("is priced in {currency}"))
 }
 
 fn excess(excess: &Excess) -> FieldError {
     FieldError {
         requested: Some(excess.requested),
         available: Some(excess.left),
-        ..FieldError::new(
-            format!("lines[{}].quantity", excess.line),
-            "is more than is left to cancel",
-        )
+        ..FieldError::new(format!("lines[{}].quantity", excess.line), "is more than is left to cancel")
     }
 }

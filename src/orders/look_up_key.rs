@@ -65,25 +65,14 @@ pub async fn look_up_key(
         Some(user_id) => store::find_by_key(&mut conn, user_id.as_str(), key).await?,
         None => None,
     };
-    let order_id = order.map(|(order_id, _)| order_id);
+    let order_id = order.map(|placed| placed.order_id);
     if let Some(stored) = idempotency::store::find(&mut conn, &scope, key).await? {
-        let state = if stored.expired {
-            KeyState::Expired
-        } else {
-            KeyState::Stored
-        };
+        let state = if stored.expired { KeyState::Expired } else { KeyState::Stored };
         let status = (!stored.expired).then_some(stored.status.as_u16());
-        return Ok(Json(KeySeen {
-            state,
-            status,
-            order_id,
-            first_seen: Some(stored.first_seen),
-        }));
+        return Ok(Json(KeySeen { state, status, order_id, first_seen: Some(stored.first_seen) }));
     }
     if let Some(order_id) = order_id {
-        let first_seen = store::find_order(&mut conn, order_id)
-            .await?
-            .map(|order| order.placed_at);
+        let first_seen = store::find_order(&mut conn, order_id).await?.map(|order| order.placed_at);
         return Ok(Json(KeySeen {
             state: KeyState::Expired,
             status: None,

@@ -7,28 +7,28 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
-use tokio::time::Instant;
 
 use super::error::OrderError;
 use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
 use super::rules::{self, Offer};
 use super::store;
 use crate::app::App;
-use crate::db::{DbError, retrying};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
 use crate::http::problem::Problem;
-use crate::idempotency::{self, Claim, IdempotencyError};
+use crate::idempotency::{Claim, IdempotencyError};
 use crate::ids;
 use crate::inventory::ledger::Ledger;
 use crate::inventory::model::{Occasion, Witness};
 use crate::inventory::rules::Change;
 use crate::inventory::store as stock;
-use crate::locks::{Evidence, LockKey, LockKeys};
+use crate::json;
+use crate::locks::{LockKey, LockKeys};
 use crate::money::{Currency, Total};
+use crate::section::{Section, Verb};
 use crate::text::{Reason, Reference, UserId};
 
 /// The most bytes of metadata an order may carry.
@@ -43,7 +43,7 @@ pub struct PlaceOrder {
     currency: Option<Currency>,
     lines: Vec<LineWanted>,
     expected_total: Option<Total>,
-    metadata: Option<serde_json::Map<String, Value>>,
+    metadata: Option<Map<String, Value>>,
 }
 
 /// # Errors
@@ -61,10 +61,7 @@ pub async fn place(
 
 fn check(cmd: &PlaceOrder) -> Result<(), Problem> {
     if !(1..=LINES_MAX).contains(&cmd.lines.len()) {
-        return Err(Problem::invalid(
-            "lines",
-            format!("must be 1 to {LINES_MAX} lines"),
-        ));
+        return Err(Problem::invalid("lines", format!("must be 1 to {LINES_MAX} lines")));
     }
     let Some(metadata) = &cmd.metadata else {
         return Ok(());
@@ -76,8 +73,7 @@ fn check(cmd: &PlaceOrder) -> Result<(), Problem> {
             format!("must be at most {METADATA_MAX_BYTES} bytes of JSON"),
         ));
     }
-    // Postgres can't keep U+0000 in JSON; as JSON text it can only stand escaped.
-    if text.contains("\\u0000") {
+    if metadata.iter().any(|(key, value)| key.contains('\0') || json::has_nul(value)) {
         return Err(Problem::invalid("metadata", "must not contain U+0000"));
     }
     Ok(())
@@ -86,70 +82,53 @@ fn check(cmd: &PlaceOrder) -> Result<(), Problem> {
 /// Places the order under the lease of its key and of all its variants.
 ///
 /// # Errors
-/// [`OrderError`], but for refusals, which are answers the key keeps.
+/// [`OrderError`], but for refusals by the business, which are answers the key keeps.
 pub async fn place_order(
     app: &App,
     caller: &Caller,
     cmd: &PlaceOrder,
     claim: &Claim,
 ) -> Result<Answer, OrderError> {
-    retrying(async || {
-        let order = LockKey::order(cmd.user_id.as_str(), &claim.key);
-        let variants = cmd.lines.iter().map(|line| LockKey::Inventory(line.variant_id));
-        let keys = LockKeys::new(variants.chain([order]).collect())?;
-        let lease = app.locks.acquire(keys.clone(), &caller.gone).await?;
-        let evidence = lease.evidence();
-        lease
-            .release_after(section(app, caller, cmd, (claim, &keys, evidence)))
-            .await
-    })
-    .await
+    if let Some(answer) = placed_before(app, cmd, claim).await? {
+        return Ok(answer);
+    }
+    let order = LockKey::order(cmd.user_id.as_str(), &claim.key);
+    let variants = cmd.lines.iter().map(|line| LockKey::Inventory(line.variant_id));
+    let keys = LockKeys::new(variants.chain([order]).collect())?;
+    let section = Section { app, caller, claim: Some(claim), success: StatusCode::CREATED };
+    section.run(&keys, &Placing { cmd, claim, keys: &keys }).await
 }
 
-async fn section(
-    app: &App,
-    caller: &Caller,
-    cmd: &PlaceOrder,
-    (claim, keys, lock): (&Claim, &LockKeys, Evidence),
-) -> Result<Answer, OrderError> {
-    let started = Instant::now();
-    let mut tx = app.db.begin().await?;
-    let answer = match idempotency::begin_in_tx::<OrderError>(&mut tx, Some(claim)).await? {
-        Some(first) => first,
-        None => match placed_before_in_tx(&mut tx, claim).await? {
-            Some(order) => {
-                let answer = Answer::json(StatusCode::OK, &order);
-                idempotency::store::answer(&mut tx, claim, &answer).await?;
-                answer.replayed()
-            }
-            None => {
-                let witness = Witness {
-                    subject: &caller.principal.subject,
-                    request_id: &caller.request_id,
-                    lock,
-                };
-                let outcome = place_in_tx(&mut tx, cmd, claim, keys, witness).await;
-                let created = StatusCode::CREATED;
-                idempotency::finish_in_tx(&mut tx, Some(claim), &caller.request_id, created, outcome).await?
-            }
-        },
-    };
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(answer.guarded(lock, started.elapsed()))
+struct Placing<'a> {
+    cmd: &'a PlaceOrder,
+    claim: &'a Claim,
+    keys: &'a LockKeys,
 }
 
-/// The order this key placed so long ago that its answer is forgotten. A key makes one order, for ever.
-async fn placed_before_in_tx(conn: &mut PgConnection, claim: &Claim) -> Result<Option<Order>, OrderError> {
-    let Some(user_id) = claim.user_id() else {
+impl Verb for Placing<'_> {
+    type Done = Order;
+    type Error = OrderError;
+
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
+        place_in_tx(conn, self.cmd, self.claim, self.keys, witness).await
+    }
+}
+
+/// The order that this key placed, once its answer is no longer kept: a key makes one order, for ever. (While
+/// the answer is kept, it is the answer.)
+async fn placed_before(app: &App, cmd: &PlaceOrder, claim: &Claim) -> Result<Option<Answer>, OrderError> {
+    let mut conn = app.db.read().await?;
+    let Some(placed) = store::find_by_key(&mut conn, cmd.user_id.as_str(), &claim.key).await? else {
         return Ok(None);
     };
-    let Some((order_id, fingerprint)) = store::find_by_key(conn, user_id, &claim.key).await? else {
-        return Ok(None);
-    };
-    if fingerprint != claim.fingerprint.0 {
+    if placed.request_hash != claim.fingerprint.0 {
         return Err(IdempotencyError::Reused.into());
     }
-    Ok(store::find_order(conn, order_id).await?)
+    if placed.answer_is_kept {
+        return Ok(None);
+    }
+    let order = store::find_order(&mut conn, placed.order_id).await?;
+    Ok(order.map(|order| Answer::json(StatusCode::OK, &order).replayed()))
 }
 
 /// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock.
@@ -166,20 +145,12 @@ pub async fn place_in_tx(
     let items = stock::lock_items_in_tx(conn, &keys.variant_ids()).await?;
     let offers: HashMap<_, _> = items
         .iter()
-        .map(|(id, item)| {
-            (
-                *id,
-                Offer {
-                    level: &item.level,
-                    price: item.price,
-                    currency: item.currency,
-                },
-            )
-        })
+        .map(|(id, item)| (*id, Offer { level: &item.level, price: item.price, currency: item.currency }))
         .collect();
 
     let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
-    let (line_totals, total) = rules::totals(&cmd.lines, &offers, cmd.expected_total.map(Total::get))?;
+    let (line_totals, total) =
+        rules::totals(&cmd.lines, &offers, currency, cmd.expected_total.map(Total::get))?;
     rules::all_available(&cmd.lines, &offers)?;
 
     let order_id = ids::fresh();

@@ -15,6 +15,9 @@ use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
 use crate::text::UserId;
 
+/// The most orders on a page, whatever is asked for: each may have 2,000 lines.
+const PAGE_MAX: u16 = 100;
+
 /// One order.
 ///
 /// # Errors
@@ -24,11 +27,7 @@ pub async fn get_order(
     InPath(order_id): InPath<Uuid>,
 ) -> Result<Json<Order>, OrderError> {
     let mut conn = app.db.read().await?;
-    Ok(Json(
-        store::find_order(&mut conn, order_id)
-            .await?
-            .ok_or(OrderError::NotFound)?,
-    ))
+    Ok(Json(store::find_order(&mut conn, order_id).await?.ok_or(OrderError::NotFound)?))
 }
 
 /// `GET /orders?user_id=&status=&limit=&cursor=`
@@ -56,8 +55,7 @@ pub async fn list_orders(
         status: query.status.map(OrderStatus::as_str),
         before: query.cursor,
     };
-    let found = store::list_orders(&mut conn, &filter, query.limit.and_one()).await?;
-    Ok(Json(Page::of(found, query.limit, |order| {
-        order.order_id.to_string()
-    })))
+    let limit = query.limit.at_most(PAGE_MAX);
+    let found = store::list_orders(&mut conn, &filter, limit.and_one()).await?;
+    Ok(Json(Page::of(found, limit, |order| order.order_id.to_string())))
 }

@@ -71,11 +71,7 @@ pub struct Shortage {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Insufficient stock. Available: {}, Requested: {}",
-            self.available, self.requested
-        )
+        write!(f, "Insufficient stock. Available: {}, Requested: {}", self.available, self.requested)
     }
 }
 
@@ -99,29 +95,19 @@ pub fn common_currency(
     offers: &HashMap<Uuid, Offer<'_>>,
     asked: Option<Currency>,
 ) -> Result<Currency, Refusal> {
-    let unknown: Vec<_> = each(lines)
-        .filter(|(_, line)| !offers.contains_key(&line.variant_id))
-        .collect();
+    let unknown: Vec<_> = each(lines).filter(|(_, line)| !offers.contains_key(&line.variant_id)).collect();
     if !unknown.is_empty() {
         return Err(Refusal::VariantsNotFound(
             unknown.iter().map(|(i, line)| (*i, line.variant_id)).collect(),
         ));
     }
-    let currencies: Vec<_> = each(lines)
-        .filter_map(|(i, line)| Some((i, offers.get(&line.variant_id)?.currency)))
-        .collect();
+    let currencies: Vec<_> =
+        each(lines).filter_map(|(i, line)| Some((i, offers.get(&line.variant_id)?.currency))).collect();
     let Some(common) = asked.or_else(|| currencies.first().map(|(_, currency)| *currency)) else {
         return Err(Refusal::VariantsNotFound(Vec::new()));
     };
-    let others: Vec<_> = currencies
-        .into_iter()
-        .filter(|(_, currency)| *currency != common)
-        .collect();
-    if others.is_empty() {
-        Ok(common)
-    } else {
-        Err(Refusal::CurrencyMismatch(others))
-    }
+    let others: Vec<_> = currencies.into_iter().filter(|(_, currency)| *currency != common).collect();
+    if others.is_empty() { Ok(common) } else { Err(Refusal::CurrencyMismatch(others)) }
 }
 
 /// The lines' totals and their sum, exactly.
@@ -131,25 +117,19 @@ pub fn common_currency(
 pub fn totals(
     lines: &[LineWanted],
     offers: &HashMap<Uuid, Offer<'_>>,
+    currency: Currency,
     expected: Option<Decimal>,
 ) -> Result<(Vec<Decimal>, Decimal), Refusal> {
     let mut sum = Decimal::ZERO;
     let mut totals = Vec::with_capacity(lines.len());
     for line in lines {
-        let price = offers
-            .get(&line.variant_id)
-            .map_or(Decimal::ZERO, |offer| offer.price);
-        let total = price
-            .checked_mul(line.quantity.get().into())
-            .ok_or(Refusal::TotalTooLarge)?;
-        sum = sum
-            .checked_add(total)
-            .filter(|sum| *sum < total_max())
-            .ok_or(Refusal::TotalTooLarge)?;
+        let price = offers.get(&line.variant_id).map_or(Decimal::ZERO, |offer| offer.price);
+        let total = price.checked_mul(line.quantity.get().into()).ok_or(Refusal::TotalTooLarge)?;
+        sum = sum.checked_add(total).filter(|sum| *sum < total_max()).ok_or(Refusal::TotalTooLarge)?;
         totals.push(total);
     }
     match expected {
-        Some(expected) if expected != sum => Err(Refusal::TotalChanged(sum)),
+        Some(expected) if expected != sum => Err(Refusal::TotalChanged(currency.written(sum))),
         _ => Ok((totals, sum)),
     }
 }
@@ -165,23 +145,12 @@ pub fn all_available(lines: &[LineWanted], offers: &HashMap<Uuid, Offer<'_>>) ->
     }
     let shortage = |(index, line): (usize, &LineWanted)| {
         let requested = wanted.get(&line.variant_id).copied().unwrap_or(0);
-        let available = offers
-            .get(&line.variant_id)
-            .map_or(0, |offer| offer.level.available());
-        let short = Shortage {
-            line: index,
-            variant_id: line.variant_id,
-            requested,
-            available,
-        };
+        let available = offers.get(&line.variant_id).map_or(0, |offer| offer.level.available());
+        let short = Shortage { line: index, variant_id: line.variant_id, requested, available };
         (requested > available).then_some(short)
     };
     let short: Vec<_> = each(lines).filter_map(shortage).collect();
-    if short.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::Short(short))
-    }
+    if short.is_empty() { Ok(()) } else { Err(Refusal::Short(short)) }
 }
 
 fn each(lines: &[LineWanted]) -> impl Iterator<Item = (usize, &LineWanted)> {
@@ -195,28 +164,17 @@ fn each(lines: &[LineWanted]) -> impl Iterator<Item = (usize, &LineWanted)> {
 pub fn to_cancel(lines: &[Line], asked: Option<&[(Uuid, i64)]>) -> Result<Vec<(usize, i64)>, Refusal> {
     let left = |line: &Line| line.quantity - line.cancelled_quantity;
     let Some(asked) = asked else {
-        return Ok(lines
-            .iter()
-            .map(left)
-            .enumerate()
-            .filter(|(_, left)| *left > 0)
-            .collect());
+        return Ok(lines.iter().map(left).enumerate().filter(|(_, left)| *left > 0).collect());
     };
     let mut wanted: HashMap<usize, i64> = HashMap::new();
     let mut excess = Vec::new();
     for (index, (line_id, quantity)) in asked.iter().enumerate() {
-        let found = lines
-            .iter()
-            .position(|line| line.line_id == *line_id)
-            .ok_or(Refusal::NoSuchLine(index))?;
+        let found =
+            lines.iter().position(|line| line.line_id == *line_id).ok_or(Refusal::NoSuchLine(index))?;
         let together = wanted.entry(found).or_default();
         *together += quantity;
         if *together > left(&lines[found]) {
-            excess.push(Excess {
-                line: index,
-                requested: *together,
-                left: left(&lines[found]),
-            });
+            excess.push(Excess { line: index, requested: *together, left: left(&lines[found]) });
         }
     }
     if !excess.is_empty() {
@@ -244,36 +202,20 @@ mod tests {
     use crate::inventory::model::Quantity;
 
     fn wanted(variant: u128, quantity: i64) -> LineWanted {
-        LineWanted {
-            variant_id: Uuid::from_u128(variant),
-            quantity: Quantity::try_from(quantity).unwrap(),
-        }
+        LineWanted { variant_id: Uuid::from_u128(variant), quantity: Quantity::try_from(quantity).unwrap() }
+    }
+
+    fn eur() -> Currency {
+        Currency::from_code("EUR").unwrap()
     }
 
     fn level(variant: u128, on_hand: i64) -> Level {
-        Level {
-            variant_id: Uuid::from_u128(variant),
-            on_hand,
-            held: 0,
-            version: 1,
-        }
+        Level { variant_id: Uuid::from_u128(variant), on_hand, held: 0, version: 1 }
     }
 
     fn offers<'a>(levels: &'a [Level], price: &str) -> HashMap<Uuid, Offer<'a>> {
-        let (price, currency) = (price.parse().unwrap(), Currency::from_code("EUR").unwrap());
-        levels
-            .iter()
-            .map(|level| {
-                (
-                    level.variant_id,
-                    Offer {
-                        level,
-                        price,
-                        currency,
-                    },
-                )
-            })
-            .collect()
+        let (price, currency) = (price.parse().unwrap(), eur());
+        levels.iter().map(|level| (level.variant_id, Offer { level, price, currency })).collect()
     }
 
     #[test]
@@ -281,13 +223,8 @@ mod tests {
         let levels = [level(1, 3), level(2, 1), level(3, 9)];
         let offers = offers(&levels, "1");
         let lines = [wanted(1, 2), wanted(3, 9), wanted(1, 2), wanted(2, 2)];
-        let Err(Refusal::Short(short)) = all_available(&lines, &offers) else {
-            panic!("must be short")
-        };
-        assert_eq!(
-            short.iter().map(|short| short.line).collect::<Vec<_>>(),
-            [0, 2, 3]
-        );
+        let Err(Refusal::Short(short)) = all_available(&lines, &offers) else { panic!("must be short") };
+        assert_eq!(short.iter().map(|short| short.line).collect::<Vec<_>>(), [0, 2, 3]);
         assert_eq!((short[0].requested, short[0].available), (4, 3));
         assert!(all_available(&lines[..1], &offers).is_ok());
     }
@@ -295,12 +232,10 @@ mod tests {
     #[test]
     fn totals_are_exact_and_a_price_of_nothing_is_a_price() {
         let levels = [level(1, 9)];
-        let (lines, sum) = totals(&[wanted(1, 3), wanted(1, 1)], &offers(&levels, "0.1050"), None).unwrap();
-        assert_eq!(
-            (lines[0].to_string(), sum.to_string()),
-            ("0.3150".into(), "0.4200".into())
-        );
-        let (_, free) = totals(&[wanted(1, 3)], &offers(&levels, "0"), Some(Decimal::ZERO)).unwrap();
+        let (lines, sum) =
+            totals(&[wanted(1, 3), wanted(1, 1)], &offers(&levels, "0.1050"), eur(), None).unwrap();
+        assert_eq!((lines[0].to_string(), sum.to_string()), ("0.3150".into(), "0.4200".into()));
+        let (_, free) = totals(&[wanted(1, 3)], &offers(&levels, "0"), eur(), Some(Decimal::ZERO)).unwrap();
         assert_eq!(free, Decimal::ZERO);
     }
 
@@ -308,8 +243,8 @@ mod tests {
     fn an_expected_total_is_compared_by_value() {
         let levels = [level(1, 9)];
         let offers = offers(&levels, "12.50");
-        assert!(totals(&[wanted(1, 2)], &offers, Some("25".parse().unwrap())).is_ok());
-        let changed = totals(&[wanted(1, 2)], &offers, Some("24.99".parse().unwrap()));
+        assert!(totals(&[wanted(1, 2)], &offers, eur(), Some("25".parse().unwrap())).is_ok());
+        let changed = totals(&[wanted(1, 2)], &offers, eur(), Some("24.99".parse().unwrap()));
         assert_eq!(changed, Err(Refusal::TotalChanged("25.00".parse().unwrap())));
     }
 
@@ -318,23 +253,15 @@ mod tests {
         let levels = [level(1, 9)];
         let offers = offers(&levels, "9999999999999.9999");
         let lines = vec![wanted(1, 1_000_000_000); 2_000];
-        assert_eq!(totals(&lines, &offers, None), Err(Refusal::TotalTooLarge));
-        let (_, sum) = totals(&lines[..90], &offers, None).unwrap();
+        assert_eq!(totals(&lines, &offers, eur(), None), Err(Refusal::TotalTooLarge));
+        let (_, sum) = totals(&lines[..90], &offers, eur(), None).unwrap();
         assert_eq!(sum.to_string(), "899999999999999991000000.0000");
     }
 
     fn line(id: u128, quantity: i64, cancelled_quantity: i64) -> Line {
         let (unit_price, line_total) = (Decimal::ONE, quantity.into());
         let (line_id, sku) = (Uuid::from_u128(id), String::new());
-        Line {
-            line_id,
-            variant_id: line_id,
-            sku,
-            quantity,
-            unit_price,
-            line_total,
-            cancelled_quantity,
-        }
+        Line { line_id, variant_id: line_id, sku, quantity, unit_price, line_total, cancelled_quantity }
     }
 
     #[test]
@@ -342,32 +269,19 @@ mod tests {
         let lines = [line(1, 3, 1), line(2, 2, 2)];
         let id = Uuid::from_u128;
         assert_eq!(to_cancel(&lines, None), Ok(vec![(0, 2)]));
-        assert_eq!(
-            to_cancel(&lines, Some(&[(id(1), 1), (id(1), 1)])),
-            Ok(vec![(0, 2)])
-        );
-        let excess = Excess {
-            line: 1,
-            requested: 3,
-            left: 2,
-        };
+        assert_eq!(to_cancel(&lines, Some(&[(id(1), 1), (id(1), 1)])), Ok(vec![(0, 2)]));
+        let excess = Excess { line: 1, requested: 3, left: 2 };
         assert_eq!(
             to_cancel(&lines, Some(&[(id(1), 1), (id(1), 2)])),
             Err(Refusal::CancelExceedsOrdered(vec![excess]))
         );
-        assert_eq!(
-            to_cancel(&lines, Some(&[(id(9), 1)])),
-            Err(Refusal::NoSuchLine(0))
-        );
+        assert_eq!(to_cancel(&lines, Some(&[(id(9), 1)])), Err(Refusal::NoSuchLine(0)));
     }
 
     #[test]
     fn the_status_says_how_much_is_cancelled() {
         assert_eq!(status_of(&[line(1, 3, 0)]), OrderStatus::Placed);
-        assert_eq!(
-            status_of(&[line(1, 3, 3), line(2, 1, 0)]),
-            OrderStatus::PartlyCancelled
-        );
+        assert_eq!(status_of(&[line(1, 3, 3), line(2, 1, 0)]), OrderStatus::PartlyCancelled);
         assert_eq!(status_of(&[line(1, 3, 3), line(2, 1, 1)]), OrderStatus::Cancelled);
     }
 }

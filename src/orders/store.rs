@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
-use crate::idempotency::Claim;
+use crate::idempotency::{Claim, user_scope};
 use crate::inventory::model::{LockSeen, Witness};
 use crate::inventory::store::stored_currency;
 
@@ -62,40 +62,48 @@ pub(super) async fn insert_order_in_tx(
     }
 }
 
-/// The order a key placed, and the fingerprint of the request that did.
+/// The order a key placed.
+pub(super) struct PlacedBefore {
+    pub(super) order_id: Uuid,
+    /// The fingerprint of the request that did.
+    pub(super) request_hash: Vec<u8>,
+    /// Whether its answer is kept still.
+    pub(super) answer_is_kept: bool,
+}
+
+/// The order a user's key placed, however long ago.
 pub(super) async fn find_by_key(
     conn: &mut PgConnection,
     user_id: &str,
     key: &str,
-) -> Result<Option<(Uuid, Vec<u8>)>, DbError> {
-    let row = sqlx::query!(
-        "SELECT order_id, request_hash FROM orders WHERE user_id = $1 AND idempotency_key = $2",
+) -> Result<Option<PlacedBefore>, DbError> {
+    Ok(sqlx::query_as!(
+        PlacedBefore,
+        r#"SELECT order_id, request_hash, EXISTS (
+               SELECT 1 FROM idempotency_keys WHERE scope = $3 AND key = $2
+               AND first_seen >= clock_timestamp() - interval '24 hours'
+           ) AS "answer_is_kept!"
+           FROM orders WHERE user_id = $1 AND idempotency_key = $2"#,
         user_id,
         key,
+        user_scope(user_id),
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| (row.order_id, row.request_hash)))
+    .await?)
 }
 
 /// The variants of an order's lines, which never change.
 pub(super) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<Vec<Uuid>, DbError> {
-    Ok(sqlx::query_scalar!(
-        "SELECT DISTINCT variant_id FROM order_lines WHERE order_id = $1",
-        order_id
-    )
-    .fetch_all(conn)
-    .await?)
+    Ok(sqlx::query_scalar!("SELECT DISTINCT variant_id FROM order_lines WHERE order_id = $1", order_id)
+        .fetch_all(conn)
+        .await?)
 }
 
 /// Locks an order's row. What is read of the order afterwards stays true until the commit.
 pub(super) async fn lock_order_in_tx(conn: &mut PgConnection, order_id: Uuid) -> Result<(), DbError> {
-    sqlx::query!(
-        "SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE",
-        order_id
-    )
-    .fetch_optional(conn)
-    .await?;
+    sqlx::query!("SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE", order_id)
+        .fetch_optional(conn)
+        .await?;
     Ok(())
 }
 
@@ -129,7 +137,8 @@ pub(super) async fn list_orders(
     let before = filter.before.unwrap_or(Uuid::max());
     // Two statements, for one that took either would have no index to go by.
     let rows = match filter.user_id {
-        Some(user_id) => sqlx::query_as!(
+        Some(user_id) => {
+            sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
                  FROM orders WHERE user_id = $1 AND order_id < $2 AND ($3::text IS NULL OR status = $3)
@@ -139,9 +148,11 @@ pub(super) async fn list_orders(
             filter.status,
             limit,
         )
-        .fetch_all(&mut *conn)
-        .await?,
-        None => sqlx::query_as!(
+            .fetch_all(&mut *conn)
+            .await?
+        }
+        None => {
+            sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
                  FROM orders WHERE order_id < $1 AND ($2::text IS NULL OR status = $2)
@@ -150,8 +161,9 @@ pub(super) async fn list_orders(
             filter.status,
             limit,
         )
-        .fetch_all(&mut *conn)
-        .await?,
+            .fetch_all(&mut *conn)
+            .await?
+        }
     };
     with_lines(conn, rows).await
 }
@@ -189,23 +201,27 @@ async fn with_lines(conn: &mut PgConnection, orders: Vec<OrderRow>) -> Result<Ve
             cancelled_quantity: row.cancelled_quantity,
         });
     }
-    let order = |row: OrderRow| {
-        Ok(Order {
-            lines: lines.remove(&row.order_id).unwrap_or_default(),
-            order_id: row.order_id,
-            user_id: row.user_id,
-            status: row.status,
-            currency: stored_currency(&row.currency)?,
-            total: row.total,
-            metadata: row.metadata,
-            placed_at: row.placed_at,
-            lock: LockSeen {
-                mode: row.lock_mode,
-                wait_ms: row.lock_wait_ms,
-            },
-        })
-    };
-    orders.into_iter().map(order).collect()
+    orders.into_iter().map(|row| order(lines.remove(&row.order_id).unwrap_or_default(), row)).collect()
+}
+
+/// Amounts are written as when they were stored: the database does not keep the zeros of a zero.
+fn order(mut lines: Vec<Line>, row: OrderRow) -> Result<Order, DbError> {
+    let currency = stored_currency(&row.currency)?;
+    for line in &mut lines {
+        line.unit_price = currency.written(line.unit_price);
+        line.line_total = currency.written(line.line_total);
+    }
+    Ok(Order {
+        order_id: row.order_id,
+        user_id: row.user_id,
+        status: row.status,
+        currency,
+        total: currency.written(row.total),
+        lines,
+        metadata: row.metadata,
+        placed_at: row.placed_at,
+        lock: LockSeen { mode: row.lock_mode, wait_ms: row.lock_wait_ms },
+    })
 }
 
 /// One line's cancellation.
@@ -224,14 +240,8 @@ pub(super) async fn insert_cancellations_in_tx(
     status: OrderStatus,
     witness: Witness<'_>,
 ) -> Result<(), DbError> {
-    let line_ids: Vec<_> = cancellations
-        .iter()
-        .map(|cancellation| cancellation.line_id)
-        .collect();
-    let quantities: Vec<_> = cancellations
-        .iter()
-        .map(|cancellation| cancellation.quantity)
-        .collect();
+    let line_ids: Vec<_> = cancellations.iter().map(|cancellation| cancellation.line_id).collect();
+    let quantities: Vec<_> = cancellations.iter().map(|cancellation| cancellation.quantity).collect();
     let written = sqlx::query!(
         r#"WITH kept AS (
             INSERT INTO order_cancellations (cancellation_id, order_id, line_id, quantity, reason, subject, request_id)
@@ -261,9 +271,5 @@ pub(super) async fn insert_cancellations_in_tx(
     .await?;
     let n = cancellations.len() as i64;
     let whole = written.kept == n && written.added == n && written.turned == 1;
-    if whole {
-        Ok(())
-    } else {
-        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
-    }
+    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }

@@ -54,12 +54,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", Path::new(&name).display()))?;
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-            paused: Vec::new(),
-            farewell,
-        })
+        Ok(Self { child, log: log.to_owned(), paused: Vec::new(), farewell })
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -105,11 +100,7 @@ impl Server {
             }
             tracing::warn!(process.pid = %self.pid(), signal = signal.as_str(), "a server did not stop in time");
         }
-        bail!(
-            "process {} does not stop; its log is {}",
-            self.pid(),
-            self.log.display()
-        )
+        bail!("process {} does not stop; its log is {}", self.pid(), self.log.display())
     }
 
     /// Kills it as a power cut would, and waits until its children have noticed and are gone too.
@@ -168,11 +159,9 @@ impl Drop for Server {
     )]
     fn drop(&mut self) {
         self.resume();
-        for (signal, limit) in [
-            (self.farewell, ABORT_LIMIT),
-            (Signal::SIGQUIT, ABORT_LIMIT),
-            (Signal::SIGKILL, ABORT_LIMIT),
-        ] {
+        for (signal, limit) in
+            [(self.farewell, ABORT_LIMIT), (Signal::SIGQUIT, ABORT_LIMIT), (Signal::SIGKILL, ABORT_LIMIT)]
+        {
             self.signal(signal);
             let started = Instant::now();
             while self.ended().is_none() && started.elapsed() < limit {
@@ -213,14 +202,8 @@ pub(super) fn command(program: &Path, claim: &Claim) -> Command {
 pub(super) async fn run(mut command: Command, log: &Path) -> Result<()> {
     let output = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let name = command.get_program().to_owned();
-    command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .process_group(0);
-    let started = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", Path::new(&name).display()))?;
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+    let started = command.spawn().with_context(|| format!("cannot start {}", Path::new(&name).display()))?;
     let mut group = Group(started);
     loop {
         match group.0.try_wait()? {
@@ -248,10 +231,7 @@ impl Drop for Group {
 }
 
 /// Stops a server that an earlier run left behind.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "happens at most once, before anything else runs"
-)]
+#[expect(clippy::disallowed_methods, reason = "happens at most once, before anything else runs")]
 pub(super) fn stop_orphan(pid: Pid, steps: &[(Signal, Duration)]) -> Result<()> {
     processes::send(pid, Signal::SIGCONT);
     for (signal, limit) in steps {

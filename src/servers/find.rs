@@ -118,10 +118,7 @@ pub fn postgres() -> Result<Found, NotFound> {
     if let Some(folder) = named_by(&POSTGRES) {
         return check_named(&POSTGRES, &folder, postgres_at(&folder));
     }
-    first_new_enough(
-        &POSTGRES,
-        postgres_folders().iter().filter_map(|folder| postgres_at(folder)),
-    )
+    first_new_enough(&POSTGRES, postgres_folders().iter().filter_map(|folder| postgres_at(folder)))
 }
 
 /// The Postgres that can open an existing database, which only the major version that made it can.
@@ -135,10 +132,7 @@ pub fn postgres_of(major: u32, database: &Path) -> Result<Found, NotFound> {
         .iter()
         .filter_map(|folder| postgres_at(folder))
         .find(|found| found.major == major)
-        .ok_or_else(|| NotFound::OtherVersion {
-            folder: database.to_owned(),
-            major,
-        })
+        .ok_or_else(|| NotFound::OtherVersion { folder: database.to_owned(), major })
 }
 
 /// The Redis or Valkey to use.
@@ -155,9 +149,7 @@ pub fn redis() -> Result<Found, NotFound> {
 }
 
 fn named_by(wanted: &Wanted) -> Option<PathBuf> {
-    env::var_os(wanted.variable)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    env::var_os(wanted.variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn check_named(wanted: &Wanted, path: &Path, found: Option<Found>) -> Result<Found, NotFound> {
@@ -180,12 +172,9 @@ fn first_new_enough(wanted: &Wanted, found: impl Iterator<Item = Found>) -> Resu
         too_old.get_or_insert(candidate);
     }
     Err(match too_old {
-        Some(Found { path, major }) => NotFound::TooOld {
-            name: wanted.name,
-            path,
-            major,
-            oldest: wanted.oldest,
-        },
+        Some(Found { path, major }) => {
+            NotFound::TooOld { name: wanted.name, path, major, oldest: wanted.oldest }
+        }
         None => NotFound::Missing {
             name: wanted.name,
             variable: wanted.variable,
@@ -214,29 +203,19 @@ fn redis_at(program: &Path) -> Option<Found> {
     // "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=…"
     let text = version_of(program)?;
     let major = leading_number(text.split_whitespace().find_map(|word| word.strip_prefix("v="))?)?;
-    Some(Found {
-        path: program.to_owned(),
-        major,
-    })
+    Some(Found { path: program.to_owned(), major })
 }
 
 fn version_of(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn postgres_folders() -> Vec<PathBuf> {
     let mut folders = path_folders();
     folders.extend(numbered("/usr/lib/postgresql", "", "bin"));
     folders.extend(numbered("/usr", "pgsql-", "bin"));
-    for prefix in [
-        "/opt/homebrew/opt",
-        "/usr/local/opt",
-        "/home/linuxbrew/.linuxbrew/opt",
-    ] {
+    for prefix in ["/opt/homebrew/opt", "/usr/local/opt", "/home/linuxbrew/.linuxbrew/opt"] {
         folders.extend(numbered(prefix, "postgresql@", "bin"));
         folders.push(Path::new(prefix).join("postgresql/bin"));
     }
@@ -245,21 +224,14 @@ fn postgres_folders() -> Vec<PathBuf> {
 
 fn path_folders() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .collect()
+    env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
 }
 
 /// Where programs usually are, for a `PATH` that lacks them.
 fn standard_folders() -> impl Iterator<Item = PathBuf> {
-    [
-        "/usr/bin",
-        "/usr/local/bin",
-        "/opt/homebrew/bin",
-        "/home/linuxbrew/.linuxbrew/bin",
-    ]
-    .map(PathBuf::from)
-    .into_iter()
+    ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"]
+        .map(PathBuf::from)
+        .into_iter()
 }
 
 /// `parent/<prefix><number>/<below>` for every number there, the highest first.
@@ -287,10 +259,7 @@ mod tests {
     use super::*;
 
     fn found(major: u32) -> Found {
-        Found {
-            path: PathBuf::from(format!("/opt/{major}")),
-            major,
-        }
+        Found { path: PathBuf::from(format!("/opt/{major}")), major }
     }
 
     #[test]
@@ -302,10 +271,7 @@ mod tests {
     #[test]
     fn one_too_old_is_named_with_what_is_needed() {
         let refused = first_new_enough(&POSTGRES, [found(14), found(13)].into_iter()).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "Postgres 14 in /opt/14 is too old: 15 or newer is needed"
-        );
+        assert_eq!(refused.to_string(), "Postgres 14 in /opt/14 is too old: 15 or newer is needed");
     }
 
     #[test]

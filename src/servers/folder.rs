@@ -61,16 +61,9 @@ impl Claim {
             chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).with_context(|| {
-            format!(
-                "{} belongs to another user: run as that user, or delete it",
-                path.display()
-            )
+            format!("{} belongs to another user: run as that user, or delete it", path.display())
         })?;
-        Ok(Self {
-            path,
-            run_as,
-            _lock: lock,
-        })
+        Ok(Self { path, run_as, _lock: lock })
     }
 }
 
@@ -92,17 +85,10 @@ impl TempFolder {
     pub fn new() -> Result<Self> {
         let path = temp_root().join(format!("{THROWAWAY_PREFIX}{}", short_random()));
         let mut maker = fs::DirBuilder::new();
-        maker
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("cannot create {}", path.display()))?;
+        maker.mode(0o700).create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         open_to_servers(&path)?;
         let lock = lock(&path)?;
-        Ok(Self {
-            path,
-            keep: false,
-            _lock: lock,
-        })
+        Ok(Self { path, keep: false, _lock: lock })
     }
 
     /// Leaves it where it is, for what still runs inside.
@@ -131,9 +117,7 @@ impl Drop for TempFolder {
 /// Throwaway folders whose owner died without removing them, each claimed so that no one else sweeps it.
 pub(super) fn abandoned() -> Vec<TempFolder> {
     let entries = fs::read_dir(temp_root()).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| claim_abandoned(&entry.path()))
-        .collect()
+    entries.filter_map(|entry| claim_abandoned(&entry.path())).collect()
 }
 
 fn claim_abandoned(path: &Path) -> Option<TempFolder> {
@@ -144,11 +128,7 @@ fn claim_abandoned(path: &Path) -> Option<TempFolder> {
     if !(ours && named && old && path.join(CLAIM_FILE).is_file()) {
         return None;
     }
-    Some(TempFolder {
-        path: path.to_owned(),
-        keep: false,
-        _lock: lock(path).ok()?,
-    })
+    Some(TempFolder { path: path.to_owned(), keep: false, _lock: lock(path).ok()? })
 }
 
 /// The folder to keep servers in: the one wanted, or, when root asks and the servers' users may not go there (as in
@@ -163,21 +143,14 @@ pub fn home(wanted: &Path) -> PathBuf {
         return wanted;
     }
     let digest = Sha256::digest(wanted.as_os_str().as_encoded_bytes());
-    let name = digest
-        .iter()
-        .take(4)
-        .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let name = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     Path::new(STAND_IN).join(format!("{name:08x}"))
 }
 
 /// Makes `folder` if need be, and, when we are root, lets the users that servers run as pass through to their own
 /// folders in it; they can not list it.
 pub(super) fn open_to_servers(folder: &Path) -> Result<()> {
-    let made: Vec<&Path> = folder
-        .ancestors()
-        .skip(1)
-        .take_while(|above| !above.exists())
-        .collect();
+    let made: Vec<&Path> = folder.ancestors().skip(1).take_while(|above| !above.exists()).collect();
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     if !Uid::effective().is_root() {
         return Ok(());
@@ -218,17 +191,9 @@ pub(super) fn socket_folder(claim: &Claim, socket: &str) -> Result<(PathBuf, Opt
 fn lock(folder: &Path) -> Result<fs::File> {
     let path = folder.join(CLAIM_FILE);
     let mut options = fs::OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .with_context(|| {
-            format!(
-                "cannot write {}: run as the user it belongs to, or delete it",
-                path.display()
-            )
+    let file =
+        options.read(true).write(true).create(true).truncate(false).open(&path).with_context(|| {
+            format!("cannot write {}: run as the user it belongs to, or delete it", path.display())
         })?;
     match file.try_lock() {
         Ok(()) => {}
@@ -259,27 +224,21 @@ fn service_user(users: &[&str]) -> Result<Option<User>> {
             return Ok(Some(user));
         }
     }
-    bail!(
-        "servers do not run as root, and there is no user {} to run them as",
-        users.join(" or ")
-    )
+    bail!("servers do not run as root, and there is no user {} to run them as", users.join(" or "))
 }
 
 /// Whether every folder above `path` lets `user` pass.
 fn may_pass(path: &Path, user: &User) -> bool {
-    path.ancestors()
-        .skip(1)
-        .filter_map(|folder| fs::metadata(folder).ok())
-        .all(|about| {
-            let bit = if about.uid() == user.uid.as_raw() {
-                0o100
-            } else if about.gid() == user.gid.as_raw() {
-                0o010
-            } else {
-                0o001
-            };
-            about.mode() & bit != 0
-        })
+    path.ancestors().skip(1).filter_map(|folder| fs::metadata(folder).ok()).all(|about| {
+        let bit = if about.uid() == user.uid.as_raw() {
+            0o100
+        } else if about.gid() == user.gid.as_raw() {
+            0o010
+        } else {
+            0o001
+        };
+        about.mode() & bit != 0
+    })
 }
 
 /// The system's folder for temporary files, or `/tmp` where root's own is closed to the servers' users.
@@ -287,11 +246,7 @@ fn temp_root() -> PathBuf {
     let root = env::temp_dir();
     let below = root.join("any");
     let users = [POSTGRES_USERS, REDIS_USERS].map(|users| service_user(users).ok().flatten());
-    if users.iter().flatten().all(|user| may_pass(&below, user)) {
-        root
-    } else {
-        PathBuf::from("/tmp")
-    }
+    if users.iter().flatten().all(|user| may_pass(&below, user)) { root } else { PathBuf::from("/tmp") }
 }
 
 fn short_random() -> String {

@@ -61,23 +61,13 @@ impl Options {
     /// A server whose data is kept, on a Unix socket.
     #[must_use]
     pub fn kept(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            tcp: false,
-            durable: true,
-            settings: Vec::new(),
-        }
+        Self { folder: folder.into(), tcp: false, durable: true, settings: Vec::new() }
     }
 
     /// A server to be thrown away, on a Unix socket.
     #[must_use]
     pub fn throwaway(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            tcp: false,
-            durable: false,
-            settings: Vec::new(),
-        }
+        Self { folder: folder.into(), tcp: false, durable: false, settings: Vec::new() }
     }
 
     /// The same on a port of 127.0.0.1.
@@ -105,11 +95,7 @@ enum Address {
 
 impl Address {
     fn new(tcp: bool, socket_folder: PathBuf) -> Result<Self> {
-        if tcp {
-            Self::free_port()
-        } else {
-            Ok(Self::Socket(socket_folder))
-        }
+        if tcp { Self::free_port() } else { Ok(Self::Socket(socket_folder)) }
     }
 
     /// A port that was free a moment ago. Another program may still take it first: the caller looks and tries again.
@@ -121,11 +107,7 @@ impl Address {
                 return Ok(Self::Tcp(port));
             }
         }
-        bail!(
-            "no free port on 127.0.0.1 between {} and {}",
-            PORTS.start,
-            PORTS.end
-        )
+        bail!("no free port on 127.0.0.1 between {} and {}", PORTS.start, PORTS.end)
     }
 
     fn is_tcp(&self) -> bool {

@@ -29,28 +29,16 @@ impl Pair {
     /// When no database can be had, or a server does not start.
     pub async fn start(folder: &Path, durable: bool) -> Result<Self> {
         folder::open_to_servers(folder)?;
-        let options = |name| Options {
-            durable,
-            ..Options::throwaway(folder.join(name))
-        };
+        let options = |name| Options { durable, ..Options::throwaway(folder.join(name)) };
         let named = (named_by("DATABASE_URL"), named_by("REDIS_URL"));
         let (for_postgres, for_redis) = (options("postgres"), options("redis"));
         let (postgres, redis) = tokio::try_join!(
             start_postgres(named.0.as_deref(), &for_postgres),
             start_redis(named.1.as_deref(), &for_redis)
         )?;
-        let database_url = named
-            .0
-            .or_else(|| postgres.as_ref().map(Postgres::url))
-            .unwrap_or_default();
+        let database_url = named.0.or_else(|| postgres.as_ref().map(Postgres::url)).unwrap_or_default();
         let redis_url = named.1.or_else(|| redis.as_ref().map(Redis::url));
-        Ok(Self {
-            postgres,
-            redis,
-            folder: folder.to_owned(),
-            database_url,
-            redis_url,
-        })
+        Ok(Self { postgres, redis, folder: folder.to_owned(), database_url, redis_url })
     }
 
     /// The value for `DATABASE_URL`.

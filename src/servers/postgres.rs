@@ -35,11 +35,8 @@ const CONNECTIONS_THROWAWAY: u16 = 300;
 const WITHOUT_DURABILITY: &[(&str, &str)] = &[("fsync", "off"), ("full_page_writes", "off")];
 
 /// Fast shutdown, which breaks connections off and writes everything down; then immediate; then none.
-const STOP: &[(Signal, Duration)] = &[
-    (Signal::SIGINT, STOP_LIMIT),
-    (Signal::SIGQUIT, ABORT_LIMIT),
-    (Signal::SIGKILL, ABORT_LIMIT),
-];
+const STOP: &[(Signal, Duration)] =
+    &[(Signal::SIGINT, STOP_LIMIT), (Signal::SIGQUIT, ABORT_LIMIT), (Signal::SIGKILL, ABORT_LIMIT)];
 /// Immediate shutdown: it recovers from its log at the next start.
 const STOP_IMMEDIATELY: &[(Signal, Duration)] =
     &[(Signal::SIGQUIT, ABORT_LIMIT), (Signal::SIGKILL, ABORT_LIMIT)];
@@ -174,14 +171,9 @@ impl Postgres {
                 self.server = launch(&self.programs, &self.claim, &self.address, &self.options)?;
             }
             let place = self.claim.path.display();
-            self.server
-                .check()
-                .with_context(|| format!("Postgres in {place} did not start"))?;
+            self.server.check().with_context(|| format!("Postgres in {place} did not start"))?;
             if started.elapsed() > START_LIMIT {
-                bail!(
-                    "Postgres in {place} does not answer: {reason}\n{}",
-                    self.server.log_tail()
-                );
+                bail!("Postgres in {place} does not answer: {reason}\n{}", self.server.log_tail());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -193,9 +185,7 @@ impl Postgres {
             sqlx::query("SELECT 1").execute(&mut connection).await?;
             connection.close().await
         };
-        tokio::time::timeout(ABORT_LIMIT, asked)
-            .await
-            .map_err(|_| sqlx::Error::PoolTimedOut)?
+        tokio::time::timeout(ABORT_LIMIT, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
     async fn create_database(&self) -> Result<()> {
@@ -205,9 +195,7 @@ impl Postgres {
             .fetch_optional(&mut connection)
             .await?;
         if there.is_none() {
-            sqlx::query(&format!("CREATE DATABASE {NAME} OWNER {NAME}"))
-                .execute(&mut connection)
-                .await?;
+            sqlx::query(&format!("CREATE DATABASE {NAME} OWNER {NAME}")).execute(&mut connection).await?;
         }
         Ok(connection.close().await?)
     }
@@ -227,11 +215,7 @@ fn log(claim: &Claim) -> PathBuf {
 
 /// The major version of the database in `folder`; `None` while there is none.
 fn made_by(folder: &Path) -> Option<u32> {
-    fs::read_to_string(data(folder).join("PG_VERSION"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    fs::read_to_string(data(folder).join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
 /// Makes the empty database beside its place and moves it there when it is whole, so that an interruption leaves
@@ -274,11 +258,7 @@ fn launch(programs: &Path, claim: &Claim, address: &Address, options: &Options) 
     }
     set("timezone", "UTC");
     set("log_timezone", "UTC");
-    let connections = if options.durable {
-        CONNECTIONS_KEPT
-    } else {
-        CONNECTIONS_THROWAWAY
-    };
+    let connections = if options.durable { CONNECTIONS_KEPT } else { CONNECTIONS_THROWAWAY };
     set("max_connections", &connections.to_string());
     if !options.durable {
         for (name, value) in WITHOUT_DURABILITY {
@@ -288,11 +268,7 @@ fn launch(programs: &Path, claim: &Claim, address: &Address, options: &Options) 
     for (name, value) in &options.settings {
         set(name, value);
     }
-    let farewell = if options.durable {
-        Signal::SIGINT
-    } else {
-        Signal::SIGQUIT
-    };
+    let farewell = if options.durable { Signal::SIGINT } else { Signal::SIGQUIT };
     Server::start(command, &log(claim), farewell)
 }
 
@@ -305,9 +281,7 @@ fn stop_orphan(claim: &Claim) -> Result<()> {
     };
     let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
     if let Some(pid) = pid.and_then(|pid| processes::running(pid, "postgres", &data)) {
-        super::say(&format!(
-            "stopping Postgres (process {pid}), left over from an earlier run"
-        ));
+        super::say(&format!("stopping Postgres (process {pid}), left over from an earlier run"));
         child::stop_orphan(pid, STOP)?;
     }
     // Else a new server would believe the number in it, which by now may be another process of this user.
@@ -319,9 +293,5 @@ fn stop_orphan(claim: &Claim) -> Result<()> {
 
 /// Stops whatever an owner that died left running in `folder`.
 pub(super) fn sweep(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        stop_orphan(&Claim::take(folder, folder::POSTGRES_USERS)?)
-    } else {
-        Ok(())
-    }
+    if folder.is_dir() { stop_orphan(&Claim::take(folder, folder::POSTGRES_USERS)?) } else { Ok(()) }
 }

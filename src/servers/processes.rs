@@ -35,16 +35,8 @@ pub(super) fn running(pid: i32, program: &str, folder: &Path) -> Option<Pid> {
 
 /// The processes whose parent is `parent`.
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
-    let table = if Path::new(PROC).join("self").exists() {
-        table_from_proc()
-    } else {
-        table_from_ps()
-    };
-    table
-        .into_iter()
-        .filter(|(_, of)| *of == parent.as_raw())
-        .map(|(pid, _)| Pid::from_raw(pid))
-        .collect()
+    let table = if Path::new(PROC).join("self").exists() { table_from_proc() } else { table_from_ps() };
+    table.into_iter().filter(|(_, of)| *of == parent.as_raw()).map(|(pid, _)| Pid::from_raw(pid)).collect()
 }
 
 /// Whether the process still runs; one that only waits to be collected by its parent does not.
@@ -71,18 +63,14 @@ pub(super) fn send(pid: Pid, signal: Signal) {
 /// The arguments of a process, the program first; `None` when it is gone or a zombie.
 fn command_line(pid: i32) -> Option<Vec<String>> {
     if !has_proc() {
-        let output = Command::new("ps")
-            .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
-            .output()
-            .ok()?;
+        let output =
+            Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
         let line: Vec<String> = text_of(&output).split_whitespace().map(str::to_owned).collect();
         return (!line.is_empty()).then_some(line);
     }
     let raw = fs::read(Path::new(PROC).join(pid.to_string()).join("cmdline")).ok()?;
     let words = raw.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    let line: Vec<String> = words
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect();
+    let line: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     (!line.is_empty()).then_some(line)
 }
 
@@ -107,10 +95,7 @@ fn table_from_proc() -> Vec<(i32, i32)> {
     entries
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
-            Some((
-                pid,
-                stat_after_name(pid)?.split_whitespace().nth(1)?.parse().ok()?,
-            ))
+            Some((pid, stat_after_name(pid)?.split_whitespace().nth(1)?.parse().ok()?))
         })
         .collect()
 }

@@ -135,14 +135,9 @@ impl Redis {
                 self.server = launch(&self.program, &self.claim, &self.address, &self.options)?;
             }
             let place = self.claim.path.display();
-            self.server
-                .check()
-                .with_context(|| format!("Redis in {place} did not start"))?;
+            self.server.check().with_context(|| format!("Redis in {place} did not start"))?;
             if started.elapsed() > START_LIMIT {
-                bail!(
-                    "Redis in {place} does not answer: {reason:#}\n{}",
-                    self.server.log_tail()
-                );
+                bail!("Redis in {place} does not answer: {reason:#}\n{}", self.server.log_tail());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -201,15 +196,10 @@ fn stop_orphan(claim: &Claim) -> Result<()> {
         return Ok(());
     };
     let pid = text.trim().parse().ok();
-    let running = |pid| {
-        ["redis", "valkey"]
-            .iter()
-            .find_map(|name| processes::running(pid, name, &claim.path))
-    };
+    let running =
+        |pid| ["redis", "valkey"].iter().find_map(|name| processes::running(pid, name, &claim.path));
     if let Some(pid) = pid.and_then(running) {
-        super::say(&format!(
-            "stopping Redis (process {pid}), left over from an earlier run"
-        ));
+        super::say(&format!("stopping Redis (process {pid}), left over from an earlier run"));
         child::stop_orphan(pid, STOP)?;
     }
     Ok(fs::remove_file(claim.path.join(PID_FILE))?)
@@ -217,9 +207,5 @@ fn stop_orphan(claim: &Claim) -> Result<()> {
 
 /// Stops whatever an owner that died left running in `folder`.
 pub(super) fn sweep(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        stop_orphan(&Claim::take(folder, folder::REDIS_USERS)?)
-    } else {
-        Ok(())
-    }
+    if folder.is_dir() { stop_orphan(&Claim::take(folder, folder::REDIS_USERS)?) } else { Ok(()) }
 }

@@ -28,9 +28,7 @@ async fn run(url: &str, statement: &str) -> Result<()> {
 }
 
 async fn ping(url: &str) -> Result<String> {
-    let mut connection = ::redis::Client::open(url)?
-        .get_multiplexed_async_connection()
-        .await?;
+    let mut connection = ::redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     Ok(::redis::cmd("PING").query_async(&mut connection).await?)
 }
 
@@ -44,37 +42,25 @@ async fn a_kept_database_keeps_what_was_written_and_never_runs_without_fsync() {
     let folder = TempFolder::new().unwrap();
     let options = Options::kept(folder.path().join("postgres"));
     let mut first = Postgres::start(&options).await.unwrap();
-    run(&first.url(), "CREATE TABLE kept AS SELECT 'still here' AS word")
-        .await
-        .unwrap();
+    run(&first.url(), "CREATE TABLE kept AS SELECT 'still here' AS word").await.unwrap();
     first.stop().await.unwrap();
     drop(first);
 
     let second = Postgres::start(&options).await.unwrap();
-    assert_eq!(
-        one(&second.url(), "SELECT word FROM kept").await.unwrap(),
-        "still here"
-    );
+    assert_eq!(one(&second.url(), "SELECT word FROM kept").await.unwrap(), "still here");
     assert_eq!(one(&second.url(), "SHOW fsync").await.unwrap(), "on");
-    let mode = fs::metadata(folder.path().join("postgres"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = fs::metadata(folder.path().join("postgres")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
 
 #[tokio::test]
 async fn a_killed_database_comes_back_at_the_same_address_with_all_that_was_committed() {
     let folder = TempFolder::new().unwrap();
-    let options = Options::throwaway(folder.path().join("postgres"))
-        .on_tcp()
-        .set("max_connections", "40");
+    let options = Options::throwaway(folder.path().join("postgres")).on_tcp().set("max_connections", "40");
     let mut postgres = Postgres::start(&options).await.unwrap();
     let url = postgres.url();
     assert_eq!(one(&url, "SHOW max_connections").await.unwrap(), "40");
-    run(&url, "CREATE TABLE kept AS SELECT 'committed' AS word")
-        .await
-        .unwrap();
+    run(&url, "CREATE TABLE kept AS SELECT 'committed' AS word").await.unwrap();
     let mut idle = PgConnection::connect(&url).await.unwrap();
     let children = processes::children_of(Pid::from_raw(postgres.pid()));
     assert!(children.len() > 3, "{children:?}");
@@ -95,9 +81,7 @@ async fn a_killed_database_comes_back_at_the_same_address_with_all_that_was_comm
 #[tokio::test]
 async fn a_paused_database_hangs_and_goes_on() {
     let folder = TempFolder::new().unwrap();
-    let mut postgres = Postgres::start(&Options::throwaway(folder.path().join("postgres")))
-        .await
-        .unwrap();
+    let mut postgres = Postgres::start(&Options::throwaway(folder.path().join("postgres"))).await.unwrap();
     let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
     postgres.pause();
     let mut asked = Box::pin(sqlx::query("SELECT 1").execute(&mut connection));
@@ -112,10 +96,7 @@ async fn a_paused_database_hangs_and_goes_on() {
 async fn redis_is_killed_paused_and_restarted_at_the_same_address() {
     for tcp in [false, true] {
         let folder = TempFolder::new().unwrap();
-        let options = Options {
-            tcp,
-            ..Options::throwaway(folder.path().join("redis"))
-        };
+        let options = Options { tcp, ..Options::throwaway(folder.path().join("redis")) };
         let mut redis = Redis::start(&options).await.unwrap();
         let url = redis.url();
         assert_eq!(ping(&url).await.unwrap(), "PONG");
@@ -133,12 +114,8 @@ async fn redis_is_killed_paused_and_restarted_at_the_same_address() {
 #[tokio::test]
 async fn dropping_a_server_ends_it() {
     let folder = TempFolder::new().unwrap();
-    let postgres = Postgres::start(&Options::throwaway(folder.path().join("postgres")))
-        .await
-        .unwrap();
-    let redis = Redis::start(&Options::throwaway(folder.path().join("redis")))
-        .await
-        .unwrap();
+    let postgres = Postgres::start(&Options::throwaway(folder.path().join("postgres"))).await.unwrap();
+    let redis = Redis::start(&Options::throwaway(folder.path().join("redis"))).await.unwrap();
     let pids = [postgres.pid(), redis.pid()].map(Pid::from_raw);
     drop((postgres, redis));
     assert!(pids.iter().all(|pid| !processes::alive(*pid)));
@@ -159,20 +136,14 @@ async fn orphans_are_stopped_and_their_folder_is_taken_over() {
     let folder = TempFolder::new().unwrap();
     let claimed = Options::throwaway(folder.path().join("claimed"));
     let mut postgres = orphaned(Postgres::start(&claimed).await.unwrap());
-    let mut redis = orphaned(
-        Redis::start(&Options::throwaway(folder.path().join("also")))
-            .await
-            .unwrap(),
-    );
+    let mut redis = orphaned(Redis::start(&Options::throwaway(folder.path().join("also"))).await.unwrap());
     // A killed owner has no claims any more; here, where the owner lives on, the folders move from under theirs.
     fs::remove_file(folder.path().join("claimed/claim")).unwrap();
     fs::remove_file(folder.path().join("also/claim")).unwrap();
 
     let started = Instant::now();
     let _postgres = Postgres::start(&claimed).await.unwrap();
-    let _redis = Redis::start(&Options::throwaway(folder.path().join("also")))
-        .await
-        .unwrap();
+    let _redis = Redis::start(&Options::throwaway(folder.path().join("also"))).await.unwrap();
     assert!(started.elapsed() < child::STOP_LIMIT);
     // They are still children of this process, and ended: collecting them succeeds at once.
     postgres.stop().await.unwrap();
@@ -186,11 +157,7 @@ async fn a_number_that_now_belongs_to_another_process_is_left_alone() {
     let mut postgres = Postgres::start(&options).await.unwrap();
     postgres.kill().await.unwrap();
     drop(postgres);
-    let mut bystander = tokio::process::Command::new("sleep")
-        .arg("60")
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut bystander = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let pid_file = options.folder.join("data/postmaster.pid");
     fs::write(&pid_file, format!("{}\n", bystander.id().unwrap())).unwrap();
 
@@ -213,20 +180,13 @@ async fn a_server_that_fails_shows_the_end_of_its_log() {
     let folder = TempFolder::new().unwrap();
     let options = Options::throwaway(folder.path().join("postgres")).set("shared_buffers", "none");
     let failed = format!("{:#}", Postgres::start(&options).await.unwrap_err());
-    assert!(
-        failed.contains("invalid value for parameter \"shared_buffers\""),
-        "{failed}"
-    );
+    assert!(failed.contains("invalid value for parameter \"shared_buffers\""), "{failed}");
 }
 
 #[tokio::test]
 async fn signals_reach_only_what_was_checked() {
     let folder = TempFolder::new().unwrap();
-    let sleep = tokio::process::Command::new("sleep")
-        .arg("60")
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let sleep = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let pid = i32::try_from(sleep.id().unwrap()).unwrap();
     assert!(processes::running(pid, "postgres", folder.path()).is_none());
     assert!(processes::running(pid, "sleep", folder.path()).is_none());

@@ -4,6 +4,8 @@
 //! `REDIS_URL`. Each test has a database of its own and ends by checking that its books agree; tests of
 //! faults start servers of their own, which nobody else is hurt by.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on ends")]
+
 mod support;
 
 mod faults;

@@ -1,5 +1,7 @@
 //! Properties of the pure rules, over random histories.
 
+#![expect(clippy::unwrap_used, reason = "a test that can not go on ends")]
+
 use holdfast::inventory::model::{Delta, Level, ON_HAND_MAX, OnHand, Quantity};
 use holdfast::inventory::rules::{Change, Refusal, decide};
 use proptest::prelude::*;

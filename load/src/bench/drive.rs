@@ -25,24 +25,16 @@ pub async fn drive(settings: &Settings, workload: &Workload, opening: &Opening) 
     for worker in 0..settings.connections {
         let target = &settings.targets[worker % settings.targets.len()];
         let mut line = Line::new(target, &settings.bearer)?;
-        line.open()
-            .await
-            .map_err(|_| anyhow::anyhow!("cannot connect to {}", target.authority))?;
+        line.open().await.map_err(|_| anyhow::anyhow!("cannot connect to {}", target.authority))?;
         lines.push(line);
     }
     let began = Instant::now();
     let window = Window::after(settings.warmup, settings.length, began);
     let openings: Vec<i64> = opening.items().iter().map(|item| item.on_hand).collect();
     let figures = Figures::new(window, settings.kind.success(), &openings)?;
-    let open = settings
-        .rate
-        .map(|rate| OpenLoop::new(Schedule::new(began, rate), window));
+    let open = settings.rate.map(|rate| OpenLoop::new(Schedule::new(began, rate), window));
     let pacer = open.as_ref().map(OpenLoop::start).transpose()?;
-    let bench = Rc::new(Bench {
-        window,
-        open,
-        figures: figures.into(),
-    });
+    let bench = Rc::new(Bench { window, open, figures: figures.into() });
 
     let mut workers = JoinSet::new();
     for (worker, line) in lines.into_iter().enumerate() {
@@ -81,12 +73,7 @@ impl OpenLoop {
     fn new(schedule: Schedule, window: Window) -> Self {
         // What is due at the very end belongs to no window.
         let total = schedule.due_by(window.to - Duration::from_nanos(1));
-        Self {
-            schedule,
-            total,
-            come: Arc::new(Semaphore::new(0)),
-            next: Cell::new(0),
-        }
+        Self { schedule, total, come: Arc::new(Semaphore::new(0)), next: Cell::new(0) }
     }
 
     fn start(&self) -> anyhow::Result<Pacer> {
@@ -158,10 +145,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_warm_up_left_undone_is_dropped() -> anyhow::Result<()> {
         let now = Instant::now();
-        let window = Window {
-            from: now,
-            to: now + 3_600 * SECOND,
-        };
+        let window = Window { from: now, to: now + 3_600 * SECOND };
         let open = begun(window)?;
         assert_eq!(open.next(window).await, Some(window.from));
         assert_eq!((open.next.get(), open.come.available_permits()), (51, 0));
@@ -171,10 +155,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_goes_after_the_end() -> anyhow::Result<()> {
         let now = Instant::now();
-        let window = Window {
-            from: now - 2 * SECOND,
-            to: now - SECOND,
-        };
+        let window = Window { from: now - 2 * SECOND, to: now - SECOND };
         let open = begun(window)?;
         assert_eq!(open.total, 100);
         assert_eq!(open.next(window).await, None);

@@ -21,10 +21,7 @@ pub struct Window {
 impl Window {
     /// The window of a benchmark that begins now.
     pub fn after(warmup: Duration, length: Duration, began: Instant) -> Self {
-        Self {
-            from: began + warmup,
-            to: began + warmup + length,
-        }
+        Self { from: began + warmup, to: began + warmup + length }
     }
 
     fn holds(&self, time: Instant) -> bool {
@@ -79,10 +76,7 @@ impl Figures {
             broken: BTreeMap::new(),
             lock_modes: [0; LockMode::ALL.len()],
             never_sent: 0,
-            tallies: openings
-                .iter()
-                .map(|opening| Tally::opened_with(*opening))
-                .collect(),
+            tallies: openings.iter().map(|opening| Tally::opened_with(*opening)).collect(),
         })
     }
 
@@ -147,10 +141,7 @@ impl Figures {
         let seconds = (self.window.to - self.window.from).as_secs_f64();
         let mut answers = self.refusals.clone();
         answers.insert(self.success.as_u16().to_string(), self.succeeded);
-        let modes = LockMode::ALL
-            .iter()
-            .zip(self.lock_modes)
-            .filter(|(_, count)| *count > 0);
+        let modes = LockMode::ALL.iter().zip(self.lock_modes).filter(|(_, count)| *count > 0);
         WindowReport {
             seconds,
             per_second: self.completed as f64 / seconds,
@@ -183,28 +174,17 @@ mod tests {
 
     /// Figures of a window that began `ago` and is ten seconds long, and a request for one unit.
     fn begun(ago: Duration) -> anyhow::Result<(Figures, Shot, Instant)> {
-        let shelf = ShelfItem {
-            variant_id: Uuid::nil(),
-            sku: "r-0".into(),
-            price: Decimal::ONE,
-            on_hand: 10,
-        };
+        let shelf =
+            ShelfItem { variant_id: Uuid::nil(), sku: "r-0".into(), price: Decimal::ONE, on_hand: 10 };
         let shot = Workload::new(Kind::Hot, "r", &Opening::new(vec![shelf]))?.next()?;
         let from = Instant::now() - ago;
-        let window = Window {
-            from,
-            to: from + 10 * SECOND,
-        };
+        let window = Window { from, to: from + 10 * SECOND };
         Ok((Figures::new(window, StatusCode::OK, &[10])?, shot, from))
     }
 
     fn answer(status: u16, body: &'static str) -> anyhow::Result<Result<Answer, Broken>> {
         let body = Bytes::from_static(body.as_bytes());
-        Ok(Ok(Answer::new(
-            StatusCode::from_u16(status)?,
-            &HeaderMap::new(),
-            body,
-        )))
+        Ok(Ok(Answer::new(StatusCode::from_u16(status)?, &HeaderMap::new(), body)))
     }
 
     #[test]
@@ -245,11 +225,7 @@ mod tests {
         figures.never_sent(from + 4 * SECOND);
         let report = figures.report(true);
         assert_eq!(report.never_sent, 1);
-        assert!(
-            (5_990.0..6_010.0).contains(&report.latency.max_ms),
-            "{}",
-            report.latency.max_ms
-        );
+        assert!((5_990.0..6_010.0).contains(&report.latency.max_ms), "{}", report.latency.max_ms);
         Ok(())
     }
 
@@ -269,11 +245,7 @@ mod tests {
             let (mut figures, shot, from) = begun(SECOND)?;
             figures.take(&shot, from, from, &outcome);
             let tally = figures.tallies()[0];
-            assert_eq!(
-                (tally.expected(), tally.doubted_out),
-                (expected, doubted),
-                "{outcome:?}"
-            );
+            assert_eq!((tally.expected(), tally.doubted_out), (expected, doubted), "{outcome:?}");
         }
         Ok(())
     }

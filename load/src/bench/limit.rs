@@ -60,19 +60,10 @@ impl Limit {
         };
         let database = database.to_owned();
         let seconds = seconds.max(1);
-        let mut limit = Self {
-            program: find()?,
-            database,
-            script,
-            clients,
-            seconds,
-            is_durable: true,
-        };
+        let mut limit = Self { program: find()?, database, script, clients, seconds, is_durable: true };
         limit.once(SCHEMA).context("making the schema for the limit")?;
         if let Err(error) = limit.once(DURABLE) {
-            remark(&format!(
-                "the limit's server does not wait for its disk: {error:#}"
-            ));
+            remark(&format!("the limit's server does not wait for its disk: {error:#}"));
             limit.is_durable = false;
         }
         Ok(limit)
@@ -82,23 +73,17 @@ impl Limit {
     pub fn measure(&self) -> anyhow::Result<f64> {
         self.once(RESET).context("resetting the tables for the limit")?;
         if let Err(error) = self.once(CHECKPOINT) {
-            remark(&format!(
-                "the limit runs without a checkpoint before it: {error:#}"
-            ));
+            remark(&format!("the limit runs without a checkpoint before it: {error:#}"));
         }
         let (clients, seconds) = (self.clients.to_string(), self.seconds.to_string());
-        let told = self.pgbench(
-            self.script,
-            &["-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds],
-        )?;
+        let told =
+            self.pgbench(self.script, &["-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds])?;
         per_second(&told)
     }
 
     /// Removes the schema.
     pub fn remove(&self) -> anyhow::Result<()> {
-        self.once(REMOVE)
-            .context("removing the schema for the limit")
-            .map(drop)
+        self.once(REMOVE).context("removing the schema for the limit").map(drop)
     }
 
     /// What a benchmark's rate comes to between two measurements.
@@ -121,25 +106,16 @@ impl Limit {
             .arg("-n")
             .args(options)
             .args(["-f", "-", &self.database])
-            .env(
-                "PGOPTIONS",
-                "-c search_path=holdfast_limit -c client_min_messages=warning",
-            )
+            .env("PGOPTIONS", "-c search_path=holdfast_limit -c client_min_messages=warning")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        child
-            .stdin
-            .take()
-            .context("pgbench's input")?
-            .write_all(script.as_bytes())?;
+        child.stdin.take().context("pgbench's input")?.write_all(script.as_bytes())?;
         let output = child.wait_with_output()?;
-        let (told, errors) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
+        let (told, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "pgbench failed: {}", errors.trim());
         Ok(told.into_owned())
     }
@@ -152,18 +128,13 @@ fn find() -> anyhow::Result<PathBuf> {
     if let Some(program) = on_path.into_iter().find(|program| program.is_file()) {
         return Ok(program);
     }
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut programs: Vec<PathBuf> = versions
         .map(|version| version.path().join("bin/pgbench"))
         .filter(|program| program.is_file())
         .collect();
     programs.sort_by_key(|program| version_of(program));
-    programs
-        .pop()
-        .context("there is no pgbench on the PATH or in /usr/lib/postgresql/*/bin")
+    programs.pop().context("there is no pgbench on the PATH or in /usr/lib/postgresql/*/bin")
 }
 
 fn version_of(program: &Path) -> Option<u32> {
@@ -175,9 +146,7 @@ fn per_second(told: &str) -> anyhow::Result<f64> {
     for line in told.lines() {
         if let Some(rest) = line.strip_prefix("tps = ") {
             let number = rest.split(' ').next().unwrap_or_default();
-            return number
-                .parse()
-                .with_context(|| format!("pgbench's rate in {line:?}"));
+            return number.parse().with_context(|| format!("pgbench's rate in {line:?}"));
         }
     }
     bail!("pgbench told no rate: {told}")

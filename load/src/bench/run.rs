@@ -71,11 +71,7 @@ fn prepare_limit(settings: &Settings) -> anyhow::Result<Option<Limit>> {
         return Ok(None);
     };
     if settings.kind != Kind::Hot && settings.items != Limit::ITEMS {
-        remark(&format!(
-            "the limit has {} items, this benchmark {}",
-            Limit::ITEMS,
-            settings.items
-        ));
+        remark(&format!("the limit has {} items, this benchmark {}", Limit::ITEMS, settings.items));
     }
     let clients = settings.limit_clients.unwrap_or(settings.connections);
     Limit::prepare(database, settings.kind, clients, settings.length.as_secs()).map(Some)
@@ -85,10 +81,7 @@ async fn measure(settings: &Settings, limit: Option<&Limit>) -> anyhow::Result<B
     let opening = Rc::new(open(settings).await?);
     let workload = Workload::new(settings.kind, &settings.run, &opening)?;
     let before = limit_now(limit, "before")?;
-    remark(&format!(
-        "sending for {:?} after {:?} of warm-up",
-        settings.length, settings.warmup
-    ));
+    remark(&format!("sending for {:?} after {:?} of warm-up", settings.length, settings.warmup));
     let figures = drive(settings, &workload, &opening).await?;
     let after = limit_now(limit, "after")?;
     let window = figures.report(settings.rate.is_some());
@@ -123,11 +116,7 @@ fn limit_now(limit: Option<&Limit>, when: &str) -> anyhow::Result<f64> {
 }
 
 fn crew(settings: &Settings) -> anyhow::Result<Vec<Caller>> {
-    Caller::crew(
-        &settings.targets,
-        &settings.bearer,
-        settings.connections.min(MOST_CALLERS),
-    )
+    Caller::crew(&settings.targets, &settings.bearer, settings.connections.min(MOST_CALLERS))
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<Opening> {
@@ -145,9 +134,7 @@ async fn open(settings: &Settings) -> anyhow::Result<Opening> {
         price: variant.price,
         on_hand: variant.on_hand,
     };
-    Ok(Opening::new(
-        ids.into_iter().zip(variants.iter()).map(shelf).collect(),
-    ))
+    Ok(Opening::new(ids.into_iter().zip(variants.iter()).map(shelf).collect()))
 }
 
 impl BenchReport {
@@ -158,15 +145,8 @@ impl BenchReport {
             || format!("{} connections, closed loop", self.connections),
             |rate| format!("{rate} a second, open loop, at most {} at once", self.connections),
         );
-        say(&format!(
-            "{:<12}{pace}, {} items",
-            self.kind,
-            grouped(self.items as u64)
-        ));
-        say(&format!(
-            "rate        {:.0}/s over {:.0} s",
-            window.per_second, window.seconds
-        ));
+        say(&format!("{:<12}{pace}, {} items", self.kind, grouped(self.items as u64)));
+        say(&format!("rate        {:.0}/s over {:.0} s", window.per_second, window.seconds));
         print_latencies("            ", &window.latency);
         if let Some(late) = &window.sent_late {
             say(&format!(
@@ -183,20 +163,13 @@ impl BenchReport {
         }
         say(&format!("lock mode   {}", listed(&window.lock_modes)));
         if let Some(limit) = &self.limit {
-            let lax = if limit.is_durable {
-                ""
-            } else {
-                " (on a server that does not wait for its disk)"
-            };
+            let lax = if limit.is_durable { "" } else { " (on a server that does not wait for its disk)" };
             say(&format!(
                 "limit       {:.0}/s before, {:.0}/s after, {} clients; ratio {:.2}{lax}",
                 limit.before_per_second, limit.after_per_second, limit.clients, limit.ratio
             ));
         }
-        say(&format!(
-            "units       {} taken, {} in doubt",
-            self.units_taken, self.units_in_doubt
-        ));
+        say(&format!("units       {} taken, {} in doubt", self.units_taken, self.units_in_doubt));
         print_books(&self.books);
         say(&match (self.ok, self.units_in_doubt) {
             (true, 0) => "VERDICT     ok: every unit is accounted for".into(),

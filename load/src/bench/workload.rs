@@ -88,38 +88,17 @@ impl Kind {
 impl Workload {
     /// Requests of a kind on the opened items.
     pub fn new(kind: Kind, run: &str, opening: &Opening) -> anyhow::Result<Self> {
-        let variants: Vec<String> = opening
-            .items()
-            .iter()
-            .map(|item| item.variant_id.to_string())
-            .collect();
+        let variants: Vec<String> = opening.items().iter().map(|item| item.variant_id.to_string()).collect();
         let decrement = |variant: &String| format!("/api/v1/inventory/{variant}/decrement").parse::<Uri>();
-        let decrements = variants
-            .iter()
-            .map(decrement)
-            .collect::<Result<_, _>>()
-            .context("a path")?;
+        let decrements = variants.iter().map(decrement).collect::<Result<_, _>>().context("a path")?;
         let orders = Uri::from_static("/api/v1/orders");
         let (run, chance) = (run.to_owned(), Chance::seeded(0));
-        Ok(Self {
-            kind,
-            run,
-            worker: 0,
-            made: 0,
-            chance,
-            variants,
-            decrements,
-            orders,
-        })
+        Ok(Self { kind, run, worker: 0, made: 0, chance, variants, decrements, orders })
     }
 
     /// The same for one worker: other choices, other keys.
     pub fn of_worker(&self, worker: usize) -> Self {
-        Self {
-            worker,
-            chance: Chance::seeded(worker as u64),
-            ..self.clone()
-        }
+        Self { worker, chance: Chance::seeded(worker as u64), ..self.clone() }
     }
 
     /// The next request.
@@ -137,11 +116,7 @@ impl Workload {
     fn decrement(&self, item: usize) -> Shot {
         let body = Bytes::from_static(br#"{"quantity":1}"#);
         let call = Call::prepared(self.decrements[item].clone(), None, body);
-        Shot {
-            call,
-            items: [item; LINES],
-            lines: 1,
-        }
+        Shot { call, items: [item; LINES], lines: 1 }
     }
 
     /// An order of three different items, one from each third of the catalogue.
@@ -152,28 +127,17 @@ impl Workload {
         }
         let (run, user) = (&self.run, self.chance.below(USERS));
         let mut body = String::with_capacity(320);
-        write!(
-            body,
-            r#"{{"user_id":"{run}-{user}","currency":"{CURRENCY}","lines":["#
-        )?;
+        write!(body, r#"{{"user_id":"{run}-{user}","currency":"{CURRENCY}","lines":["#)?;
         for (position, item) in items.iter().enumerate() {
             let comma = if position == 0 { "" } else { "," };
-            write!(
-                body,
-                r#"{comma}{{"variant_id":"{}","quantity":1}}"#,
-                self.variants[*item]
-            )?;
+            write!(body, r#"{comma}{{"variant_id":"{}","quantity":1}}"#, self.variants[*item])?;
         }
         body.push_str("]}");
         let key =
             HeaderValue::from_maybe_shared(Bytes::from(format!("{run}-{}-{}", self.worker, self.made)))?;
         self.made += 1;
         let call = Call::prepared(self.orders.clone(), Some(key), body.into());
-        Ok(Shot {
-            call,
-            items,
-            lines: LINES,
-        })
+        Ok(Shot { call, items, lines: LINES })
     }
 }
 
@@ -199,10 +163,7 @@ mod tests {
                 assert!(a < b && b < c, "{a}, {b}, {c} of {total}");
                 [a, b, c].iter().for_each(|item| seen[*item] = true);
             }
-            assert!(
-                seen.iter().all(|seen| *seen),
-                "some of {total} were never reached"
-            );
+            assert!(seen.iter().all(|seen| *seen), "some of {total} were never reached");
         }
     }
 

@@ -65,15 +65,11 @@ pub struct Answer {
 impl Answer {
     /// Puts an answer together from its parts.
     pub fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
-        let seconds = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Self {
             status,
             lock_mode: LockMode::read(headers),
-            replayed: headers
-                .get("idempotent-replayed")
-                .is_some_and(|value| value == "true"),
+            replayed: headers.get("idempotent-replayed").is_some_and(|value| value == "true"),
             retry_after: seconds.map(Duration::from_secs),
             body,
         }
@@ -88,9 +84,7 @@ impl Answer {
         if self.status.is_success() {
             return None;
         }
-        serde_json::from_slice::<Problem>(&self.body)
-            .ok()
-            .map(|problem| problem.code)
+        serde_json::from_slice::<Problem>(&self.body).ok().map(|problem| problem.code)
     }
 
     /// Whether the request was refused for want of stock.
@@ -110,13 +104,8 @@ impl Answer {
 
     /// The body read as JSON of a known shape.
     pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        serde_json::from_slice(&self.body).with_context(|| {
-            format!(
-                "cannot read the body of a {} answer: {}",
-                self.status,
-                self.excerpt()
-            )
-        })
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("cannot read the body of a {} answer: {}", self.status, self.excerpt()))
     }
 
     /// `409 insufficient_stock`: the answer in one phrase.

@@ -21,12 +21,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 impl Call {
     /// A read of `path`, which begins with `/`.
     pub fn get(path: &str) -> anyhow::Result<Self> {
-        Ok(Self {
-            method: Method::GET,
-            path: parse(path)?,
-            key: None,
-            body: Bytes::new(),
-        })
+        Ok(Self { method: Method::GET, path: parse(path)?, key: None, body: Bytes::new() })
     }
 
     /// A write of `body` as JSON to `path` under an idempotency key.
@@ -39,20 +34,12 @@ impl Call {
 
     /// A write whose parts are ready: the cheap way in for a benchmark's inner loop.
     pub fn prepared(path: Uri, key: Option<HeaderValue>, body: Bytes) -> Self {
-        Self {
-            method: Method::POST,
-            path,
-            key,
-            body,
-        }
+        Self { method: Method::POST, path, key, body }
     }
 
     /// The idempotency key, where there is one.
     pub fn key(&self) -> &str {
-        self.key
-            .as_ref()
-            .and_then(|key| key.to_str().ok())
-            .unwrap_or_default()
+        self.key.as_ref().and_then(|key| key.to_str().ok()).unwrap_or_default()
     }
 
     /// Method and path, for messages.
@@ -67,9 +54,7 @@ impl Call {
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = standing.clone();
         if self.method == Method::POST {
-            request
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some(key) = &self.key {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key.clone());

@@ -51,15 +51,9 @@ pub struct Patience {
 impl Patience {
     /// For everything that carries stock. A lock may be waited for some seconds, so one try must outlast
     /// that; a replica that is killed and started again must be back before the whole time is over.
-    pub const USUAL: Self = Self {
-        answer: Duration::from_secs(20),
-        whole: Duration::from_secs(60),
-    };
+    pub const USUAL: Self = Self { answer: Duration::from_secs(20), whole: Duration::from_secs(60) };
     /// For a recomputation of the whole ledger.
-    pub const AUDIT: Self = Self {
-        answer: Duration::from_secs(900),
-        whole: Duration::from_secs(1_200),
-    };
+    pub const AUDIT: Self = Self { answer: Duration::from_secs(900), whole: Duration::from_secs(1_200) };
 }
 
 const _: () = assert!(Patience::USUAL.answer.as_secs() < Patience::USUAL.whole.as_secs());
@@ -86,8 +80,7 @@ impl Settled {
     /// The answer, or an error that says why there is none.
     pub fn into_answer(self, call: &Call) -> anyhow::Result<Answer> {
         let last = self.causes.last().map_or_else(|| "unknown".into(), Cause::phrase);
-        self.answer
-            .ok_or_else(|| anyhow::anyhow!("{}: no answer; the last try: {last}", call.title()))
+        self.answer.ok_or_else(|| anyhow::anyhow!("{}: no answer; the last try: {last}", call.title()))
     }
 }
 
@@ -101,14 +94,8 @@ pub struct Caller {
 impl Caller {
     /// A caller that can reach every target; nothing is opened yet.
     pub fn new(targets: &[Target], bearer: &str) -> anyhow::Result<Self> {
-        let lines = targets
-            .iter()
-            .map(|target| Line::new(target, bearer))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            lines,
-            patience: Patience::USUAL,
-        })
+        let lines = targets.iter().map(|target| Line::new(target, bearer)).collect::<Result<_, _>>()?;
+        Ok(Self { lines, patience: Patience::USUAL })
     }
 
     /// As many callers as a crew has members.
@@ -130,18 +117,12 @@ impl Caller {
         let mut causes = Vec::new();
         loop {
             let line = &mut self.lines[position.wrapping_add(causes.len()) % count];
-            let limit = self
-                .patience
-                .answer
-                .min(give_up.saturating_duration_since(Instant::now()));
+            let limit = self.patience.answer.min(give_up.saturating_duration_since(Instant::now()));
             let (cause, asked) = match line.exchange(call, limit).await {
                 Err(broken) => (Cause::Broken(broken), None),
                 Ok(answer) => match unsettled(&answer) {
                     None => {
-                        return Settled {
-                            answer: Some(answer),
-                            causes,
-                        };
+                        return Settled { answer: Some(answer), causes };
                     }
                     Some(cause) => (cause, answer.retry_after),
                 },
@@ -175,10 +156,7 @@ fn unsettled(answer: &Answer) -> Option<Cause> {
     if answer.is_not_now() {
         return Some(Cause::NotNow(answer.phrase()));
     }
-    answer
-        .status
-        .is_server_error()
-        .then(|| Cause::Failed(answer.phrase()))
+    answer.status.is_server_error().then(|| Cause::Failed(answer.phrase()))
 }
 
 /// How long to wait before try number `tries + 2`: doubling with each round over the targets, so that

@@ -41,9 +41,7 @@ fn listener(acts: Vec<Act>) -> (Target, JoinHandle<Vec<String>>) {
 
 /// A replica that nobody has started: nothing listens on the first port.
 fn away() -> Target {
-    Target {
-        authority: "127.0.0.1:1".into(),
-    }
+    Target { authority: "127.0.0.1:1".into() }
 }
 
 fn request(stream: &mut impl BufRead) -> String {
@@ -69,10 +67,7 @@ fn call() -> Call {
 }
 
 async fn insist(targets: &[Target], position: usize) -> Settled {
-    Caller::new(targets, "a key")
-        .unwrap()
-        .insist(&call(), position)
-        .await
+    Caller::new(targets, "a key").unwrap().insist(&call(), position).await
 }
 
 #[tokio::test]
@@ -87,10 +82,7 @@ async fn a_broken_try_is_said_again_word_for_word() {
     assert_eq!(heard[0], heard[2]);
     assert!(heard[0].contains("idempotency-key: r-536365\r\n") && heard[0].ends_with(r#"["a body"]"#));
     let answer = settled.answer.unwrap();
-    assert_eq!(
-        (answer.status.as_u16(), answer.lock_mode.word()),
-        (201, "two_layer")
-    );
+    assert_eq!((answer.status.as_u16(), answer.lock_mode.word()), (201, "two_layer"));
 }
 
 #[tokio::test]
@@ -98,10 +90,7 @@ async fn not_now_is_waited_for_and_leaves_no_doubt() {
     let (target, _) = listener([BUSY, IN_FLIGHT, OVERLOADED, SHORT].map(Act::Answer).into());
     let began = Instant::now();
     let settled = insist(&[target], 0).await;
-    assert!(
-        began.elapsed() >= Duration::from_secs(1),
-        "Retry-After was not waited for"
-    );
+    assert!(began.elapsed() >= Duration::from_secs(1), "Retry-After was not waited for");
     assert!(!settled.had_doubt());
     assert_eq!(settled.causes.len(), 3);
     assert!(settled.answer.unwrap().is_short_of_stock());
@@ -118,10 +107,7 @@ async fn the_next_replica_is_asked_after_one_that_is_away() {
 
 #[tokio::test]
 async fn patience_ends() {
-    let patience = Patience {
-        answer: Duration::from_millis(50),
-        whole: Duration::from_millis(200),
-    };
+    let patience = Patience { answer: Duration::from_millis(50), whole: Duration::from_millis(200) };
     let mut caller = Caller::new(&[away()], "a key").unwrap().with_patience(patience);
     let settled = caller.insist(&call(), 0).await;
     assert!(settled.answer.is_none() && !settled.causes.is_empty());

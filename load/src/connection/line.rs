@@ -39,19 +39,12 @@ impl Line {
     /// A line to `target` that speaks with `bearer`; nothing is opened yet.
     pub fn new(target: &Target, bearer: &str) -> anyhow::Result<Self> {
         let mut standing = HeaderMap::with_capacity(8);
-        standing.insert(
-            HOST,
-            HeaderValue::from_str(&target.authority).context("the target's host")?,
-        );
+        standing.insert(HOST, HeaderValue::from_str(&target.authority).context("the target's host")?);
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {bearer}")).context("the key has odd characters")?;
         authorization.set_sensitive(true);
         standing.insert(AUTHORIZATION, authorization);
-        Ok(Self {
-            authority: target.authority.clone(),
-            standing,
-            sender: None,
-        })
+        Ok(Self { authority: target.authority.clone(), standing, sender: None })
     }
 
     /// Sees to it that the connection is open, so that a request does not pay for it. One that the service
@@ -99,17 +92,10 @@ async fn converse(
     call: &Call,
     standing: &HeaderMap,
 ) -> Result<Answer, Broken> {
-    let response = sender
-        .send_request(call.request(standing))
-        .await
-        .map_err(|error| {
-            // A cancelled request never left this process.
-            if error.is_canceled() {
-                Broken::NotConnected
-            } else {
-                Broken::Lost
-            }
-        })?;
+    let response = sender.send_request(call.request(standing)).await.map_err(|error| {
+        // A cancelled request never left this process.
+        if error.is_canceled() { Broken::NotConnected } else { Broken::Lost }
+    })?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|_| Broken::Lost)?.to_bytes();
     Ok(Answer::new(head.status, &head.headers, body))

@@ -25,9 +25,7 @@ impl FromStr for Target {
             bail!("{text:?} must be an origin such as http://127.0.0.1:8080, without a path");
         }
         let host = uri.host().with_context(|| format!("{text:?} names no host"))?;
-        Ok(Self {
-            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
-        })
+        Ok(Self { authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)) })
     }
 }
 
@@ -48,10 +46,7 @@ mod tests {
 
     #[test]
     fn a_target_is_an_origin_with_a_port() -> anyhow::Result<()> {
-        assert_eq!(
-            "http://127.0.0.1:8080".parse::<Target>()?.authority,
-            "127.0.0.1:8080"
-        );
+        assert_eq!("http://127.0.0.1:8080".parse::<Target>()?.authority, "127.0.0.1:8080");
         assert_eq!("http://[::1]:9000/".parse::<Target>()?.authority, "[::1]:9000");
         assert_eq!("http://shop".parse::<Target>()?.authority, "shop:80");
         Ok(())
@@ -59,12 +54,7 @@ mod tests {
 
     #[test]
     fn other_schemes_and_paths_are_refused() {
-        for wrong in [
-            "https://127.0.0.1",
-            "127.0.0.1:8080",
-            "http://host/api/v1",
-            "http://host/?a=b",
-        ] {
+        for wrong in ["https://127.0.0.1", "127.0.0.1:8080", "http://host/api/v1", "http://host/?a=b"] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong} was taken");
         }
     }

@@ -28,18 +28,12 @@ pub struct LatencySummary {
 impl Latency {
     /// An empty histogram.
     pub fn new() -> anyhow::Result<Self> {
-        Histogram::new_with_bounds(1, LONGEST_MICROS, SIGNIFICANT_DIGITS)
-            .map(Self)
-            .context("a histogram")
+        Histogram::new_with_bounds(1, LONGEST_MICROS, SIGNIFICANT_DIGITS).map(Self).context("a histogram")
     }
 
     /// Takes one latency in; beyond the bounds, the nearest bound stands for it.
     pub fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(
-            u64::try_from(latency.as_micros())
-                .unwrap_or(LONGEST_MICROS)
-                .max(1),
-        );
+        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST_MICROS).max(1));
     }
 
     /// The figures so far.
@@ -75,10 +69,7 @@ mod tests {
             (summary.p999_ms, 999.0),
             (summary.max_ms, 1e3),
         ] {
-            assert!(
-                (measured - expected).abs() / expected < 0.002,
-                "{measured} is not about {expected}"
-            );
+            assert!((measured - expected).abs() / expected < 0.002, "{measured} is not about {expected}");
         }
         Ok(())
     }

@@ -43,14 +43,8 @@ impl Pacer {
                 park_timeout(pause.max(SHORTEST_PAUSE));
             }
         };
-        let thread = Builder::new()
-            .name("pacer".into())
-            .spawn(work)
-            .context("cannot start the pacer")?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        let thread = Builder::new().name("pacer".into()).spawn(work).context("cannot start the pacer")?;
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 

@@ -26,13 +26,8 @@ impl FromStr for Rate {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let rate: Decimal = text
-            .parse()
-            .with_context(|| format!("{text:?} is not a number"))?;
-        let thousandths = (rate * Decimal::ONE_THOUSAND)
-            .trunc()
-            .to_u64()
-            .context("a rate is above 0")?;
+        let rate: Decimal = text.parse().with_context(|| format!("{text:?} is not a number"))?;
+        let thousandths = (rate * Decimal::ONE_THOUSAND).trunc().to_u64().context("a rate is above 0")?;
         ensure!(
             (1..=FASTEST_PER_SECOND * 1_000).contains(&thousandths),
             "a rate is between 0.001 and {FASTEST_PER_SECOND} a second"
@@ -43,9 +38,7 @@ impl FromStr for Rate {
 
 impl Display for Rate {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        Decimal::new(i64::try_from(self.thousandths).unwrap_or(i64::MAX), 3)
-            .normalize()
-            .fmt(out)
+        Decimal::new(i64::try_from(self.thousandths).unwrap_or(i64::MAX), 3).normalize().fmt(out)
     }
 }
 
@@ -69,8 +62,7 @@ impl Schedule {
 
     /// How many requests are due up to and including `now`.
     pub fn due_by(&self, now: Instant) -> u64 {
-        now.checked_duration_since(self.start)
-            .map_or(0, |elapsed| self.rate.slots_within(elapsed))
+        now.checked_duration_since(self.start).map_or(0, |elapsed| self.rate.slots_within(elapsed))
     }
 }
 
@@ -109,11 +101,7 @@ mod tests {
             for slot in [1, 2, 3, 10, 999, 123_457] {
                 let due = rate.offset(slot);
                 assert_eq!(rate.slots_within(due), slot + 1, "slot {slot} at {rate:?}");
-                assert_eq!(
-                    rate.slots_within(due - Duration::from_nanos(1)),
-                    slot,
-                    "slot {slot} at {rate:?}"
-                );
+                assert_eq!(rate.slots_within(due - Duration::from_nanos(1)), slot, "slot {slot} at {rate:?}");
             }
         }
         Ok(())

@@ -28,11 +28,7 @@ impl Lanes {
                 Some(before) => next[before] = Some(position),
             }
         }
-        Self {
-            ready,
-            unfinished: next.len(),
-            next,
-        }
+        Self { ready, unfinished: next.len(), next }
     }
 
     /// Takes the earliest invoice that may go now.

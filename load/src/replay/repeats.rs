@@ -29,10 +29,7 @@ pub struct Late {
 impl Repeats {
     /// Repeats `share` of all requests: 0 for none, 1 for every one.
     pub fn new(share: f64) -> Self {
-        Self {
-            share,
-            late: RefCell::default(),
-        }
+        Self { share, late: RefCell::default() }
     }
 
     /// Whether and when the request with this key is repeated.
@@ -66,15 +63,9 @@ mod tests {
     #[test]
     fn the_share_is_spread_over_all_times() {
         let repeats = Repeats::new(0.3);
-        let chosen: Vec<_> = (0..3_000)
-            .filter_map(|number| repeats.choose(&format!("r-{number}")))
-            .collect();
+        let chosen: Vec<_> = (0..3_000).filter_map(|number| repeats.choose(&format!("r-{number}"))).collect();
         assert!((800..1_000).contains(&chosen.len()), "{} of 3,000", chosen.len());
-        for when in [
-            RepeatWhen::Alongside,
-            RepeatWhen::StraightAfter,
-            RepeatWhen::AtTheEnd,
-        ] {
+        for when in [RepeatWhen::Alongside, RepeatWhen::StraightAfter, RepeatWhen::AtTheEnd] {
             let number = chosen.iter().filter(|one| **one == when).count();
             assert!((220..400).contains(&number), "{when:?}: {number}");
         }

@@ -50,37 +50,22 @@ impl PlacedOrder {
     pub fn new(invoice: &str, answer: &OrderAnswer, opening: &Opening) -> Self {
         let placed = |line: &crate::service::OrderLineAnswer| {
             let item = opening.place(line.variant_id)?;
-            Some(PlacedLine {
-                line_id: line.line_id,
-                item,
-                ordered: line.quantity,
-                cancelled: 0,
-            })
+            Some(PlacedLine { line_id: line.line_id, item, ordered: line.quantity, cancelled: 0 })
         };
         let lines = answer.lines.iter().filter_map(placed).collect();
-        Self {
-            order_id: answer.order_id,
-            invoice: invoice.to_owned(),
-            lines,
-        }
+        Self { order_id: answer.order_id, invoice: invoice.to_owned(), lines }
     }
 
     /// Each line with what is cancelled of it.
     pub fn cancelled(&self) -> Vec<(Uuid, i64)> {
-        self.lines
-            .iter()
-            .map(|line| (line.line_id, line.cancelled))
-            .collect()
+        self.lines.iter().map(|line| (line.line_id, line.cancelled)).collect()
     }
 }
 
 /// Matches a return's rows against a customer's orders, oldest first in `history`, and marks there what is
 /// cancelled.
 pub fn match_returns(history: &mut [PlacedOrder], rows: &[ReturnRow]) -> ReturnPlan {
-    let mut plan = ReturnPlan {
-        cancels: Vec::new(),
-        unmatched: Vec::new(),
-    };
+    let mut plan = ReturnPlan { cancels: Vec::new(), unmatched: Vec::new() };
     for row in rows {
         let mut left = row.quantity;
         for (order, placed) in history.iter_mut().enumerate().rev() {
@@ -97,10 +82,7 @@ pub fn match_returns(history: &mut [PlacedOrder], rows: &[ReturnRow]) -> ReturnP
             }
         }
         if left > 0 {
-            plan.unmatched.push(ReturnRow {
-                quantity: left,
-                ..*row
-            });
+            plan.unmatched.push(ReturnRow { quantity: left, ..*row });
         }
     }
     plan
@@ -108,18 +90,10 @@ pub fn match_returns(history: &mut [PlacedOrder], rows: &[ReturnRow]) -> ReturnP
 
 impl ReturnPlan {
     fn cancel(&mut self, order: usize, line_id: Uuid, item: usize, quantity: i64) {
-        let place = self
-            .cancels
-            .iter()
-            .position(|cancel| cancel.order == order)
-            .unwrap_or_else(|| {
-                self.cancels.push(Cancel {
-                    order,
-                    lines: Vec::new(),
-                    returned: Vec::new(),
-                });
-                self.cancels.len() - 1
-            });
+        let place = self.cancels.iter().position(|cancel| cancel.order == order).unwrap_or_else(|| {
+            self.cancels.push(Cancel { order, lines: Vec::new(), returned: Vec::new() });
+            self.cancels.len() - 1
+        });
         let cancel = &mut self.cancels[place];
         cancel.returned.push((item, quantity));
         match cancel.lines.iter_mut().find(|line| line.line_id == line_id) {
@@ -130,11 +104,7 @@ impl ReturnPlan {
 
     /// Units that go back by way of an order.
     pub fn matched_units(&self) -> i64 {
-        self.cancels
-            .iter()
-            .flat_map(|cancel| &cancel.returned)
-            .map(|(_, quantity)| quantity)
-            .sum()
+        self.cancels.iter().flat_map(|cancel| &cancel.returned).map(|(_, quantity)| quantity).sum()
     }
 
     /// Units that go back beside any order.
@@ -149,20 +119,13 @@ mod tests {
 
     /// An order of `(item, quantity)` lines; the line ids are 100 times the order's number and on.
     fn order(number: u128, lines: &[(usize, i64)]) -> PlacedOrder {
-        let lines = lines
-            .iter()
-            .enumerate()
-            .map(|(position, (item, ordered))| PlacedLine {
-                line_id: Uuid::from_u128(number * 100 + position as u128),
-                item: *item,
-                ordered: *ordered,
-                cancelled: 0,
-            });
-        PlacedOrder {
-            order_id: Uuid::from_u128(number),
-            invoice: number.to_string(),
-            lines: lines.collect(),
-        }
+        let lines = lines.iter().enumerate().map(|(position, (item, ordered))| PlacedLine {
+            line_id: Uuid::from_u128(number * 100 + position as u128),
+            item: *item,
+            ordered: *ordered,
+            cancelled: 0,
+        });
+        PlacedOrder { order_id: Uuid::from_u128(number), invoice: number.to_string(), lines: lines.collect() }
     }
 
     fn row(line: u64, item: usize, quantity: i64) -> ReturnRow {
@@ -185,37 +148,22 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let cancels = plan.cancels.iter().flat_map(lines).collect();
-        (
-            cancels,
-            plan.unmatched
-                .iter()
-                .map(|row| (row.line, row.quantity))
-                .collect(),
-        )
+        (cancels, plan.unmatched.iter().map(|row| (row.line, row.quantity)).collect())
     }
 
     #[test]
     fn a_return_takes_from_the_latest_order_first() {
         let mut history = [order(1, &[(7, 10)]), order(2, &[(7, 10)])];
-        assert_eq!(
-            planned(&mut history, &[row(1, 7, 4)]),
-            (vec![(1, 200, 4)], vec![])
-        );
+        assert_eq!(planned(&mut history, &[row(1, 7, 4)]), (vec![(1, 200, 4)], vec![]));
         assert_eq!(history[1].cancelled(), [(Uuid::from_u128(200), 4)]);
-        assert_eq!(
-            planned(&mut history, &[row(2, 7, 8)]),
-            (vec![(1, 200, 6), (0, 100, 2)], vec![])
-        );
+        assert_eq!(planned(&mut history, &[row(2, 7, 8)]), (vec![(1, 200, 6), (0, 100, 2)], vec![]));
     }
 
     #[test]
     fn what_no_order_accounts_for_is_left_over() {
         let mut history = [order(1, &[(7, 3), (8, 1)])];
         let rows = [row(1, 7, 5), row(2, 9, 2)];
-        assert_eq!(
-            planned(&mut history, &rows),
-            (vec![(0, 100, 3)], vec![(1, 2), (2, 2)])
-        );
+        assert_eq!(planned(&mut history, &rows), (vec![(0, 100, 3)], vec![(1, 2), (2, 2)]));
         assert_eq!(planned(&mut history, &[row(3, 7, 1)]), (vec![], vec![(3, 1)]));
         assert_eq!(planned(&mut [], &[row(4, 7, 1)]), (vec![], vec![(4, 1)]));
     }
@@ -223,10 +171,7 @@ mod tests {
     #[test]
     fn repeated_items_are_taken_from_all_their_lines() {
         let mut history = [order(1, &[(7, 2), (8, 5), (7, 3)])];
-        assert_eq!(
-            planned(&mut history, &[row(1, 7, 4)]),
-            (vec![(0, 100, 2), (0, 102, 2)], vec![])
-        );
+        assert_eq!(planned(&mut history, &[row(1, 7, 4)]), (vec![(0, 100, 2), (0, 102, 2)], vec![]));
     }
 
     #[test]
@@ -234,13 +179,7 @@ mod tests {
         let mut history = [order(1, &[(7, 10)])];
         let plan = match_returns(&mut history, &[row(1, 7, 2), row(2, 7, 3)]);
         assert_eq!(plan.cancels.len(), 1);
-        assert_eq!(
-            plan.cancels[0].lines,
-            [CancelLine {
-                line_id: Uuid::from_u128(100),
-                quantity: 5
-            }]
-        );
+        assert_eq!(plan.cancels[0].lines, [CancelLine { line_id: Uuid::from_u128(100), quantity: 5 }]);
         assert_eq!(plan.cancels[0].returned, [(7, 2), (7, 3)]);
     }
 }

@@ -51,11 +51,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
     Ok(Report {
         ok: faults.is_empty() && books.agree(),
         run: settings.run.clone(),
-        targets: settings
-            .targets
-            .iter()
-            .map(|target| target.authority.clone())
-            .collect(),
+        targets: settings.targets.iter().map(|target| target.authority.clone()).collect(),
         concurrency: settings.concurrency,
         rate: settings.rate.map(|rate| rate.to_string()),
         seconds,
@@ -93,9 +89,7 @@ async fn open(settings: &Settings, plan: &Plan) -> anyhow::Result<Opening> {
         price: variant.price,
         on_hand: variant.on_hand,
     };
-    Ok(Opening::new(
-        ids.into_iter().zip(variants.iter()).map(shelf).collect(),
-    ))
+    Ok(Opening::new(ids.into_iter().zip(variants.iter()).map(shelf).collect()))
 }
 
 /// Sends every invoice.
@@ -166,10 +160,7 @@ async fn repeat_late(settings: &Settings, shared: &Rc<Shared>) -> anyhow::Result
     spread_over(crew(settings)?, total, async move |caller, position| {
         let late = &kept[position];
         let second = caller.insist(&late.call, late.position + 1).await;
-        shared
-            .judge
-            .borrow_mut()
-            .repeat(late.call.key(), RepeatWhen::AtTheEnd, &late.first, &second);
+        shared.judge.borrow_mut().repeat(late.call.key(), RepeatWhen::AtTheEnd, &late.first, &second);
         progress.step();
         Ok(())
     })

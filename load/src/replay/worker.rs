@@ -51,11 +51,7 @@ pub struct Worker {
 impl Worker {
     /// A worker with its own lines.
     pub fn new(shared: Rc<Shared>, caller: Caller, second: Caller) -> Self {
-        Self {
-            shared,
-            caller,
-            second,
-        }
+        Self { shared, caller, second }
     }
 
     /// Works until every invoice has been answered.
@@ -92,21 +88,12 @@ impl Worker {
                 .collect(),
         };
         let told = self.say(Call::post("/api/v1/orders", &key, &body)?, due).await;
-        let sent = SentOrder {
-            key: &key,
-            user_id: &invoice.user_id,
-            lines,
-        };
+        let sent = SentOrder { key: &key, user_id: &invoice.user_id, lines };
         let placed = shared.judge.borrow_mut().order(&sent, &told);
         // Guests never come back under the same name.
         if let (Some(order), Some(customer)) = (placed, &invoice.customer) {
             let order = PlacedOrder::new(&invoice.number, &order, &shared.opening);
-            shared
-                .histories
-                .borrow_mut()
-                .entry(customer.clone())
-                .or_default()
-                .push(order);
+            shared.histories.borrow_mut().entry(customer.clone()).or_default().push(order);
         }
         Ok(())
     }
@@ -120,11 +107,7 @@ impl Worker {
         let shared = Rc::clone(&self.shared);
         // The lane keeps everybody else off this customer's history until it is put back.
         let customer = invoice.customer.clone().unwrap_or_default();
-        let mut history = shared
-            .histories
-            .borrow_mut()
-            .remove(&customer)
-            .unwrap_or_default();
+        let mut history = shared.histories.borrow_mut().remove(&customer).unwrap_or_default();
         let plan = match_returns(&mut history, rows);
         {
             let mut figures = shared.figures.borrow_mut();
@@ -142,15 +125,7 @@ impl Worker {
                 reason: "return",
                 reference: &invoice.number,
             };
-            self.change(
-                invoice,
-                CallKind::Increment,
-                row.line,
-                (row.item, row.quantity),
-                &body,
-                due,
-            )
-            .await?;
+            self.change(invoice, CallKind::Increment, row.line, (row.item, row.quantity), &body, due).await?;
             due = Instant::now();
         }
         if !history.is_empty() {
@@ -168,10 +143,7 @@ impl Worker {
     ) -> anyhow::Result<()> {
         let key = self.shared.naming.cancel_key(&invoice.number, &order.invoice);
         let path = format!("/api/v1/orders/{}/cancel", order.order_id);
-        let body = CancelBody {
-            reason: "return",
-            lines: &cancel.lines,
-        };
+        let body = CancelBody { reason: "return", lines: &cancel.lines };
         let told = self.say(Call::post(&path, &key, &body)?, due).await;
         let sent = SentCancel {
             key: &key,
@@ -196,15 +168,7 @@ impl Worker {
                 reason: &one.reason,
                 reference: &invoice.number,
             };
-            self.change(
-                invoice,
-                CallKind::Adjust,
-                one.line,
-                (one.item, one.delta),
-                &body,
-                due,
-            )
-            .await?;
+            self.change(invoice, CallKind::Adjust, one.line, (one.item, one.delta), &body, due).await?;
             due = Instant::now();
         }
         Ok(())
@@ -222,21 +186,9 @@ impl Worker {
     ) -> anyhow::Result<()> {
         let shared = Rc::clone(&self.shared);
         let key = shared.naming.row_key(&invoice.number, line);
-        let path = format!(
-            "/api/v1/inventory/{}/{}",
-            shared.opening.item(item).variant_id,
-            kind.word()
-        );
+        let path = format!("/api/v1/inventory/{}/{}", shared.opening.item(item).variant_id, kind.word());
         let told = self.say(Call::post(&path, &key, body)?, due).await;
-        shared.judge.borrow_mut().movement(
-            kind,
-            &SentMovement {
-                key: &key,
-                item,
-                delta,
-            },
-            &told,
-        );
+        shared.judge.borrow_mut().movement(kind, &SentMovement { key: &key, item, delta }, &told);
         Ok(())
     }
 
@@ -245,19 +197,10 @@ impl Worker {
         let position = self.shared.turn.next();
         let when = self.shared.repeats.choose(call.key());
         if when == Some(RepeatWhen::Alongside) {
-            let ((settled, latency), second) = join!(
-                timed(&mut self.caller, &call, position, due),
-                self.second.insist(&call, position + 1)
-            );
-            self.shared
-                .judge
-                .borrow_mut()
-                .repeat(call.key(), RepeatWhen::Alongside, &settled, &second);
-            return Told {
-                settled,
-                latency,
-                had_twin: true,
-            };
+            let ((settled, latency), second) =
+                join!(timed(&mut self.caller, &call, position, due), self.second.insist(&call, position + 1));
+            self.shared.judge.borrow_mut().repeat(call.key(), RepeatWhen::Alongside, &settled, &second);
+            return Told { settled, latency, had_twin: true };
         }
         let (settled, latency) = timed(&mut self.caller, &call, position, due).await;
         match when {
@@ -267,19 +210,11 @@ impl Worker {
                 judge.repeat(call.key(), RepeatWhen::StraightAfter, &settled, &second);
             }
             Some(RepeatWhen::AtTheEnd) => {
-                self.shared.repeats.keep(Late {
-                    call,
-                    first: settled.clone(),
-                    position,
-                });
+                self.shared.repeats.keep(Late { call, first: settled.clone(), position });
             }
             Some(RepeatWhen::Alongside) | None => {}
         }
-        Told {
-            settled,
-            latency,
-            had_twin: false,
-        }
+        Told { settled, latency, had_twin: false }
     }
 }
 

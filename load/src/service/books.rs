@@ -25,9 +25,7 @@ impl Default for PageSize {
 
 /// The balance of one item.
 pub async fn on_hand(caller: &mut Caller, variant: Uuid, position: usize) -> anyhow::Result<i64> {
-    let answer = caller
-        .read(&format!("/api/v1/inventory/{variant}"), position)
-        .await?;
+    let answer = caller.read(&format!("/api/v1/inventory/{variant}"), position).await?;
     Ok(answer.json::<Inventory>()?.on_hand)
 }
 
@@ -47,14 +45,8 @@ pub async fn walk_movements(
             return Ok(());
         };
         // Either could be followed for ever.
-        ensure!(
-            !page.items.is_empty(),
-            "an empty page of {variant}'s movements carries a next_cursor"
-        );
-        ensure!(
-            cursor.as_ref() != Some(&next),
-            "the cursor of {variant}'s movements stands still"
-        );
+        ensure!(!page.items.is_empty(), "an empty page of {variant}'s movements carries a next_cursor");
+        ensure!(cursor.as_ref() != Some(&next), "the cursor of {variant}'s movements stands still");
         cursor = Some(next);
     }
 }
@@ -79,12 +71,7 @@ async fn movements(
             size.0.set(SHORT_PAGE);
             continue;
         }
-        ensure!(
-            answer.status == StatusCode::OK,
-            "{} answered {}",
-            call.title(),
-            answer.excerpt()
-        );
+        ensure!(answer.status == StatusCode::OK, "{} answered {}", call.title(), answer.excerpt());
         return answer.json().with_context(|| call.title());
     }
 }
@@ -97,16 +84,15 @@ pub async fn audit(caller: &mut Caller) -> anyhow::Result<AuditReport> {
 /// Escapes a value for a query string: everything but the unreserved characters.
 fn query_value(text: &str) -> String {
     use std::fmt::Write as _;
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut escaped, byte| {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                escaped.push(char::from(byte));
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(escaped, "%{byte:02X}");
-            }
-            escaped
-        })
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+        escaped
+    })
 }
 
 #[cfg(test)]

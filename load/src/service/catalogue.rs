@@ -39,13 +39,8 @@ pub async fn create(
     let progress = Progress::start("opening the catalogue", total);
     let (made, run) = (Rc::clone(&ids), run.to_owned());
     spread_over(callers, total, async move |caller, position| {
-        let id = create_one(
-            caller,
-            &variants[position],
-            &format!("{run}-variant-{position}"),
-            position,
-        )
-        .await?;
+        let id =
+            create_one(caller, &variants[position], &format!("{run}-variant-{position}"), position).await?;
         made.borrow_mut()[position] = id;
         progress.step();
         Ok(())
@@ -72,12 +67,7 @@ async fn create_one(
     let doubted = settled.had_doubt();
     let answer = settled.into_answer(&call)?;
     if answer.status != StatusCode::CREATED {
-        bail!(
-            "variant {:?} was refused with {}: {}",
-            variant.sku,
-            answer.phrase(),
-            answer.excerpt()
-        );
+        bail!("variant {:?} was refused with {}: {}", variant.sku, answer.phrase(), answer.excerpt());
     }
     ensure!(
         doubted || !answer.replayed,

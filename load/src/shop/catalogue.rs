@@ -43,21 +43,14 @@ impl Gathering {
     /// that a sale gives, since returns and corrections often describe the incident instead.
     pub fn place(&mut self, row: &Row, is_sale: bool) -> usize {
         let place = *self.places.entry(row.stock_code.clone()).or_insert_with(|| {
-            self.drafts.push(Draft {
-                code: row.stock_code.clone(),
-                ..Draft::default()
-            });
+            self.drafts.push(Draft { code: row.stock_code.clone(), ..Draft::default() });
             self.drafts.len() - 1
         });
         let draft = &mut self.drafts[place];
         if draft.price.is_none() && !row.unit_price.is_sign_negative() {
             draft.price = Some(row.unit_price);
         }
-        let name = if is_sale {
-            &mut draft.sold_as
-        } else {
-            &mut draft.called
-        };
+        let name = if is_sale { &mut draft.sold_as } else { &mut draft.called };
         if name.is_none() && !row.description.is_empty() {
             *name = Some(row.description.clone());
         }
@@ -76,10 +69,7 @@ impl Gathering {
             *folded.entry(draft.code.to_lowercase()).or_default() += 1;
         }
         dirt.items_differing_in_case_only += folded.values().filter(|count| **count > 1).sum::<u64>();
-        self.drafts
-            .into_iter()
-            .map(|draft| draft.finish(naming, cover, dirt))
-            .collect()
+        self.drafts.into_iter().map(|draft| draft.finish(naming, cover, dirt)).collect()
     }
 }
 

@@ -90,10 +90,7 @@ mod tests {
     #[test]
     fn a_c_number_is_a_return_of_the_positive_quantity() {
         assert_eq!(kind("C536379", "D", -1), Entry::Return(1));
-        assert_eq!(
-            kind("C536379", "D", 1),
-            Entry::Skipped(Skip::PositiveCancellation)
-        );
+        assert_eq!(kind("C536379", "D", 1), Entry::Skipped(Skip::PositiveCancellation));
     }
 
     #[test]
@@ -107,10 +104,7 @@ mod tests {
         assert_eq!(kind("1", "A", 0), Entry::Skipped(Skip::ZeroQuantity));
         assert_eq!(kind("C1", "A", 0), Entry::Skipped(Skip::ZeroQuantity));
         assert_eq!(kind("1", "A", 1_000_000_000), Entry::Sale(1_000_000_000));
-        assert_eq!(
-            kind("1", "A", 1_000_000_001),
-            Entry::Skipped(Skip::QuantityTooLarge)
-        );
+        assert_eq!(kind("1", "A", 1_000_000_001), Entry::Skipped(Skip::QuantityTooLarge));
         assert_eq!(kind("C1", "A", i64::MIN), Entry::Skipped(Skip::QuantityTooLarge));
     }
 

@@ -80,23 +80,11 @@ impl Dirt {
         [
             ("accounting rows skipped", self.skipped_accounting),
             ("rows of quantity 0 skipped", self.skipped_zero_quantity),
-            (
-                "rows of too large a quantity skipped",
-                self.skipped_quantity_too_large,
-            ),
-            (
-                "cancellations that give out goods skipped",
-                self.skipped_positive_cancellation,
-            ),
-            (
-                "rows with an odd invoice number skipped",
-                self.skipped_odd_invoice_number,
-            ),
+            ("rows of too large a quantity skipped", self.skipped_quantity_too_large),
+            ("cancellations that give out goods skipped", self.skipped_positive_cancellation),
+            ("rows with an odd invoice number skipped", self.skipped_odd_invoice_number),
             ("rows with an odd stock code skipped", self.skipped_odd_stock_code),
-            (
-                "rows of too long orders skipped",
-                self.skipped_rows_of_too_long_orders,
-            ),
+            ("rows of too long orders skipped", self.skipped_rows_of_too_long_orders),
             ("unreadable rows skipped", self.unreadable_rows),
             ("rows beyond the invoices asked for", self.rows_not_asked_for),
             ("rows that were not UTF-8", self.rows_not_utf8),
@@ -104,40 +92,19 @@ impl Dirt {
             ("rows with a negative price", self.rows_with_negative_price),
             ("rows without a customer", self.rows_without_customer),
             ("rows without a description", self.rows_without_description),
-            (
-                "invoices without a customer, sent as guests",
-                self.invoices_without_customer,
-            ),
-            (
-                "invoices with an odd customer, sent as guests",
-                self.invoices_with_odd_customer,
-            ),
-            (
-                "rows whose invoice began with another customer",
-                self.rows_with_another_customer,
-            ),
+            ("invoices without a customer, sent as guests", self.invoices_without_customer),
+            ("invoices with an odd customer, sent as guests", self.invoices_with_odd_customer),
+            ("rows whose invoice began with another customer", self.rows_with_another_customer),
             ("very long orders", self.long_orders),
             ("lines on the longest order", self.longest_order),
             ("orders naming an item twice", self.orders_with_repeated_items),
-            (
-                "items with negative prices only, sold at 0",
-                self.items_with_only_negative_prices,
-            ),
-            (
-                "items with fractions of a penny, rounded",
-                self.items_with_fractions_of_a_penny,
-            ),
+            ("items with negative prices only, sold at 0", self.items_with_only_negative_prices),
+            ("items with fractions of a penny, rounded", self.items_with_fractions_of_a_penny),
             ("items named by their code", self.items_named_by_their_code),
             ("items with a shortened name", self.items_with_shortened_name),
-            (
-                "items with control characters in the name",
-                self.items_with_control_characters_in_name,
-            ),
+            ("items with control characters in the name", self.items_with_control_characters_in_name),
             ("items with an odd code", self.items_with_odd_code),
-            (
-                "items differing from another in case only",
-                self.items_differing_in_case_only,
-            ),
+            ("items differing from another in case only", self.items_differing_in_case_only),
         ]
     }
 }

@@ -24,25 +24,14 @@ pub struct Row {
     pub customer: Option<String>,
 }
 
-const COLUMNS: [&str; 6] = [
-    "InvoiceNo",
-    "StockCode",
-    "Description",
-    "Quantity",
-    "UnitPrice",
-    "CustomerID",
-];
+const COLUMNS: [&str; 6] = ["InvoiceNo", "StockCode", "Description", "Quantity", "UnitPrice", "CustomerID"];
 
 /// Reads every row of `path`; a row without a readable quantity or price is counted and left out.
 pub fn read(path: &Path, dirt: &mut Dirt) -> anyhow::Result<Vec<Row>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let packed = path.extension().is_some_and(|extension| extension == "gz");
-    if packed {
-        read_from(MultiGzDecoder::new(file), dirt)
-    } else {
-        read_from(file, dirt)
-    }
-    .with_context(|| format!("cannot read {}", path.display()))
+    if packed { read_from(MultiGzDecoder::new(file), dirt) } else { read_from(file, dirt) }
+        .with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn read_from(input: impl Read, dirt: &mut Dirt) -> anyhow::Result<Vec<Row>> {
@@ -100,10 +89,7 @@ mod tests {
             "CustomerID,Quantity,StockCode,UnitPrice,Description,InvoiceNo\n,-3,85123A,2.55,\"A, B\",C1\n";
         let rows = read_from(text.as_bytes(), &mut dirt)?;
         assert_eq!(rows.len(), 1);
-        assert_eq!(
-            (rows[0].line, rows[0].invoice.as_str(), rows[0].quantity),
-            (2, "C1", -3)
-        );
+        assert_eq!((rows[0].line, rows[0].invoice.as_str(), rows[0].quantity), (2, "C1", -3));
         assert_eq!(rows[0].description, "A, B");
         assert_eq!(rows[0].customer, None);
         assert_eq!(rows[0].unit_price, "2.55".parse()?);

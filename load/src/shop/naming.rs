@@ -87,10 +87,7 @@ impl Naming {
 
 /// A text made fit to be a name or a reason, with `fallback` for an empty one.
 pub fn fit_name(text: &str, fallback: &str) -> (String, NameChange) {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let clean = clean.trim();
     if clean.is_empty() {
         return (fallback.to_owned(), NameChange::WasEmpty);
@@ -99,11 +96,7 @@ pub fn fit_name(text: &str, fallback: &str) -> (String, NameChange) {
         let short: String = clean.chars().take(LONGEST_NAME).collect();
         return (short.trim_end().to_owned(), NameChange::WasLong);
     }
-    let change = if text.chars().any(char::is_control) {
-        NameChange::HadControls
-    } else {
-        NameChange::None
-    };
+    let change = if text.chars().any(char::is_control) { NameChange::HadControls } else { NameChange::None };
     (clean.to_owned(), change)
 }
 

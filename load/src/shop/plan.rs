@@ -93,24 +93,16 @@ impl Plan {
         }
         for invoice in &invoices {
             if let Work::Sale(lines) = &invoice.work {
-                lines
-                    .iter()
-                    .for_each(|line| gathering.ask_for(line.item, line.quantity));
+                lines.iter().for_each(|line| gathering.ask_for(line.item, line.quantity));
                 note_order(lines, dirt);
             }
         }
-        Self {
-            items: gathering.finish(naming, cover, dirt),
-            invoices,
-        }
+        Self { items: gathering.finish(naming, cover, dirt), invoices }
     }
 
     /// How many of the invoices are sales.
     pub fn sales(&self) -> usize {
-        self.invoices
-            .iter()
-            .filter(|invoice| matches!(invoice.work, Work::Sale(_)))
-            .count()
+        self.invoices.iter().filter(|invoice| matches!(invoice.work, Work::Sale(_))).count()
     }
 }
 
@@ -132,11 +124,7 @@ fn drafts(
         let place = known.unwrap_or_else(|| {
             places.insert(row.invoice.clone(), drafts.len());
             let (number, customer) = (row.invoice.clone(), row.customer.clone());
-            drafts.push(Draft {
-                number,
-                customer,
-                ..Draft::default()
-            });
+            drafts.push(Draft { number, customer, ..Draft::default() });
             drafts.len() - 1
         });
         drafts[place].take(&row, naming, gathering, dirt);
@@ -159,19 +147,10 @@ impl Draft {
         let item = gathering.place(row, matches!(entry, Entry::Sale(_)));
         match entry {
             Entry::Sale(quantity) => self.lines.push(SaleLine { item, quantity }),
-            Entry::Return(quantity) => self.returns.push(ReturnRow {
-                line: row.line,
-                item,
-                quantity,
-            }),
+            Entry::Return(quantity) => self.returns.push(ReturnRow { line: row.line, item, quantity }),
             Entry::Correction(delta) => {
                 let (reason, _) = fit_name(&row.description, "correction");
-                self.corrections.push(Correction {
-                    line: row.line,
-                    item,
-                    delta,
-                    reason,
-                });
+                self.corrections.push(Correction { line: row.line, item, delta, reason });
             }
             Entry::Skipped(_) => {}
         }
@@ -185,10 +164,7 @@ impl Draft {
             (!self.returns.is_empty()).then_some(Work::Return(self.returns)),
             (!self.corrections.is_empty()).then_some(Work::Corrections(self.corrections)),
         ];
-        let named = self
-            .customer
-            .as_deref()
-            .and_then(|customer| naming.user(customer));
+        let named = self.customer.as_deref().and_then(|customer| naming.user(customer));
         for work in parts.into_iter().flatten() {
             match (&self.customer, &named) {
                 (None, _) => dirt.invoices_without_customer += 1,

@@ -53,26 +53,12 @@ fn an_invoice_is_one_piece_of_work_in_the_place_of_its_first_row() {
         .row("1", "A", 3, "1.00", "17850")
         .row("C3", "A", -1, "1.00", "17850")
         .plan();
-    let numbers: Vec<_> = plan
-        .invoices
-        .iter()
-        .map(|invoice| invoice.number.as_str())
-        .collect();
+    let numbers: Vec<_> = plan.invoices.iter().map(|invoice| invoice.number.as_str()).collect();
     assert_eq!(numbers, ["1", "2", "C3"]);
-    let lines = vec![
-        SaleLine { item: 0, quantity: 2 },
-        SaleLine { item: 0, quantity: 3 },
-    ];
+    let lines = vec![SaleLine { item: 0, quantity: 2 }, SaleLine { item: 0, quantity: 3 }];
     assert_eq!(plan.invoices[0].work, Work::Sale(lines));
     assert_eq!(plan.invoices[0].user_id, "r-17850");
-    assert_eq!(
-        plan.invoices[2].work,
-        Work::Return(vec![ReturnRow {
-            line: 5,
-            item: 0,
-            quantity: 1
-        }])
-    );
+    assert_eq!(plan.invoices[2].work, Work::Return(vec![ReturnRow { line: 5, item: 0, quantity: 1 }]));
     assert_eq!(plan.sales(), 2);
 }
 
@@ -89,46 +75,26 @@ fn demand_is_what_sales_ask_for_and_nothing_else() {
 
 #[test]
 fn guests_have_a_stable_name_of_their_own() {
-    let (plan, dirt) = File::new()
-        .row("1", "A", 1, "1", "")
-        .row("2", "A", 1, "1", "not é")
-        .plan();
-    assert_eq!(
-        (plan.invoices[0].user_id.as_str(), &plan.invoices[0].customer),
-        ("r-guest-1", &None)
-    );
-    assert_eq!(
-        (plan.invoices[1].user_id.as_str(), &plan.invoices[1].customer),
-        ("r-guest-2", &None)
-    );
-    assert_eq!(
-        (dirt.invoices_without_customer, dirt.invoices_with_odd_customer),
-        (1, 1)
-    );
+    let (plan, dirt) = File::new().row("1", "A", 1, "1", "").row("2", "A", 1, "1", "not é").plan();
+    assert_eq!((plan.invoices[0].user_id.as_str(), &plan.invoices[0].customer), ("r-guest-1", &None));
+    assert_eq!((plan.invoices[1].user_id.as_str(), &plan.invoices[1].customer), ("r-guest-2", &None));
+    assert_eq!((dirt.invoices_without_customer, dirt.invoices_with_odd_customer), (1, 1));
 }
 
 #[test]
 fn corrections_keep_their_description_as_the_reason() {
-    let (plan, _) = File::new()
-        .described("1", "A", "damaged", -4, "0", "")
-        .described("1", "A", "", -1, "0", "")
-        .plan();
+    let (plan, _) =
+        File::new().described("1", "A", "damaged", -4, "0", "").described("1", "A", "", -1, "0", "").plan();
     let Work::Corrections(corrections) = &plan.invoices[0].work else {
         panic!("not corrections: {:?}", plan.invoices[0].work);
     };
-    let reasons: Vec<_> = corrections
-        .iter()
-        .map(|one| (one.delta, one.reason.as_str()))
-        .collect();
+    let reasons: Vec<_> = corrections.iter().map(|one| (one.delta, one.reason.as_str())).collect();
     assert_eq!(reasons, [(-4, "damaged"), (-1, "correction")]);
 }
 
 #[test]
 fn a_sale_with_corrections_becomes_two_pieces_of_work() {
-    let (plan, _) = File::new()
-        .row("1", "A", 4, "1", "9")
-        .row("1", "B", -1, "0", "9")
-        .plan();
+    let (plan, _) = File::new().row("1", "A", 4, "1", "9").row("1", "B", -1, "0", "9").plan();
     assert_eq!(plan.invoices.len(), 2);
     assert!(matches!(plan.invoices[0].work, Work::Sale(_)));
     assert!(matches!(plan.invoices[1].work, Work::Corrections(_)));
@@ -145,13 +111,7 @@ fn the_price_is_the_first_that_is_not_negative() {
         .plan();
     let prices: Vec<_> = plan.items.iter().map(|item| item.price).collect();
     assert_eq!(prices, [Decimal::ZERO, Decimal::ZERO, Decimal::new(1, 2)]);
-    assert_eq!(
-        (
-            dirt.items_with_only_negative_prices,
-            dirt.items_with_fractions_of_a_penny
-        ),
-        (1, 1)
-    );
+    assert_eq!((dirt.items_with_only_negative_prices, dirt.items_with_fractions_of_a_penny), (1, 1));
     assert_eq!((dirt.rows_with_price_zero, dirt.rows_with_negative_price), (1, 2));
 }
 
@@ -166,10 +126,7 @@ fn an_item_is_called_what_it_is_sold_as() {
         .plan();
     let names: Vec<_> = plan.items.iter().map(|item| item.name.as_str()).collect();
     assert_eq!(names, ["WHITE MUG", "B", "?"]);
-    assert_eq!(
-        (dirt.items_named_by_their_code, dirt.rows_without_description),
-        (1, 2)
-    );
+    assert_eq!((dirt.items_named_by_their_code, dirt.rows_without_description), (1, 2));
 }
 
 #[test]
@@ -180,10 +137,7 @@ fn codes_that_differ_in_case_are_different_items() {
         .row("1", "gift_1", 1, "1", "1")
         .plan();
     assert_eq!(plan.items.len(), 3);
-    assert_eq!(
-        (dirt.items_differing_in_case_only, dirt.items_with_odd_code),
-        (2, 1)
-    );
+    assert_eq!((dirt.items_differing_in_case_only, dirt.items_with_odd_code), (2, 1));
 }
 
 #[test]
@@ -195,10 +149,7 @@ fn an_order_that_is_too_long_is_left_out_whole() {
     let (plan, dirt) = file.row("2", "0", 5, "1", "1").plan();
     assert_eq!(plan.invoices.len(), 1);
     assert_eq!((plan.items[0].demand, plan.items[1].demand), (5, 0));
-    assert_eq!(
-        (dirt.skipped_rows_of_too_long_orders, dirt.skipped()),
-        (2_001, 2_001)
-    );
+    assert_eq!((dirt.skipped_rows_of_too_long_orders, dirt.skipped()), (2_001, 2_001));
     assert_eq!(dirt.too_long_orders, ["1"]);
 }
 
@@ -209,14 +160,7 @@ fn long_orders_and_repeated_items_are_counted() {
         file = file.row("2", &format!("{line}"), 1, "1", "1");
     }
     let (_, dirt) = file.plan();
-    assert_eq!(
-        (
-            dirt.long_orders,
-            dirt.longest_order,
-            dirt.orders_with_repeated_items
-        ),
-        (1, 705, 1)
-    );
+    assert_eq!((dirt.long_orders, dirt.longest_order, dirt.orders_with_repeated_items), (1, 705, 1));
 }
 
 #[test]
@@ -226,10 +170,7 @@ fn only_the_first_invoices_are_taken_with_all_their_rows() {
         .row("2", "B", 1, "1", "1")
         .row("1", "A", 1, "1", "1")
         .first(Some(1));
-    assert_eq!(
-        (plan.invoices.len(), plan.items.len(), plan.items[0].demand),
-        (1, 1, 2)
-    );
+    assert_eq!((plan.invoices.len(), plan.items.len(), plan.items[0].demand), (1, 1, 2));
     assert_eq!(dirt.rows_not_asked_for, 1);
 }
 

@@ -45,16 +45,9 @@ pub fn order_differences(sent: &SentOrder<'_>, answer: &OrderAnswer, opening: &O
     if answer.currency != CURRENCY {
         found.push(format!("currency {CURRENCY} became {:?}", answer.currency));
     }
-    let mut asked: Vec<_> = sent
-        .lines
-        .iter()
-        .map(|line| (opening.item(line.item).variant_id, line.quantity))
-        .collect();
-    let mut told: Vec<_> = answer
-        .lines
-        .iter()
-        .map(|line| (line.variant_id, line.quantity))
-        .collect();
+    let mut asked: Vec<_> =
+        sent.lines.iter().map(|line| (opening.item(line.item).variant_id, line.quantity)).collect();
+    let mut told: Vec<_> = answer.lines.iter().map(|line| (line.variant_id, line.quantity)).collect();
     asked.sort_unstable();
     told.sort_unstable();
     if asked != told {
@@ -79,10 +72,7 @@ pub fn order_differences(sent: &SentOrder<'_>, answer: &OrderAnswer, opening: &O
             ));
         }
         if item.price * Decimal::from(line.quantity) != line.line_total {
-            found.push(format!(
-                "{} x {} is not {}",
-                line.quantity, item.price, line.line_total
-            ));
+            found.push(format!("{} x {} is not {}", line.quantity, item.price, line.line_total));
         }
         if line.cancelled_quantity != 0 {
             found.push(format!("a new line has {} cancelled", line.cancelled_quantity));
@@ -90,10 +80,7 @@ pub fn order_differences(sent: &SentOrder<'_>, answer: &OrderAnswer, opening: &O
         sum += line.line_total;
     }
     if sum != answer.total {
-        found.push(format!(
-            "the lines add up to {sum}, the total is {}",
-            answer.total
-        ));
+        found.push(format!("the lines add up to {sum}, the total is {}", answer.total));
     }
     found
 }
@@ -104,18 +91,13 @@ pub fn cancel_differences(sent: &SentCancel<'_>, answer: &OrderAnswer) -> Vec<St
     if answer.order_id != sent.order_id {
         found.push(format!("order {} became {}", sent.order_id, answer.order_id));
     }
-    let told: HashMap<_, _> = answer
-        .lines
-        .iter()
-        .map(|line| (line.line_id, line.cancelled_quantity))
-        .collect();
+    let told: HashMap<_, _> =
+        answer.lines.iter().map(|line| (line.line_id, line.cancelled_quantity)).collect();
     for (line_id, cancelled) in &sent.lines_after {
         match told.get(line_id) {
             Some(quantity) if quantity == cancelled => {}
             Some(quantity) => {
-                found.push(format!(
-                    "line {line_id} has {quantity} cancelled instead of {cancelled}"
-                ));
+                found.push(format!("line {line_id} has {quantity} cancelled instead of {cancelled}"));
             }
             None => found.push(format!("line {line_id} is gone")),
         }
@@ -134,10 +116,7 @@ pub fn movement_differences(sent: &SentMovement<'_>, answer: &Movement, opening:
         found.push(format!("{:+} became {:+}", sent.delta, answer.delta));
     }
     if answer.previous_quantity + answer.delta != answer.new_quantity {
-        found.push(format!(
-            "{} {:+} is not {}",
-            answer.previous_quantity, answer.delta, answer.new_quantity
-        ));
+        found.push(format!("{} {:+} is not {}", answer.previous_quantity, answer.delta, answer.new_quantity));
     }
     found
 }
@@ -163,14 +142,10 @@ pub fn refusal_differences(
         match opening.place(variant).and_then(|place| wanted.get(&place)) {
             None => found.push(format!("{variant} was not asked for")),
             Some(asked) if requested > *asked => {
-                found.push(format!(
-                    "{variant}: {requested} requested, but {asked} were asked for"
-                ));
+                found.push(format!("{variant}: {requested} requested, but {asked} were asked for"));
             }
             Some(_) if available >= requested => {
-                found.push(format!(
-                    "{variant}: {available} available for {requested} requested"
-                ));
+                found.push(format!("{variant}: {available} available for {requested} requested"));
             }
             Some(_) => {}
         }

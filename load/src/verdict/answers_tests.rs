@@ -7,11 +7,8 @@ use crate::verdict::ShelfItem;
 
 const MUG: Uuid = Uuid::from_u128(1);
 const LAMP: Uuid = Uuid::from_u128(2);
-const LINES: [SaleLine; 3] = [
-    SaleLine { item: 0, quantity: 2 },
-    SaleLine { item: 1, quantity: 1 },
-    SaleLine { item: 0, quantity: 3 },
-];
+const LINES: [SaleLine; 3] =
+    [SaleLine { item: 0, quantity: 2 }, SaleLine { item: 1, quantity: 1 }, SaleLine { item: 0, quantity: 3 }];
 
 fn opening() -> Opening {
     let shelf = |variant_id, sku: &str, price| ShelfItem {
@@ -37,16 +34,8 @@ fn answer() -> Value {
 }
 
 fn judged(answer: Value) -> anyhow::Result<Vec<String>> {
-    let sent = SentOrder {
-        key: "r-1",
-        user_id: "r-17850",
-        lines: &LINES,
-    };
-    Ok(order_differences(
-        &sent,
-        &serde_json::from_value(answer)?,
-        &opening(),
-    ))
+    let sent = SentOrder { key: "r-1", user_id: "r-17850", lines: &LINES };
+    Ok(order_differences(&sent, &serde_json::from_value(answer)?, &opening()))
 }
 
 #[test]
@@ -76,11 +65,7 @@ fn every_kind_of_difference_is_found() -> anyhow::Result<()> {
         ("/lines/0/unit_price", json!("2.54"), "at 2.54"),
         ("/lines/0/line_total", json!("5.11"), "is not 5.11"),
         ("/lines/0/cancelled_quantity", json!(1), "cancelled"),
-        (
-            "/lines/0/variant_id",
-            json!(Uuid::from_u128(3)),
-            "not of this run",
-        ),
+        ("/lines/0/variant_id", json!(Uuid::from_u128(3)), "not of this run"),
     ];
     for (place, value, words) in changes {
         let mut changed = answer();
@@ -101,10 +86,7 @@ fn a_line_left_out_is_found() -> anyhow::Result<()> {
     }
     assert_eq!(
         judged(short)?,
-        [
-            "3 lines became 2 other lines",
-            "the lines add up to 5.10, the total is 12.75"
-        ]
+        ["3 lines became 2 other lines", "the lines add up to 5.10, the total is 12.75"]
     );
     Ok(())
 }
@@ -129,11 +111,7 @@ fn a_cancellation_must_show_what_was_taken_back_so_far() -> anyhow::Result<()> {
 
 #[test]
 fn a_movement_must_be_the_one_asked_for_and_add_up() {
-    let sent = SentMovement {
-        key: "k",
-        item: 0,
-        delta: -2,
-    };
+    let sent = SentMovement { key: "k", item: 0, delta: -2 };
     let movement = |delta, new_quantity| Movement {
         variant_id: MUG,
         version: 2,
@@ -142,14 +120,8 @@ fn a_movement_must_be_the_one_asked_for_and_add_up() {
         new_quantity,
     };
     assert!(movement_differences(&sent, &movement(-2, 8), &opening()).is_empty());
-    assert_eq!(
-        movement_differences(&sent, &movement(-2, 9), &opening()),
-        ["10 -2 is not 9"]
-    );
-    assert_eq!(
-        movement_differences(&sent, &movement(-1, 9), &opening()),
-        ["-2 became -1"]
-    );
+    assert_eq!(movement_differences(&sent, &movement(-2, 9), &opening()), ["10 -2 is not 9"]);
+    assert_eq!(movement_differences(&sent, &movement(-1, 9), &opening()), ["-2 became -1"]);
 }
 
 #[test]

@@ -50,11 +50,7 @@ impl BooksReport {
         self.items_differing += 1;
         if self.differing.len() < LISTED {
             let (sku, variant_id) = (item.sku.clone(), item.variant_id.to_string());
-            self.differing.push(ItemDifferences {
-                sku,
-                variant_id,
-                differences,
-            });
+            self.differing.push(ItemDifferences { sku, variant_id, differences });
         }
     }
 
@@ -64,12 +60,7 @@ impl BooksReport {
                 self.audit_ok = found.ok;
                 self.audit_variants = found.variants_checked;
                 self.audit_movements = found.movements_checked;
-                self.audit_words = found
-                    .violations
-                    .iter()
-                    .take(LISTED)
-                    .map(ToString::to_string)
-                    .collect();
+                self.audit_words = found.violations.iter().take(LISTED).map(ToString::to_string).collect();
             }
             Err(error) => self.audit_words.push(format!("{error:#}")),
         }
@@ -117,9 +108,7 @@ pub async fn check_on_hand(
     opening: Rc<Opening>,
     tallies: Vec<Tally>,
 ) -> anyhow::Result<BooksReport> {
-    let touched: Vec<usize> = (0..tallies.len())
-        .filter(|place| tallies[*place].is_touched())
-        .collect();
+    let touched: Vec<usize> = (0..tallies.len()).filter(|place| tallies[*place].is_touched()).collect();
     let report = Rc::new(RefCell::new(BooksReport::default()));
     let progress = Progress::start("reading every item's balance", touched.len());
     let found = Rc::clone(&report);

@@ -22,14 +22,7 @@ const FAULTS_KEPT: usize = 5;
 impl Chain {
     /// An empty chain of one item.
     pub fn new(variant_id: Uuid) -> Self {
-        Self {
-            variant_id,
-            length: 0,
-            sum: 0,
-            newest: None,
-            oldest: None,
-            faults: Vec::new(),
-        }
+        Self { variant_id, length: 0, sum: 0, newest: None, oldest: None, faults: Vec::new() }
     }
 
     /// Hangs the next page on, its movements older than all before.
@@ -81,10 +74,7 @@ impl Chain {
     fn hang(&mut self, movement: &Movement) {
         let version = movement.version;
         if movement.variant_id != self.variant_id {
-            self.fault(format!(
-                "movement {version} is of another item, {}",
-                movement.variant_id
-            ));
+            self.fault(format!("movement {version} is of another item, {}", movement.variant_id));
         }
         if movement.previous_quantity + movement.delta != movement.new_quantity {
             self.fault(format!(
@@ -125,13 +115,7 @@ mod tests {
 
     fn movement(version: i64, previous_quantity: i64, delta: i64) -> Movement {
         let new_quantity = previous_quantity + delta;
-        Movement {
-            variant_id: Uuid::nil(),
-            version,
-            delta,
-            previous_quantity,
-            new_quantity,
-        }
+        Movement { variant_id: Uuid::nil(), version, delta, previous_quantity, new_quantity }
     }
 
     fn walked(pages: &[&[Movement]]) -> Chain {
@@ -144,17 +128,10 @@ mod tests {
     #[test]
     fn a_whole_chain_has_no_faults_whatever_its_pages() {
         let all = [movement(3, 7, 1), movement(2, 10, -3), movement(1, 0, 10)];
-        for chain in [
-            walked(&[&all]),
-            walked(&[&all[..1], &all[1..]]),
-            walked(&[&all, &[]]),
-        ] {
+        for chain in [walked(&[&all]), walked(&[&all[..1], &all[1..]]), walked(&[&all, &[]])] {
             assert!(chain.faults().is_empty(), "{:?}", chain.faults());
             assert_eq!((chain.length(), chain.sum()), (3, 8));
-            assert_eq!(
-                (chain.newest_quantity(), chain.oldest_delta()),
-                (Some(8), Some(10))
-            );
+            assert_eq!((chain.newest_quantity(), chain.oldest_delta()), (Some(8), Some(10)));
         }
         assert!(walked(&[]).faults().is_empty());
     }
@@ -162,10 +139,7 @@ mod tests {
     #[test]
     fn a_missing_movement_tears_the_chain_also_between_pages() {
         let (newest, oldest) = (movement(3, 7, 1), movement(1, 0, 10));
-        let faults = [
-            "movement 1 is followed by 3",
-            "movement 1 left 10, movement 3 began at 7",
-        ];
+        let faults = ["movement 1 is followed by 3", "movement 1 left 10, movement 3 began at 7"];
         assert_eq!(walked(&[&[newest.clone(), oldest.clone()]]).faults(), faults);
         assert_eq!(walked(&[&[newest], &[oldest]]).faults(), faults);
     }
@@ -181,10 +155,7 @@ mod tests {
         let chain = walked(&[&[movement(2, 4, 1)]]);
         assert_eq!(
             chain.faults(),
-            [
-                "the oldest movement is version 2, not 1",
-                "the oldest movement begins at 4, not 0"
-            ]
+            ["the oldest movement is version 2, not 1", "the oldest movement begins at 4, not 0"]
         );
     }
 

@@ -18,10 +18,7 @@ pub struct Tally {
 impl Tally {
     /// An untouched item.
     pub fn opened_with(opening: i64) -> Self {
-        Self {
-            opening,
-            ..Self::default()
-        }
+        Self { opening, ..Self::default() }
     }
 
     /// Counts an answered change.
@@ -50,18 +47,11 @@ impl Tally {
 
     /// Why `on_hand` cannot be right, if it cannot.
     pub fn contradicts(&self, on_hand: i64) -> Option<String> {
-        let (least, most) = (
-            self.expected() - self.doubted_out,
-            self.expected() + self.doubted_in,
-        );
+        let (least, most) = (self.expected() - self.doubted_out, self.expected() + self.doubted_in);
         if (least..=most).contains(&on_hand) {
             return None;
         }
-        let doubt = if least == most {
-            String::new()
-        } else {
-            format!(" (with doubts {least} to {most})")
-        };
+        let doubt = if least == most { String::new() } else { format!(" (with doubts {least} to {most})") };
         Some(format!(
             "opened with {}, answered {:+}, so {} must be there{doubt}; the service has {on_hand} ({:+})",
             self.opening,
@@ -76,21 +66,13 @@ impl Tally {
 pub fn differences(tally: &Tally, on_hand: i64, chain: &Chain) -> Vec<String> {
     let mut found: Vec<String> = tally.contradicts(on_hand).into_iter().collect();
     if chain.sum() != on_hand {
-        found.push(format!(
-            "the movements add up to {}, the balance is {on_hand}",
-            chain.sum()
-        ));
+        found.push(format!("the movements add up to {}, the balance is {on_hand}", chain.sum()));
     }
     if let Some(newest) = chain.newest_quantity().filter(|newest| *newest != on_hand) {
-        found.push(format!(
-            "the newest movement left {newest}, the balance is {on_hand}"
-        ));
+        found.push(format!("the newest movement left {newest}, the balance is {on_hand}"));
     }
     if tally.opening > 0 && chain.oldest_delta() != Some(tally.opening) {
-        found.push(format!(
-            "movement 1 is not the opening stock of {}",
-            tally.opening
-        ));
+        found.push(format!("movement 1 is not the opening stock of {}", tally.opening));
     }
     found.extend(chain.faults().iter().cloned());
     found
@@ -140,11 +122,7 @@ mod tests {
     fn a_lost_unit_is_found() {
         let found = differences(&tally(10, &[-3, -3]), 7, &history(&[10, -3]));
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].ends_with("4 must be there; the service has 7 (+3)"),
-            "{}",
-            found[0]
-        );
+        assert!(found[0].ends_with("4 must be there; the service has 7 (+3)"), "{}", found[0]);
     }
 
     #[test]
@@ -152,10 +130,7 @@ mod tests {
         let found = differences(&tally(10, &[-3, -3]), 4, &history(&[10, -3]));
         assert_eq!(
             found,
-            [
-                "the movements add up to 7, the balance is 4",
-                "the newest movement left 7, the balance is 4"
-            ]
+            ["the movements add up to 7, the balance is 4", "the newest movement left 7, the balance is 4"]
         );
     }
 

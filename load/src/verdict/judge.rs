@@ -33,24 +33,13 @@ pub struct Judge {
 impl Judge {
     /// A judge who knows the opening stock.
     pub fn new(opening: Rc<Opening>) -> anyhow::Result<Self> {
-        let tallies = opening
-            .items()
-            .iter()
-            .map(|item| Tally::opened_with(item.on_hand))
-            .collect();
+        let tallies = opening.items().iter().map(|item| Tally::opened_with(item.on_hand)).collect();
         let mut heard = BTreeMap::new();
         for kind in CallKind::ALL {
             heard.insert(kind, Heard::new()?);
         }
         let (faults, repeats) = (Faults::default(), RepeatFigures::default());
-        Ok(Self {
-            opening,
-            tallies,
-            heard,
-            order_ids: HashSet::new(),
-            faults,
-            repeats,
-        })
+        Ok(Self { opening, tallies, heard, order_ids: HashSet::new(), faults, repeats })
     }
 
     /// Hears how an order ended; hands the order back if it was placed.
@@ -65,14 +54,10 @@ impl Judge {
         }
         let order: OrderAnswer = self.read(sent.key, answer)?;
         for words in order_differences(sent, &order, &self.opening) {
-            self.faults
-                .add(FaultKind::OrderDiffers, format!("{}: {words}", sent.key));
+            self.faults.add(FaultKind::OrderDiffers, format!("{}: {words}", sent.key));
         }
         if !self.order_ids.insert(order.order_id) {
-            self.faults.add(
-                FaultKind::OrderIdTwice,
-                format!("{}: {}", sent.key, order.order_id),
-            );
+            self.faults.add(FaultKind::OrderIdTwice, format!("{}: {}", sent.key, order.order_id));
         }
         self.answered(changes);
         Some(order)
@@ -90,8 +75,7 @@ impl Judge {
         }
         if let Some(order) = self.read::<OrderAnswer>(sent.key, answer) {
             for words in cancel_differences(sent, &order) {
-                self.faults
-                    .add(FaultKind::CancelDiffers, format!("{}: {words}", sent.key));
+                self.faults.add(FaultKind::CancelDiffers, format!("{}: {words}", sent.key));
             }
             self.answered(changes);
         }
@@ -109,8 +93,7 @@ impl Judge {
         }
         if let Some(movement) = self.read::<Movement>(sent.key, answer) {
             for words in movement_differences(sent, &movement, &self.opening) {
-                self.faults
-                    .add(FaultKind::MovementDiffers, format!("{}: {words}", sent.key));
+                self.faults.add(FaultKind::MovementDiffers, format!("{}: {words}", sent.key));
             }
             self.answered(changes);
         }
@@ -150,10 +133,7 @@ impl Judge {
 
     /// What was heard of each kind of call.
     pub fn calls(&self) -> BTreeMap<CallKind, CallReport> {
-        self.heard
-            .iter()
-            .map(|(kind, heard)| (*kind, heard.report()))
-            .collect()
+        self.heard.iter().map(|(kind, heard)| (*kind, heard.report())).collect()
     }
 
     /// Counts an outcome; hands back its answer, or keeps its changes as doubts if there is none.
@@ -171,10 +151,7 @@ impl Judge {
             changes.for_each(|(item, delta)| self.tallies[item].doubt(delta));
             let last = told.settled.causes.last().map(Cause::phrase).unwrap_or_default();
             let tries = told.settled.causes.len();
-            self.faults.add(
-                FaultKind::Unresolved,
-                format!("{key}: {tries} tries, the last: {last}"),
-            );
+            self.faults.add(FaultKind::Unresolved, format!("{key}: {tries} tries, the last: {last}"));
         }
         let answer = told.settled.answer.as_ref()?;
         if answer.replayed && !told.had_twin && !told.settled.had_doubt() {
@@ -196,8 +173,7 @@ impl Judge {
         }
         if let Some(refusal) = self.read(key, answer) {
             for words in refusal_differences(wanted, &refusal, &self.opening) {
-                self.faults
-                    .add(FaultKind::RefusalUnfounded, format!("{key}: {words}"));
+                self.faults.add(FaultKind::RefusalUnfounded, format!("{key}: {words}"));
             }
         }
     }
@@ -211,8 +187,7 @@ impl Judge {
         match answer.json() {
             Ok(read) => Some(read),
             Err(error) => {
-                self.faults
-                    .add(FaultKind::UnreadableAnswer, format!("{key}: {error:#}"));
+                self.faults.add(FaultKind::UnreadableAnswer, format!("{key}: {error:#}"));
                 None
             }
         }

@@ -24,11 +24,7 @@ pub struct Opening {
 impl Opening {
     /// The opening stock of `items`, whose places are their positions.
     pub fn new(items: Vec<ShelfItem>) -> Self {
-        let places = items
-            .iter()
-            .enumerate()
-            .map(|(place, item)| (item.variant_id, place))
-            .collect();
+        let places = items.iter().enumerate().map(|(place, item)| (item.variant_id, place)).collect();
         Self { items, places }
     }
 

@@ -15,34 +15,19 @@ pub fn print_replay(report: &Report) {
     print_repeats(report);
     print_books(&report.books);
     for (kind, fault) in &report.faults {
-        say(&format!(
-            "FAULT       {}: {}",
-            kind.phrase(),
-            grouped(fault.count)
-        ));
-        fault
-            .examples
-            .iter()
-            .for_each(|words| say(&format!("              {words}")));
+        say(&format!("FAULT       {}: {}", kind.phrase(), grouped(fault.count)));
+        fault.examples.iter().for_each(|words| say(&format!("              {words}")));
         let more = fault.count - fault.examples.len() as u64;
         if more > 0 {
             say(&format!("              and {} more", grouped(more)));
         }
     }
-    say(if report.ok {
-        "VERDICT     ok: every unit is accounted for"
-    } else {
-        "VERDICT     FAILED"
-    });
+    say(if report.ok { "VERDICT     ok: every unit is accounted for" } else { "VERDICT     FAILED" });
 }
 
 fn print_plan(report: &Report) {
     let plan = &report.plan;
-    say(&format!(
-        "run         {} against {}",
-        report.run,
-        report.targets.join(", ")
-    ));
+    say(&format!("run         {} against {}", report.run, report.targets.join(", ")));
     say(&format!(
         "file        {} sales of {} lines, {} returns of {} rows, {} corrections, {} customers",
         count(plan.sales),
@@ -64,49 +49,27 @@ fn print_plan(report: &Report) {
     ));
     let pace = report.rate.as_ref().map_or_else(
         || format!("{} workers, closed loop", report.concurrency),
-        |rate| {
-            format!(
-                "{rate} orders a second, open loop, at most {} at once",
-                report.concurrency
-            )
-        },
+        |rate| format!("{rate} orders a second, open loop, at most {} at once", report.concurrency),
     );
-    say(&format!(
-        "pace        {pace}; {:.1} s, {:.1} sales/s",
-        report.seconds, report.orders_per_second
-    ));
+    say(&format!("pace        {pace}; {:.1} s, {:.1} sales/s", report.seconds, report.orders_per_second));
 }
 
 fn print_dirt(dirt: &Dirt) {
-    say(&format!(
-        "dirt        {} rows read, {} skipped",
-        grouped(dirt.rows),
-        grouped(dirt.skipped())
-    ));
+    say(&format!("dirt        {} rows read, {} skipped", grouped(dirt.rows), grouped(dirt.skipped())));
     for (words, number) in dirt.in_words().into_iter().filter(|(_, number)| *number > 0) {
         say(&format!("              {:>9}  {words}", grouped(number)));
     }
     for order in &dirt.too_long_orders {
-        say(&format!(
-            "              order {order} has more lines than the service takes and was not sent"
-        ));
+        say(&format!("              order {order} has more lines than the service takes and was not sent"));
     }
 }
 
 fn print_calls(report: &Report) {
     for (kind, call) in report.calls.iter().filter(|(_, call)| call.sent > 0) {
-        say(&format!(
-            "{:<12}{} sent; {}",
-            kind.word(),
-            grouped(call.sent),
-            listed(&call.answers)
-        ));
+        say(&format!("{:<12}{} sent; {}", kind.word(), grouped(call.sent), listed(&call.answers)));
         say(&format!("              lock mode {}", listed(&call.lock_modes)));
         if !call.said_again.is_empty() {
-            say(&format!(
-                "              said again after {}",
-                listed(&call.said_again)
-            ));
+            say(&format!("              said again after {}", listed(&call.said_again)));
         }
         if call.replayed + call.unresolved > 0 {
             say(&format!(
@@ -140,16 +103,10 @@ fn print_repeats(report: &Report) {
             grouped(repeats.identical)
         ));
         if !repeats.said_again.is_empty() {
-            say(&format!(
-                "              said again after {}",
-                listed(&repeats.said_again)
-            ));
+            say(&format!("              said again after {}", listed(&repeats.said_again)));
         }
         if repeats.not_kept > 0 {
-            say(&format!(
-                "              {} of answers that are not kept",
-                grouped(repeats.not_kept)
-            ));
+            say(&format!("              {} of answers that are not kept", grouped(repeats.not_kept)));
         }
     }
 }
@@ -169,9 +126,7 @@ pub fn print_books(books: &BooksReport) {
     ));
     for item in &books.differing {
         say(&format!("FAULT       item {} ({})", item.sku, item.variant_id));
-        item.differences
-            .iter()
-            .for_each(|words| say(&format!("              {words}")));
+        item.differences.iter().for_each(|words| say(&format!("              {words}")));
     }
     let more = books.items_differing - books.differing.len() as u64;
     if more > 0 {
@@ -183,18 +138,13 @@ pub fn print_books(books: &BooksReport) {
         grouped(books.audit_variants),
         grouped(books.audit_movements)
     ));
-    books
-        .audit_words
-        .iter()
-        .for_each(|words| say(&format!("              {words}")));
+    books.audit_words.iter().for_each(|words| say(&format!("              {words}")));
 }
 
 /// Counts by their words, in one line.
 pub fn listed<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
-    let parts: Vec<_> = counts
-        .iter()
-        .map(|(word, number)| format!("{}: {}", word.as_ref(), grouped(*number)))
-        .collect();
+    let parts: Vec<_> =
+        counts.iter().map(|(word, number)| format!("{}: {}", word.as_ref(), grouped(*number))).collect();
     parts.join(", ")
 }
 

@@ -42,22 +42,13 @@ pub(super) enum Repeat {
 pub(super) fn compare(first: &Settled, second: &Settled) -> Repeat {
     let (Some(one), Some(two)) = (&first.answer, &second.answer) else {
         // The original's silence has been counted by itself; a silent repeat counts here.
-        return Repeat::Fault(
-            FaultKind::Unresolved,
-            "a repeated request was never answered".into(),
-        );
+        return Repeat::Fault(FaultKind::Unresolved, "a repeated request was never answered".into());
     };
     if !is_kept(one) && !is_kept(two) {
         return Repeat::NotKept;
     }
     if one.status != two.status || one.body != two.body {
-        let words = format!(
-            "{} {} / {} {}",
-            one.phrase(),
-            one.excerpt(),
-            two.phrase(),
-            two.excerpt()
-        );
+        let words = format!("{} {} / {} {}", one.phrase(), one.excerpt(), two.phrase(), two.excerpt());
         return Repeat::Fault(FaultKind::RepeatDiffers, words);
     }
     // A try whose answer was lost may have been the first one: then both that came through are replays.
@@ -65,14 +56,8 @@ pub(super) fn compare(first: &Settled, second: &Settled) -> Repeat {
     match (one.replayed, two.replayed) {
         (true, false) | (false, true) => Repeat::Identical,
         (true, true) if doubted => Repeat::Identical,
-        (true, true) => Repeat::Fault(
-            FaultKind::RepeatMark,
-            "both answers are marked as replayed".into(),
-        ),
-        (false, false) => Repeat::Fault(
-            FaultKind::RepeatMark,
-            "neither answer is marked as replayed".into(),
-        ),
+        (true, true) => Repeat::Fault(FaultKind::RepeatMark, "both answers are marked as replayed".into()),
+        (false, false) => Repeat::Fault(FaultKind::RepeatMark, "neither answer is marked as replayed".into()),
     }
 }
 

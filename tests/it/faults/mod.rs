@@ -1,1 +1,16 @@
 //! What is survived: each fault of the failure table in `docs/ARCHITECTURE.md`, for real.
+
+mod hang_ups;
+mod mixed_modes;
+mod postgres_breaks_off;
+mod redis_away;
+mod redis_hangs;
+mod redis_refuses;
+mod replicas;
+
+use std::time::Duration;
+
+/// A limit for what should take no time: it only tells a hang from an answer.
+const SOON: Duration = Duration::from_secs(15);
+/// Redis is probed this often, so that no test waits long for its return.
+const QUICK_PROBE: (&str, &str) = ("HOLDFAST_BREAKER_PROBE_MS", "50");

@@ -1,1 +1,8 @@
 //! The shell.
+
+mod access;
+mod bad_input;
+mod health;
+mod idempotency;
+mod program;
+mod shell;

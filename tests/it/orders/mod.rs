@@ -1,1 +1,6 @@
 //! Orders.
+
+mod cancel;
+mod look_up_key;
+mod place;
+mod read;

@@ -38,10 +38,7 @@ impl TestApp {
             "REDIS_URL" => redis.map(str::to_owned),
             "HOLDFAST_ADMIN_KEY" => Some(ADMIN_KEY.to_owned()),
             "HOLDFAST_LISTEN" => Some("127.0.0.1:0".to_owned()),
-            _ => settings
-                .iter()
-                .find(|(set, _)| *set == name)
-                .map(|(_, value)| (*value).to_owned()),
+            _ => settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()),
         })
         .unwrap();
         let app = Arc::new(App::new(&config).unwrap());
@@ -50,19 +47,9 @@ impl TestApp {
         app.locks.look_once().await;
         let tasks = vec![
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
-            tokio::spawn(http::server::serve(
-                listener,
-                http::router(&app),
-                stopping.clone(),
-            )),
+            tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone())),
         ];
-        Self {
-            client: Client::admin(address),
-            app,
-            database,
-            stopping,
-            tasks,
-        }
+        Self { client: Client::admin(address), app, database, stopping, tasks }
     }
 
     /// Ends the service as SIGTERM would, and checks that its books agree and nothing is left open.

@@ -56,17 +56,11 @@ impl Reply {
 
 impl Client {
     pub fn admin(address: SocketAddr) -> Self {
-        Self {
-            address,
-            key: ADMIN_KEY.to_owned(),
-        }
+        Self { address, key: ADMIN_KEY.to_owned() }
     }
 
     pub fn with_key(&self, key: &str) -> Self {
-        Self {
-            address: self.address,
-            key: key.to_owned(),
-        }
+        Self { address: self.address, key: key.to_owned() }
     }
 
     /// A request with any method, headers and body. Fails if the connection does.
@@ -91,23 +85,13 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await?.to_bytes();
         connection.abort();
-        Ok(Reply {
-            status: parts.status,
-            headers: parts.headers,
-            bytes,
-        })
+        Ok(Reply { status: parts.status, headers: parts.headers, bytes })
     }
 
     pub async fn try_post(&self, path: &str, body: &Value, key: Option<&str>) -> anyhow::Result<Reply> {
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(key.map(|key| ("idempotency-key", key)));
-        self.send(
-            Method::POST,
-            &format!("/api/v1{path}"),
-            &headers,
-            body.to_string(),
-        )
-        .await
+        self.send(Method::POST, &format!("/api/v1{path}"), &headers, body.to_string()).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
@@ -119,9 +103,7 @@ impl Client {
     }
 
     pub async fn get(&self, path: &str) -> Reply {
-        self.send(Method::GET, &format!("/api/v1{path}"), &[], "")
-            .await
-            .unwrap()
+        self.send(Method::GET, &format!("/api/v1{path}"), &[], "").await.unwrap()
     }
 
     /// A new variant with so many on hand, at 12.50 EUR.
@@ -136,20 +118,11 @@ impl Client {
     }
 
     pub async fn on_hand(&self, variant_id: Uuid) -> i64 {
-        self.get(&format!("/inventory/{variant_id}"))
-            .await
-            .expect(200)
-            .json()["on_hand"]
-            .as_i64()
-            .unwrap()
+        self.get(&format!("/inventory/{variant_id}")).await.expect(200).json()["on_hand"].as_i64().unwrap()
     }
 
     pub async fn decrement(&self, variant_id: Uuid, quantity: i64) -> Reply {
-        self.post(
-            &format!("/inventory/{variant_id}/decrement"),
-            &json!({"quantity": quantity}),
-        )
-        .await
+        self.post(&format!("/inventory/{variant_id}/decrement"), &json!({"quantity": quantity})).await
     }
 
     pub async fn order(&self, user: &str, key: &str, lines: &[(Uuid, i64)]) -> Reply {

@@ -1,14 +1,38 @@
 //! What the tests stand on.
 
 pub mod app;
+pub mod books;
 pub mod client;
 pub mod database;
+pub mod eventually;
+pub mod history;
+pub mod load;
+pub mod peer;
+pub mod private;
+pub mod program;
+pub mod proxy;
+pub mod races;
+pub mod raw;
 pub mod replica;
+pub mod row;
+pub mod stranger;
+pub mod wire;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
 pub use database::TestDatabase;
+pub use eventually::eventually;
+pub use history::History;
+pub use load::Load;
+pub use peer::Peer;
+pub use private::Private;
+pub use program::holdfast;
+pub use proxy::Proxy;
+pub use races::at_once;
+pub use raw::send_raw;
 pub use replica::Replica;
+pub use row::HeldRow;
+pub use stranger::Stranger;
 
 /// The key with every scope that all tests use.
 pub const ADMIN_KEY: &str = "hf_test_0123456789abcdef0123456789abcdef";

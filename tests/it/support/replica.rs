@@ -33,26 +33,14 @@ impl Replica {
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines
-            .next_line()
-            .await
-            .unwrap()
-            .expect("the replica ended before it listened");
-        let address = line
-            .strip_prefix("listening on http://")
-            .expect("the first line says where it listens");
-        Self {
-            client: Client::admin(address.parse().unwrap()),
-            child,
-        }
+        let line = lines.next_line().await.unwrap().expect("the replica ended before it listened");
+        let address =
+            line.strip_prefix("listening on http://").expect("the first line says where it listens");
+        Self { client: Client::admin(address.parse().unwrap()), child }
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .expect("the replica has ended");
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).expect("the replica has ended");
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# The long campaigns, and their results in docs/PROOF.md. Called by `make prove DATA=FILE.csv.gz`, where FILE is a
+# shop's orders as load/README.md describes; without DATA that part is left out and the page says so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin=${TARGET:-${CARGO_TARGET_DIR:-target}}
+data=${DATA:-}
+
+# First call: start the servers, and run this again with them.
+if [[ ${1:-} != --with-servers ]]; then
+    exec "$bin/debug/holdfast" servers --durable -- "$0" --with-servers
+fi
+
+work=$(mktemp -d)
+replicas=()
+redis=
+finish() {
+    for pid in "${replicas[@]}" $redis; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in "${replicas[@]}" $redis; do wait "$pid" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap finish EXIT
+
+key=hf_$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')
+failed=
+
+# A Redis of this script's own, which it may kill.
+own_redis() {
+    "${HOLDFAST_REDIS_SERVER:-$(command -v redis-server || command -v valkey-server)}" --port 0 \
+        --unixsocket "$work/redis.sock" --save '' --appendonly no --dir "$work" >"$work/redis.log" 2>&1 &
+    redis=$!
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        [[ -S $work/redis.sock ]] && return
+        sleep 0.1
+    done
+    echo "prove: Redis did not start" >&2
+    exit 1
+}
+
+kill_redis() {
+    kill -KILL "$redis"
+    wait "$redis" 2>/dev/null || true
+    redis=
+    rm -f "$work/redis.sock"
+}
+
+# Starts a replica and leaves its address in $url.
+replica() { # REDIS_URL
+    local log=$work/replica-${#replicas[@]}.log tries
+    REDIS_URL=$1 HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_ADMIN_KEY=$key HOLDFAST_LOG=warn \
+        "$bin/release/holdfast" serve >"$log" 2>&1 &
+    replicas+=($!)
+    for ((tries = 0; tries < 100; tries++)); do
+        url=$(sed -n 's|^listening on ||p' "$log")
+        if [[ -n $url ]]; then return; fi
+        sleep 0.1
+    done
+    echo "prove: a replica did not start" >&2
+    exit 1
+}
+
+stop_replicas() {
+    for pid in "${replicas[@]}"; do kill -TERM "$pid" && wait "$pid"; done
+    replicas=()
+}
+
+# The whole file through two replicas, 32 at a time, a tenth of it sent twice.
+replay() { # TITLE REDIS_URL
+    local first second status=0
+    replica "$2" && first=$url
+    replica "$2" && second=$url
+    "$bin/release/holdfast-load" replay "$data" --target "$first" --target "$second" --key "$key" \
+        --concurrency 32 --retry-share 0.1 >"$work/replay" 2>"$work/progress" || status=$?
+    printf '\n### The shop replayed: %s\n\n```\n' "$1"
+    grep -E '^(file|pace|order|cancel|increment|adjust|repeated|books|audit|VERDICT|FAULT)|lock mode|latency' "$work/replay"
+    printf '```\n'
+    if ((status)); then failed=yes; fi
+    stop_replicas
+}
+
+replays() {
+    "$bin/release/holdfast" migrate
+    own_redis
+    replay 'Redis on' "redis+unix://$work/redis.sock"
+    replay 'Redis away from the start' "redis+unix://$work/nothing.sock"
+    (
+        sleep 10
+        kill -KILL "$redis"
+    ) &
+    local killer=$!
+    (
+        sleep 25
+        rm -f "$work/redis.sock"
+        exec "${HOLDFAST_REDIS_SERVER:-$(command -v redis-server || command -v valkey-server)}" --port 0 \
+            --unixsocket "$work/redis.sock" --save '' --appendonly no --dir "$work" >"$work/redis.log" 2>&1
+    ) &
+    local reviver=$!
+    replay 'Redis killed midway and started again' "redis+unix://$work/redis.sock"
+    wait "$killer"
+    redis=$reviver
+    kill_redis
+}
+
+mutants() {
+    local status=0
+    printf '\n### Mutants\n\n```\n'
+    scripts/mutants.sh 2>"$work/mutants.err" || status=$?
+    printf '```\n'
+    if ((status)); then failed=yes; fi
+}
+
+{
+    echo '# Proof'
+    echo
+    echo 'What the long campaigns found when they last ran. Written by `make prove`.'
+    echo
+    echo "$(date -u '+%Y-%m-%d %H:%M UTC'), commit $(git rev-parse --short HEAD), $(getconf _NPROCESSORS_ONLN) cores," \
+        "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -1), $(uname -sr);" \
+        'Postgres with fsync on; service, servers and load on this one machine.'
+    if [[ -n $data ]]; then
+        replays
+    else
+        printf '\n### The shop replayed\n\nNot run: no DATA was given.\n'
+    fi
+    mutants
+} >"$work/page"
+cp "$work/page" docs/PROOF.md
+cat docs/PROOF.md
+if [[ -n $failed ]]; then
+    echo 'prove: something did not hold; see above' >&2
+    exit 1
+fi

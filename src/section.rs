@@ -1,0 +1,117 @@
+//! The one way in which a guarded write runs, top to bottom: known answer → lease → begin → claim → the
+//! verb's own `…_in_tx` → answer kept with the claim → commit → release.
+//!
+//! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
+//! itself; whatever comes of a section, its lease is released.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use sqlx::PgConnection;
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
+use crate::inventory::model::Witness;
+use crate::locks::{Evidence, LockError, LockKeys};
+
+/// A verb that changes stock: what it does inside the transaction.
+pub trait Verb: Sync {
+    /// What it answers with.
+    type Done: Serialize + Send;
+    /// How it can fail.
+    type Error: Refuses + Collides + From<IdempotencyError> + From<LockError> + Send;
+
+    /// Locks rows, decides, writes. Never commits, and writes nothing before it is sure not to refuse.
+    ///
+    /// # Errors
+    /// Refusals by the business, and faults.
+    fn in_tx(
+        &self,
+        conn: &mut PgConnection,
+        witness: Witness<'_>,
+    ) -> impl Future<Output = Result<Self::Done, Self::Error>> + Send;
+}
+
+/// What a section needs besides the verb.
+#[derive(Debug, Clone, Copy)]
+pub struct Section<'a> {
+    /// The running service.
+    pub app: &'a App,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// The request's idempotency claim, if it has a key.
+    pub claim: Option<&'a Claim>,
+    /// The status of success.
+    pub success: StatusCode,
+}
+
+impl Section<'_> {
+    /// Runs `verb` under the lease of `keys`, again if it collided with another transaction.
+    ///
+    /// # Errors
+    /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
+    pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+        // A retry does not stand in line for an answer that is there.
+        if let Some(claim) = self.claim
+            && let Some(first) = idempotency::known_answer::<V::Error>(&self.app.db, claim).await?
+        {
+            return Ok(first);
+        }
+        let mut attempt = 1;
+        loop {
+            match self.once(keys, verb).await {
+                Err(error) if error.collided() && attempt < ATTEMPTS => {
+                    pause_after_collision(attempt).await;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn once<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+        let lease = match self.app.locks.acquire(keys.clone(), &self.caller.gone).await {
+            Ok(lease) => lease,
+            Err(busy) => return self.answer_if_busy(busy).await,
+        };
+        let evidence = lease.evidence();
+        lease.release_after(self.under(evidence, verb)).await
+    }
+
+    async fn under<V: Verb>(&self, lock: Evidence, verb: &V) -> Result<Answer, V::Error> {
+        let Self { app, caller, claim, success } = *self;
+        let started = Instant::now();
+        let mut tx = app.db.begin().await?;
+        let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
+            Some(first) => first,
+            None => {
+                let witness =
+                    Witness { subject: &caller.principal.subject, request_id: &caller.request_id, lock };
+                let outcome = verb.in_tx(&mut tx, witness).await;
+                idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, success, outcome).await?
+            }
+        };
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(answer.guarded(lock, started.elapsed()))
+    }
+
+    /// Whoever waited in vain may have waited for the very request it repeats.
+    async fn answer_if_busy<E>(&self, busy: LockError) -> Result<Answer, E>
+    where
+        E: From<IdempotencyError> + From<DbError> + From<LockError>,
+    {
+        let Some(claim) = self.claim.filter(|_| matches!(busy, LockError::Busy { .. })) else {
+            return Err(busy.into());
+        };
+        if let Some(first) = idempotency::known_answer::<E>(&self.app.db, claim).await? {
+            return Ok(first);
+        }
+        if idempotency::is_claimed_now(&self.app.db, &claim.scope, &claim.key).await? {
+            return Err(IdempotencyError::InFlight.into());
+        }
+        Err(busy.into())
+    }
+}

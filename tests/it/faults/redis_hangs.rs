@@ -1,0 +1,115 @@
+//! Redis hangs: connections are accepted, nothing answers.
+//!
+//! Without a budget for each call every request would wait for ever; without the breaker each would pay the
+//! budget; without the sweep, takes that the hung server runs when it wakes would hold their keys for the TTL.
+
+use std::time::Duration;
+
+use holdfast::locks::LockMode;
+use tokio::time::Instant;
+
+use super::{QUICK_PROBE, SOON};
+use crate::support::row::until_at_a_row;
+use crate::support::{HeldRow, Private, Stranger, TestApp, TestDatabase, eventually};
+
+const REQUESTS: i64 = 100;
+/// Far above what a few budgets of 250 ms come to, far below [`REQUESTS`] of them.
+const ALL_REQUESTS_MAX: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_few_requests_pay_for_a_hung_redis_and_then_nobody_does() {
+    let mut redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[]).await;
+    let variant = app.client.variant(1_000).await;
+    app.client.decrement(variant, 1).await.expect(200);
+    redis.pause();
+    let started = Instant::now();
+    for _ in 0..REQUESTS {
+        let sold = app.client.decrement(variant, 1).await.expect(200);
+        assert_eq!(sold.header("lock-mode"), Some("database_only"));
+    }
+    let took = started.elapsed();
+    assert!(took < ALL_REQUESTS_MAX, "{REQUESTS} requests took {took:?}");
+    redis.resume();
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_meets_a_hung_redis_at_once_does_not_pay_one_after_another() {
+    let mut redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[]).await;
+    let variant = app.client.variant(1_000).await;
+    app.client.decrement(variant, 1).await.expect(200);
+    redis.pause();
+    let started = Instant::now();
+    let crowd: Vec<_> = (0..REQUESTS)
+        .map(|_| {
+            let client = app.client.clone();
+            tokio::spawn(async move { client.decrement(variant, 1).await.expect(200) })
+        })
+        .collect();
+    for sale in crowd {
+        sale.await.unwrap();
+    }
+    let took = started.elapsed();
+    assert!(took < ALL_REQUESTS_MAX, "{REQUESTS} requests took {took:?}");
+    redis.resume();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hung_and_woke_keeps_no_lock_that_nobody_owns() {
+    let mut redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[QUICK_PROBE]).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let mut variants = Vec::new();
+    for _ in 0..12 {
+        variants.push(app.client.variant(100).await);
+    }
+    for round in 0..3 {
+        // One is in its section when it happens, so its release goes unanswered; the others' takes do.
+        let row = HeldRow::of(&app.database, variants[0]).await;
+        let (client, first) = (app.client.clone(), variants[0]);
+        let sale = tokio::spawn(async move { client.decrement(first, 1).await });
+        until_at_a_row(&app.database.pool, 1).await;
+        redis.pause();
+        row.let_go().await;
+        sale.await.unwrap().expect(200);
+        for variant in &variants[1..] {
+            app.client.decrement(*variant, 1).await.expect(200);
+        }
+        let lines: Vec<_> = variants.iter().map(|variant| (*variant, 1)).collect();
+        app.client.order("ann", &format!("key-{round}"), &lines).await.expect(201);
+
+        redis.resume();
+        eventually(SOON, "two-layer again", async || app.app.locks.mode() == LockMode::TwoLayer).await;
+        let mut left = stranger.keys("inventory_lock:*").await;
+        left.extend(stranger.keys("lock:*").await);
+        assert!(left.is_empty(), "nobody owns {left:?}");
+        for variant in &variants {
+            let sold = app.client.decrement(*variant, 1).await.expect(200);
+            assert_eq!(sold.header("lock-mode"), Some("two_layer"));
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_that_waits_in_line_when_redis_hangs_goes_on_without_it() {
+    let mut redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[QUICK_PROBE]).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let variant = app.client.variant(100).await;
+    let key = crate::support::stranger::inventory_lock(variant);
+    assert!(stranger.take(&key, "a stranger").await);
+    let client = app.client.clone();
+    let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
+    eventually(SOON, "it stands in line", async || stranger.line(&key).await.len() == 1).await;
+    redis.pause();
+    let sold = sale.await.unwrap().expect(200);
+    assert_eq!(sold.header("lock-mode"), Some("database_only"));
+    redis.resume();
+    eventually(SOON, "nobody is left in line", async || stranger.line(&key).await.is_empty()).await;
+    assert_eq!(stranger.holder(&key).await.as_deref(), Some("a stranger"));
+    app.finish().await;
+}

@@ -1,0 +1,101 @@
+//! Replicas as processes of their own: killed without a word, and ended politely, under load.
+//!
+//! A kill may strike between any two instructions. What was acknowledged must be there, what was not must be done
+//! once when it is repeated elsewhere, and no order may be half there. A polite end may cost nobody an answer.
+
+use std::time::Duration;
+
+use super::SOON;
+use crate::support::row::until_at_a_row;
+use crate::support::stranger::inventory_lock;
+use crate::support::{
+    HeldRow, Load, Private, Replica, Stranger, TestApp, TestDatabase, eventually, shared_redis,
+};
+
+/// The shortest that is allowed, and little patience: what a dead replica held is refused soon, not waited for.
+const SETTINGS: &[(&str, &str)] = &[
+    ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "15000"),
+    ("HOLDFAST_ORDER_LOCK_TTL_MS", "15000"),
+    ("HOLDFAST_LOCK_WAIT_MS", "100"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_killed_under_load_lose_nothing_and_what_is_unknown_happens_once() {
+    let redis = Private::redis().await;
+    // Settles the accounts without asking Redis, so that nobody waits for what the dead held there.
+    let judge = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
+    let url = judge.database.url.clone();
+    let start = async || Replica::start(&url, Some(&redis.url()), SETTINGS).await;
+    let (mut mortal, steady) = (start().await, start().await);
+    let load = Load::start(&[&mortal.client, &steady.client], 40, 6).await;
+    for kill in 0..5_u64 {
+        load.acknowledged(40).await;
+        tokio::time::sleep(Duration::from_micros(u64::from(holdfast::ids::random_byte()) * 20 * (kill + 1)))
+            .await;
+        mortal.kill().await;
+        load.left_unknown(1).await;
+        mortal = start().await;
+        load.replace(0, &mortal.client);
+    }
+    load.acknowledged(40).await;
+    let (acknowledged, unknown) = load.settle(&judge.client).await;
+    assert!(acknowledged >= 240 && unknown >= 5, "{acknowledged} acknowledged, {unknown} unknown");
+    assert!(mortal.terminate().await && steady.terminate().await);
+    judge.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_dead_replica_held_in_redis_lapses_and_what_it_held_in_postgres_ends_with_it() {
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), SETTINGS).await;
+    let redis = Stranger::at(&shared_redis()).await;
+    let (variant, other) = (app.client.variant(10).await, app.client.variant(10).await);
+    let row = HeldRow::of(&app.database, variant.max(other)).await;
+    let replica = Replica::start(&app.database.url, Some(&shared_redis()), SETTINGS).await;
+    let client = replica.client.clone();
+    let order = tokio::spawn(async move {
+        let lines = crate::support::client::order_body("ann", &[(variant, 1), (other, 1)]);
+        client.try_post("/orders", &lines, Some("key-1")).await
+    });
+    until_at_a_row(&app.database.pool, 1).await;
+    replica.kill().await;
+    assert!(order.await.unwrap().is_err(), "the dead don't answer");
+    row.let_go().await;
+
+    let key = inventory_lock(variant);
+    assert!((1..=15_000).contains(&redis.left_ms(&key).await), "its key lapses by itself");
+    let refused = app.client.decrement(variant, 1).await.expect(429);
+    assert_eq!(refused.code(), "lock_timeout");
+    // As if that time had passed.
+    for key in [key, inventory_lock(other), crate::support::stranger::order_lock("ann", "key-1")] {
+        let _lapses: i64 = redis.ask(&["PEXPIRE", &key, "1"]).await;
+    }
+    let retried = async || app.client.order("ann", "key-1", &[(variant, 1), (other, 1)]).await;
+    eventually(SOON, "the order is placed elsewhere", async || retried().await.status == 201).await;
+    assert!(retried().await.was_replayed());
+    assert_eq!((app.client.on_hand(variant).await, app.client.on_hand(other).await), (9, 9));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_asked_to_stop_under_load_ends_well_and_cuts_no_answer() {
+    let redis = Private::redis().await;
+    let judge = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
+    let url = judge.database.url.clone();
+    let start = async || Replica::start(&url, Some(&redis.url()), &[]).await;
+    let (mut leaving, steady) = (start().await, start().await);
+    // A cut answer fails the load by itself.
+    let load = Load::start(&[&leaving.client, &steady.client], 40, 6).await;
+    for _ in 0..3 {
+        load.acknowledged(40).await;
+        assert!(leaving.terminate().await, "it ends with status 0");
+        leaving = start().await;
+        load.replace(0, &leaving.client);
+    }
+    load.settle(&judge.client).await;
+    assert!(leaving.terminate().await && steady.terminate().await);
+    let stranger = Stranger::at(&redis.url()).await;
+    for left in ["inventory_lock:*", "lock:*"] {
+        assert_eq!(stranger.keys(left).await, [""; 0], "a lease was not released");
+    }
+    judge.finish().await;
+}

@@ -1,0 +1,169 @@
+//! Who may call what: every route with every scope.
+
+use holdfast::http::auth::Scope::{self, Finance, Operator, Storefront, Warehouse};
+use hyper::Method;
+
+use crate::support::{Client, Reply, TestApp};
+
+/// Every route, as it stands in the sources, and the scopes that open it. None is open to anyone.
+const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
+    ("GET", "/health/live", None),
+    ("GET", "/health/ready", None),
+    ("GET", "/idempotency-keys/{key}", Some(&[Storefront])),
+    ("GET", "/inventory/audit", Some(&[])),
+    ("GET", "/inventory/check-stock/{variant_id}", Some(&[Storefront, Warehouse])),
+    ("GET", "/inventory/{variant_id}", Some(&[Storefront, Warehouse])),
+    ("GET", "/inventory/{variant_id}/movements", Some(&[Storefront, Warehouse])),
+    ("GET", "/orders", Some(&[Storefront])),
+    ("GET", "/orders/{order_id}", Some(&[Storefront])),
+    ("GET", "/variants", Some(&[Storefront, Warehouse])),
+    ("GET", "/variants/{variant_id}", Some(&[Storefront, Warehouse])),
+    ("POST", "/inventory/batch", Some(&[Storefront, Warehouse])),
+    ("POST", "/inventory/check-stock/bulk", Some(&[Storefront, Warehouse])),
+    ("POST", "/inventory/{variant_id}/adjust", Some(&[Warehouse])),
+    ("POST", "/inventory/{variant_id}/decrement", Some(&[Storefront])),
+    ("POST", "/inventory/{variant_id}/increment", Some(&[Storefront])),
+    ("POST", "/orders", Some(&[Storefront])),
+    ("POST", "/orders/{order_id}/cancel", Some(&[Storefront])),
+    ("POST", "/variants", Some(&[])),
+];
+
+/// The routes of the sources: `.route("PATH", get(…).post(…))`.
+fn routes_in_the_sources() -> Vec<(String, String)> {
+    let src = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let folders = std::fs::read_dir(src).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        folders.map(|folder| folder.join("routes.rs")).filter(|file| file.exists()).collect();
+    files.push(format!("{src}/http/mod.rs").into());
+    let mut routes = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).unwrap();
+        for route in text.split(".route(").skip(1) {
+            let path = route.split('"').nth(1).unwrap();
+            for method in ["get", "post", "put", "patch", "delete"] {
+                let call = format!("{method}(");
+                let calls = route.match_indices(&call);
+                let whole_words = calls
+                    .filter(|(at, _)| !route[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+                routes.extend(whole_words.map(|_| (method.to_uppercase(), path.to_owned())));
+            }
+        }
+    }
+    routes.sort();
+    routes
+}
+
+async fn call(client: &Client, method: &str, path: &str) -> Reply {
+    let path = ["variant_id", "order_id"].iter().fold(path.replace("{key}", "k"), |path, id| {
+        path.replace(&format!("{{{id}}}"), "00000000-0000-7000-8000-000000000000")
+    });
+    let root = if path.starts_with("/health") { "" } else { "/api/v1" };
+    let method: Method = method.parse().unwrap();
+    let body = if method == Method::GET { "" } else { "{}" };
+    client
+        .send(method, &format!("{root}{path}"), &[("content-type", "application/json")], body)
+        .await
+        .unwrap()
+}
+
+#[test]
+fn every_route_of_the_sources_stands_in_the_table_of_scopes() {
+    let known: Vec<_> =
+        ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(
+        routes_in_the_sources(),
+        known,
+        "a route was added or removed: say in the table who may use it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_closed_to_strangers_and_open_to_its_scopes_alone() {
+    let app = TestApp::without_redis().await;
+    let mut holders = Vec::new();
+    for scope in Scope::ALL {
+        holders.push((scope, app.client_of(scope.as_str(), &[scope]).await));
+    }
+    for (method, path, scopes) in ROUTES {
+        for stranger in ["", "hf_nobody", "hf_test_0123456789abcdef0123456789abcdee"] {
+            let reply = call(&app.client.with_key(stranger), method, path).await;
+            match scopes {
+                None => assert_eq!(reply.status, 200, "{method} {path}"),
+                Some(_) => {
+                    assert_eq!(
+                        (reply.status.as_u16(), reply.code().as_str()),
+                        (401, "unauthenticated"),
+                        "{method} {path}"
+                    );
+                    assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+                }
+            }
+        }
+        for (scope, client) in &holders {
+            let reply = call(client, method, path).await;
+            let open = scopes.is_none_or(|scopes| *scope == Operator || scopes.contains(scope));
+            if open {
+                assert!(
+                    !matches!(reply.status.as_u16(), 401 | 403 | 500..),
+                    "{scope:?} {method} {path}: {reply:?}"
+                );
+            } else {
+                assert_eq!(
+                    (reply.status.as_u16(), reply.code().as_str()),
+                    (403, "forbidden"),
+                    "{scope:?} {method} {path}"
+                );
+            }
+        }
+    }
+    assert!(holders.iter().any(|(scope, _)| *scope == Finance), "every scope was tried");
+    assert_eq!(app.everything().await, [0; 5]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_given_as_a_bearer_token_and_in_no_other_way() {
+    let app = TestApp::without_redis().await;
+    let bare = app.client.with_key("");
+    let key = &app.client.key;
+    for (authorization, status) in [
+        (format!("Bearer {key}"), 200),
+        (format!("bearer {key}"), 200),
+        (format!("BEARER  {key} "), 200),
+        (key.clone(), 401),
+        (format!("Basic {key}"), 401),
+        (format!("Bearer{key}"), 401),
+        ("Bearer".to_owned(), 401),
+        ("Bearer ".to_owned(), 401),
+        (format!("Bearer {key}x"), 401),
+        (format!("Bearer {}", key.to_uppercase()), 401),
+    ] {
+        let reply = bare
+            .send(Method::GET, "/api/v1/variants", &[("authorization", &authorization)], "")
+            .await
+            .unwrap();
+        assert_eq!(reply.status, status, "{authorization:?}");
+    }
+    let elsewhere = [("x-api-key", key.as_str()), ("cookie", key)];
+    let reply = bare.send(Method::GET, &format!("/api/v1/variants?key={key}"), &elsewhere, "").await.unwrap();
+    assert_eq!(reply.status, 401);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_opens_nothing() {
+    let app = TestApp::without_redis().await;
+    let client = app.client_of("shop", &[Storefront]).await;
+    sqlx::query("UPDATE api_keys SET revoked_at = now()").execute(&app.database.pool).await.unwrap();
+    assert_eq!(client.get("/variants").await.expect(401).code(), "unauthenticated");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_kept_hashed() {
+    let app = TestApp::without_redis().await;
+    let client = app.client_of("shop", &[Storefront]).await;
+    let kept = app.count(&format!("api_keys WHERE api_keys::text LIKE '%{}%'", &client.key[3..20])).await;
+    assert_eq!((kept, app.count("api_keys").await), (0, 1));
+    app.finish().await;
+}

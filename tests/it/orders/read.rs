@@ -1,0 +1,119 @@
+//! Looking at orders.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Client, TestApp, unique};
+
+/// All pages of the orders that `filter` lets through, each of at most `limit`.
+async fn all_pages(client: &Client, filter: &str, limit: usize) -> Vec<Value> {
+    let (mut orders, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("/orders?limit={limit}{filter}{cursor}")).await.expect(200).json();
+        let found = page["items"].as_array().unwrap();
+        assert!(found.len() <= limit);
+        orders.extend(found.iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return orders,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_read_as_it_was_placed() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let (a, b) = (app.client.variant(5).await, app.client.priced_variant(5, "0.1", "EUR").await);
+        let placed =
+            app.client.order("ann", &unique("k"), &[(b, 1), (a, 2), (b, 3)]).await.expect(201).json();
+        let read =
+            app.client.get(&format!("/orders/{}", placed["order_id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(read.json(), placed);
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_never_placed_is_not_found() {
+    let app = TestApp::without_redis().await;
+    let unknown = Uuid::now_v7();
+    assert_eq!(app.client.get(&format!("/orders/{unknown}")).await.expect(404).code(), "order_not_found");
+    let cancel = app.client.post(&format!("/orders/{unknown}/cancel"), &json!({})).await.expect(404);
+    assert_eq!(cancel.code(), "order_not_found");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_listed_newest_first_by_user_and_status_page_by_page_without_repeats() {
+    let app = TestApp::start().await;
+    let id = app.client.variant(100).await;
+    let mut placed = Vec::new();
+    for number in 0..9 {
+        let user = if number % 3 == 0 { "bob" } else { "ann" };
+        let order = app.client.order(user, &unique("k"), &[(id, 2)]).await.expect(201).json();
+        let (path, line) =
+            (format!("/orders/{}", order["order_id"].as_str().unwrap()), &order["lines"][0]["line_id"]);
+        // Of three orders one stays, one is cancelled in part and one whole.
+        match number / 3 {
+            0 => {}
+            1 => {
+                let some = json!({"lines": [{"line_id": line, "quantity": 1}]});
+                app.client.post(&format!("{path}/cancel"), &some).await.expect(200);
+            }
+            _ => {
+                app.client.post(&format!("{path}/cancel"), &json!({})).await.expect(200);
+            }
+        }
+        placed.insert(
+            0,
+            (user, ["placed", "partly_cancelled", "cancelled"][number / 3], order["order_id"].clone()),
+        );
+    }
+    for user in [None, Some("ann"), Some("bob"), Some("nobody")] {
+        for status in [None, Some("placed"), Some("partly_cancelled"), Some("cancelled")] {
+            let expected: Vec<_> = placed
+                .iter()
+                .filter(|(by, state, _)| {
+                    user.is_none_or(|user| user == *by) && status.is_none_or(|s| s == *state)
+                })
+                .map(|(_, _, order_id)| order_id.clone())
+                .collect();
+            let mut filter = user.map_or_else(String::new, |user| format!("&user_id={user}"));
+            filter += &status.map_or_else(String::new, |status| format!("&status={status}"));
+            for limit in [1, 2, 1000] {
+                let listed = all_pages(&app.client, &filter, limit).await;
+                let ids: Vec<_> = listed.iter().map(|order| order["order_id"].clone()).collect();
+                assert_eq!(ids, expected, "{filter} by pages of {limit}");
+            }
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_order_is_the_one_that_is_read() {
+    let app = TestApp::without_redis().await;
+    let id = app.client.variant(100).await;
+    for _ in 0..3 {
+        app.client.order("ann", &unique("k"), &[(id, 2), (id, 1)]).await.expect(201);
+    }
+    for order in all_pages(&app.client, "", 2).await {
+        let read =
+            app.client.get(&format!("/orders/{}", order["order_id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(read.json(), order);
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_bought_keeps_the_name_and_price_it_had() {
+    let app = TestApp::without_redis().await;
+    let id = app.client.variant(5).await;
+    let placed = app.client.order("ann", &unique("k"), &[(id, 1)]).await.expect(201).json();
+    sqlx::query("UPDATE variants SET price = 99, sku = 'renamed'").execute(&app.database.pool).await.unwrap();
+    let read = app.client.get(&format!("/orders/{}", placed["order_id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(read.json(), placed);
+    let dearer = app.client.order("ann", &unique("k"), &[(id, 1)]).await.expect(201).json();
+    assert_eq!((&dearer["total"], &dearer["lines"][0]["sku"]), (&json!("99.00"), &json!("renamed")));
+    app.finish().await;
+}

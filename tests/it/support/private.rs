@@ -1,0 +1,49 @@
+//! Servers of a test's own, which it may kill, pause and fill.
+
+use std::ops::{Deref, DerefMut};
+
+use holdfast::servers::{Options, Postgres, Redis, TempFolder};
+
+/// A server and its folder, which goes after it.
+pub struct Private<S> {
+    server: S,
+    _folder: TempFolder,
+}
+
+impl Private<Redis> {
+    pub async fn redis() -> Self {
+        Self::redis_as(|options| options).await
+    }
+
+    pub async fn redis_on_tcp() -> Self {
+        Self::redis_as(Options::on_tcp).await
+    }
+
+    async fn redis_as(change: fn(Options) -> Options) -> Self {
+        let folder = TempFolder::new().unwrap();
+        let options = change(Options::throwaway(folder.path().join("redis")));
+        Self { server: Redis::start(&options).await.unwrap(), _folder: folder }
+    }
+}
+
+impl Private<Postgres> {
+    pub async fn postgres_on_tcp() -> Self {
+        let folder = TempFolder::new().unwrap();
+        let options = Options::throwaway(folder.path().join("postgres")).on_tcp();
+        Self { server: Postgres::start(&options).await.unwrap(), _folder: folder }
+    }
+}
+
+impl<S> Deref for Private<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.server
+    }
+}
+
+impl<S> DerefMut for Private<S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.server
+    }
+}

@@ -1,0 +1,66 @@
+//! Another program on the same Redis, with the usual client and the published names.
+
+use redis::aio::MultiplexedConnection;
+use uuid::Uuid;
+
+/// A connection that knows nothing of Holdfast but its keys' names.
+#[derive(Clone)]
+pub struct Stranger(MultiplexedConnection);
+
+/// The published name of a variant's lock.
+pub fn inventory_lock(variant_id: Uuid) -> String {
+    format!("inventory_lock:{variant_id}")
+}
+
+/// The published name of an order's lock.
+pub fn order_lock(user_id: &str, key: &str) -> String {
+    format!("lock:order_creation_{user_id}_{key}")
+}
+
+impl Stranger {
+    pub async fn at(url: &str) -> Self {
+        let client = redis::Client::open(url).unwrap();
+        Self(client.get_multiplexed_async_connection().await.unwrap())
+    }
+
+    /// Any command, as one would type it.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut self.0.clone()).await.unwrap()
+    }
+
+    /// `SET key value NX PX ttl`. True if it is ours now.
+    pub async fn take(&self, key: &str, value: &str) -> bool {
+        let answer: Option<String> = self.ask(&["SET", key, value, "NX", "PX", "60000"]).await;
+        answer.is_some()
+    }
+
+    pub async fn holder(&self, key: &str) -> Option<String> {
+        self.ask(&["GET", key]).await
+    }
+
+    pub async fn left_ms(&self, key: &str) -> i64 {
+        self.ask(&["PTTL", key]).await
+    }
+
+    pub async fn delete(&self, key: &str) {
+        let _deleted: i64 = self.ask(&["DEL", key]).await;
+    }
+
+    /// Who stands in line for `key` across replicas, first come first.
+    pub async fn line(&self, key: &str) -> Vec<String> {
+        self.ask(&["ZRANGE", &format!("holdfast:line:{key}"), "0", "-1"]).await
+    }
+
+    /// How many connections hear the wake-ups of the replica whose token this is.
+    pub async fn hearers_of(&self, token: &str) -> i64 {
+        let channel = format!("holdfast:wake:{}", &token[..32]);
+        let (_, hearers): (String, i64) = self.ask(&["PUBSUB", "NUMSUB", &channel]).await;
+        hearers
+    }
+
+    pub async fn keys(&self, pattern: &str) -> Vec<String> {
+        self.ask(&["KEYS", pattern]).await
+    }
+}
