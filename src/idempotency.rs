@@ -493,7 +493,8 @@ pub(crate) mod store {
         (scope, claims.iter().map(|claim| claim.key.clone()).collect())
     }
 
-    fn stored_status(status: i16) -> StatusCode {
+    /// A status read back.
+    pub(crate) fn stored_status(status: i16) -> StatusCode {
         let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
+use crate::db::{ATTEMPTS, Collides, Db, DbError, pause_after_collision};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
@@ -23,6 +23,19 @@ pub trait Verb: Sync {
     type Done: Serialize + Send;
     /// How it can fail.
     type Error: Refuses + Collides + From<IdempotencyError> + From<LockError> + Send;
+
+    /// The answer to this request that is there already, if it is a repetition. Asked before anything is
+    /// locked: a retry does not stand in line.
+    ///
+    /// # Errors
+    /// A key that refuses, and faults.
+    fn known_answer(
+        &self,
+        db: &Db,
+        claim: &Claim,
+    ) -> impl Future<Output = Result<Option<Answer>, Self::Error>> + Send {
+        idempotency::known_answer(db, claim)
+    }
 
     /// Locks rows, decides, writes. Never commits, and writes nothing before it is sure not to refuse.
     ///
@@ -54,9 +67,8 @@ impl Section<'_> {
     /// # Errors
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
-        // A retry does not stand in line for an answer that is there.
         if let Some(claim) = self.claim
-            && let Some(first) = idempotency::known_answer::<V::Error>(&self.app.db, claim).await?
+            && let Some(first) = verb.known_answer(&self.app.db, claim).await?
         {
             return Ok(first);
         }

@@ -62,7 +62,7 @@ pub async fn look_up_key(
     };
     let mut conn = app.db.read().await?;
     let order = match &query.user_id {
-        Some(user_id) => store::find_by_key(&mut conn, user_id.as_str(), key).await?,
+        Some(user_id) => store::find_by_key(&mut conn, user_id.as_str(), key).await?.order,
         None => None,
     };
     let order_id = order.map(|placed| placed.order_id);

@@ -15,6 +15,7 @@ use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
 use super::rules::{self, Offer};
 use super::store;
 use crate::app::App;
+use crate::db::Db;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
@@ -89,9 +90,6 @@ pub async fn place_order(
     cmd: &PlaceOrder,
     claim: &Claim,
 ) -> Result<Answer, OrderError> {
-    if let Some(answer) = placed_before(app, cmd, claim).await? {
-        return Ok(answer);
-    }
     let order = LockKey::order(cmd.user_id.as_str(), &claim.key);
     let variants = cmd.lines.iter().map(|line| LockKey::Inventory(line.variant_id));
     let keys = LockKeys::new(variants.chain([order]).collect())?;
@@ -109,26 +107,25 @@ impl Verb for Placing<'_> {
     type Done = Order;
     type Error = OrderError;
 
+    /// The stored answer; or the order itself, once its answer is no longer kept: a key makes one order, for
+    /// ever.
+    async fn known_answer(&self, db: &Db, claim: &Claim) -> Result<Option<Answer>, OrderError> {
+        let mut conn = db.read().await?;
+        let known = store::find_by_key(&mut conn, self.cmd.user_id.as_str(), &claim.key).await?;
+        if let Some(stored) = known.answer {
+            return Ok(Some(stored.replay(claim)?));
+        }
+        let Some(placed) = known.order else { return Ok(None) };
+        if placed.request_hash != claim.fingerprint.0 {
+            return Err(IdempotencyError::Reused.into());
+        }
+        let order = store::find_order(&mut conn, placed.order_id).await?;
+        Ok(order.map(|order| Answer::json(StatusCode::OK, &order).replayed()))
+    }
+
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
         place_in_tx(conn, self.cmd, self.claim, self.keys, witness).await
     }
-}
-
-/// The order that this key placed, once its answer is no longer kept: a key makes one order, for ever. (While
-/// the answer is kept, it is the answer.)
-async fn placed_before(app: &App, cmd: &PlaceOrder, claim: &Claim) -> Result<Option<Answer>, OrderError> {
-    let mut conn = app.db.read().await?;
-    let Some(placed) = store::find_by_key(&mut conn, cmd.user_id.as_str(), &claim.key).await? else {
-        return Ok(None);
-    };
-    if placed.request_hash != claim.fingerprint.0 {
-        return Err(IdempotencyError::Reused.into());
-    }
-    if placed.answer_is_kept {
-        return Ok(None);
-    }
-    let order = store::find_order(&mut conn, placed.order_id).await?;
-    Ok(order.map(|order| Answer::json(StatusCode::OK, &order).replayed()))
 }
 
 /// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock.

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
-use crate::idempotency::{Claim, user_scope};
+use crate::idempotency::store::stored_status;
+use crate::idempotency::{Claim, Stored, user_scope};
 use crate::inventory::model::{LockSeen, Witness};
 use crate::inventory::store::stored_currency;
 
@@ -62,34 +63,50 @@ pub(super) async fn insert_order_in_tx(
     }
 }
 
-/// The order a key placed.
-pub(super) struct PlacedBefore {
-    pub(super) order_id: Uuid,
-    /// The fingerprint of the request that did.
-    pub(super) request_hash: Vec<u8>,
-    /// Whether its answer is kept still.
-    pub(super) answer_is_kept: bool,
+/// What is known of a user's key.
+pub(super) struct KnownKey {
+    /// The answer its first request had, while that is kept.
+    pub(super) answer: Option<Stored>,
+    /// The order it placed, for ever.
+    pub(super) order: Option<PlacedBefore>,
 }
 
-/// The order a user's key placed, however long ago.
+/// The order a key placed, and the fingerprint of the request that did.
+pub(super) struct PlacedBefore {
+    pub(super) order_id: Uuid,
+    pub(super) request_hash: Vec<u8>,
+}
+
+/// What is known of a user's key, however long ago it was used.
 pub(super) async fn find_by_key(
     conn: &mut PgConnection,
     user_id: &str,
     key: &str,
-) -> Result<Option<PlacedBefore>, DbError> {
-    Ok(sqlx::query_as!(
-        PlacedBefore,
-        r#"SELECT order_id, request_hash, EXISTS (
-               SELECT 1 FROM idempotency_keys WHERE scope = $3 AND key = $2
-               AND first_seen >= clock_timestamp() - interval '24 hours'
-           ) AS "answer_is_kept!"
-           FROM orders WHERE user_id = $1 AND idempotency_key = $2"#,
+) -> Result<KnownKey, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT order_id AS "order_id?", o.request_hash AS "order_hash?", i.request_hash AS "hash?",
+                  i.status AS "status?", body AS "body?", first_seen AS "first_seen?"
+           FROM (SELECT 1) AS one
+           LEFT JOIN orders o ON user_id = $1 AND idempotency_key = $2
+           LEFT JOIN idempotency_keys i ON scope = $3 AND key = $2 AND i.status IS NOT NULL
+               AND first_seen >= clock_timestamp() - interval '24 hours'"#,
         user_id,
         key,
         user_scope(user_id),
     )
-    .fetch_optional(conn)
-    .await?)
+    .fetch_one(conn)
+    .await?;
+    let answer = match (row.hash, row.status, row.body, row.first_seen) {
+        (Some(fingerprint), Some(status), Some(body), Some(first_seen)) => {
+            Some(Stored { fingerprint, status: stored_status(status), body, expired: false, first_seen })
+        }
+        _ => None,
+    };
+    let order = row.order_id.zip(row.order_hash);
+    Ok(KnownKey {
+        answer,
+        order: order.map(|(order_id, request_hash)| PlacedBefore { order_id, request_hash }),
+    })
 }
 
 /// The variants of an order's lines, which never change.

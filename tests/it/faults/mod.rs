@@ -2,6 +2,7 @@
 
 mod hang_ups;
 mod mixed_modes;
+mod postgres_away;
 mod postgres_breaks_off;
 mod redis_away;
 mod redis_hangs;

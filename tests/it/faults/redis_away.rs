@@ -83,14 +83,14 @@ async fn wake_ups_are_heard_again_after_redis_was_away() {
     let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &settings).await;
     let peer = Peer::start(&app.database.url, Some(&redis.url()), &settings).await;
     let variant = app.client.variant(100).await;
-    redis.restart().await.unwrap();
-    for client in [&app.client, &peer.client].into_iter().cycle().take(12) {
+    let both_are = async |mode| app.app.locks.mode() == mode && peer.app.locks.mode() == mode;
+    redis.kill().await.unwrap();
+    for client in [&app.client, &peer.client].into_iter().cycle().take(20) {
         client.decrement(variant, 1).await.expect(200);
     }
-    eventually(SOON, "both are two-layer", async || {
-        app.app.locks.mode() == LockMode::TwoLayer && peer.app.locks.mode() == LockMode::TwoLayer
-    })
-    .await;
+    assert!(both_are(LockMode::DatabaseOnly).await);
+    redis.restart().await.unwrap();
+    eventually(SOON, "both are two-layer", async || both_are(LockMode::TwoLayer).await).await;
     let stranger = Stranger::at(&redis.url()).await;
     eventually(SOON, "both hear wake-ups", async || {
         stranger.ask::<Vec<String>>(&["PUBSUB", "CHANNELS", "holdfast:wake:*"]).await.len() == 2

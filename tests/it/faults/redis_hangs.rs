@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use holdfast::locks::LockMode;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{QUICK_PROBE, SOON};
 use crate::support::row::until_at_a_row;
@@ -57,6 +59,12 @@ async fn a_crowd_that_meets_a_hung_redis_at_once_does_not_pay_one_after_another(
     app.finish().await;
 }
 
+async fn sell_each(app: &TestApp, variants: &[Uuid]) {
+    for reply in join_all(variants.iter().map(|variant| app.client.decrement(*variant, 1))).await {
+        reply.expect(200);
+    }
+}
+
 #[tokio::test]
 async fn a_redis_that_hung_and_woke_keeps_no_lock_that_nobody_owns() {
     let mut redis = Private::redis().await;
@@ -67,7 +75,9 @@ async fn a_redis_that_hung_and_woke_keeps_no_lock_that_nobody_owns() {
         variants.push(app.client.variant(100).await);
     }
     for round in 0..3 {
-        // One is in its section when it happens, so its release goes unanswered; the others' takes do.
+        // All at once, so that each has a connection that is there already when it happens.
+        sell_each(&app, &variants).await;
+        // One is in its section then, so its release goes unanswered; of the others it is the takes.
         let row = HeldRow::of(&app.database, variants[0]).await;
         let (client, first) = (app.client.clone(), variants[0]);
         let sale = tokio::spawn(async move { client.decrement(first, 1).await });
@@ -75,9 +85,7 @@ async fn a_redis_that_hung_and_woke_keeps_no_lock_that_nobody_owns() {
         redis.pause();
         row.let_go().await;
         sale.await.unwrap().expect(200);
-        for variant in &variants[1..] {
-            app.client.decrement(*variant, 1).await.expect(200);
-        }
+        sell_each(&app, &variants[1..]).await;
         let lines: Vec<_> = variants.iter().map(|variant| (*variant, 1)).collect();
         app.client.order("ann", &format!("key-{round}"), &lines).await.expect(201);
 

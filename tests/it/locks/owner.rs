@@ -3,9 +3,14 @@
 //! Without the owner's token in the key, and without comparing it in the same step that deletes, the end of the
 //! first section would let go of the second one's lock.
 
-use crate::support::row::until_at_a_row;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::SOON;
+use crate::support::row::{sessions_at_a_row, until_at_a_row};
 use crate::support::stranger::{inventory_lock, order_lock};
-use crate::support::{HeldRow, Stranger, TestApp, shared_redis, unique};
+use crate::support::{HeldRow, Peer, Stranger, TestApp, eventually, shared_redis, unique};
 
 #[tokio::test]
 async fn while_a_section_runs_the_published_keys_hold_its_token_and_after_the_answer_they_are_gone() {
@@ -73,5 +78,37 @@ async fn a_section_whose_key_was_taken_over_leaves_the_new_owner_alone() {
 
     redis.delete(&key).await;
     app.client.decrement(variant, 1).await.expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_lives_keeps_its_key_however_long_its_section_lasts() {
+    let app = TestApp::start().await;
+    let peer = Peer::start(&app.database.url, Some(&shared_redis()), &[]).await;
+    let redis = Stranger::at(&shared_redis()).await;
+    let variant = app.client.variant(5).await;
+    let key = inventory_lock(variant);
+    let row = HeldRow::of(&app.database, variant).await;
+    let (first, second) = (app.client.clone(), peer.client.clone());
+    let first = tokio::spawn(async move { first.decrement(variant, 1).await });
+    until_at_a_row(&app.database.pool, 1).await;
+    let owner = redis.holder(&key).await;
+    let second = tokio::spawn(async move { second.decrement(variant, 1).await });
+    // Longer than a replica may be silent before it is taken for dead.
+    let since = Instant::now();
+    eventually(SOON, "a while has passed", async || {
+        assert_eq!(redis.holder(&key).await, owner);
+        since.elapsed() > Duration::from_secs(3)
+    })
+    .await;
+    assert_eq!(
+        sessions_at_a_row(&app.database.pool).await.len(),
+        1,
+        "the second waits in line, not at the row"
+    );
+    row.let_go().await;
+    first.await.unwrap().expect(200);
+    second.await.unwrap().expect(200);
+    peer.finish().await;
     app.finish().await;
 }

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# The tests of the tests: plants one mistake after another in a copy of this project and runs the tests that must
+# notice. Prints which test caught which; ends with status 1 if one goes unnoticed, or can no longer be planted.
+#
+#   target/debug/holdfast servers -- scripts/mutants.sh          all of them, some minutes
+#   target/debug/holdfast servers -- scripts/mutants.sh commit   those whose name contains the word
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+: "${DATABASE_URL:?call this as: target/debug/holdfast servers -- scripts/mutants.sh}" "${REDIS_URL:?needs a Redis too}"
+export PATH="$PATH:$HOME/.cargo/bin"
+# Shared by all mutants, so that each compiles only what it changes; apart from the project's own, whose program
+# may be running this script.
+target=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+export CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never RUST_BACKTRACE=0
+# A mutant may hang what it breaks.
+limit=180
+only=${1:-}
+
+# NAME | FILE | WHAT IS THERE | WHAT IS PUT THERE | TESTS THAT MUST NOTICE | "sql" if the query is a new one
+mutants() {
+    cat <<'TABLE'
+no row lock (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY variant_id"|emptied_in_mid_section sell_as_one|sql
+no row lock (orders)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY variant_id|row_order|sql
+rows locked in any order (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE"|row_order|sql
+rows locked in any order (orders)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock|row_order|sql
+release without asking whose key it is|src/locks/release.lua|if redis.pcall('GET', key) == token then|if true then|owner
+take whatever the key holds|src/locks/take.lua|if holder == 'ours' or holder == 'stranger' then|if false then|strangers
+one token for all sections|src/locks/mod.rs|token: format!("{}{}", self.replica, ids::token())|token: format!("{}{}", self.replica, self.replica)|owner
+the dead are waited for|src/locks/take.lua|== 1 and 'ours' or 'dead'|== 1 and 'ours' or 'ours'|long_before_its_ttl
+the living are taken for dead|src/locks/take.lua|== 1 and 'ours' or 'dead'|== 1 and 'dead' or 'dead'|owner
+no line across replicas|src/locks/take.lua|local head = head_of(key)|local head = nil|arrival_order
+no message at release|src/locks/release.lua|redis.call('PUBLISH',|redis.call('ECHO', next) -- (|wake_up
+no look without a message|src/locks/mod.rs|() = tokio::time::sleep(poll) => Ok(()),|() = tokio::time::sleep(poll * 1_000) => Ok(()),|wake_up
+the breaker never closes|src/locks/breaker.rs|inner.turn(BreakerState::Closed,|inner.turn(BreakerState::Open,|after_its_return
+the breaker never opens|src/locks/breaker.rs|if opens {|if opens \&\& false {|killed_before
+orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
+the key's claim in a transaction of its own|src/section.rs|                let witness =|                tx.commit().await.map_err(DbError::from)?; tx = app.db.begin().await?; let witness =|postgres_breaks_off
+answer before the commit|src/section.rs|tx.commit().await.map_err(DbError::from)?;|drop(tokio::spawn(tx.commit()));|postgres_breaks_off
+commits that are not written down|src/db.rs|.options([|.options([("synchronous_commit", "off".to_owned()),|a_crash_of_postgres
+work in the handler's own future|src/http/shell.rs|app.tasks.spawn(answer(request, next, request_id.clone()).instrument(span))|async { Ok::<_, tokio::task::JoinError>(answer(request, next, request_id.clone()).instrument(span).await) }|hung_up hang_ups
+TABLE
+}
+
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+tar cf - --exclude=./target --exclude=./.git --exclude=./.run . | tar xf - -C "$tree"
+
+# Builds the tests in $tree and leaves the program's path in $program.
+build() { # sql?
+    local offline=true
+    [[ $1 == sql ]] && offline=false
+    program=$(cd "$tree" && SQLX_OFFLINE=$offline cargo test --locked --test it --no-run 2>&1 | tee "$tree/build.log" |
+        sed -n 's/.*Executable tests.*(\(.*\))$/\1/p')
+    [[ -n $program ]]
+}
+
+run() { # TESTS...
+    (cd "$tree" && timeout "$limit" "$program" "$@") >"$tree/run.log" 2>&1
+}
+
+# Where every character of FROM stands for itself.
+plant() { # FILE FROM TO
+    FROM=$2 TO=$3 perl -0777 -pi -e 's/\Q$ENV{FROM}\E/$ENV{TO}/g' "$tree/$1"
+    ! cmp -s "$1" "$tree/$1"
+}
+
+# A | that is not the end of a column is written \|.
+plain() { sed 's/\\|/|/g' <<<"$1"; }
+
+echo "mutants: building the project as it is"
+build as-it-is || { cat "$tree/build.log" >&2; exit 1; }
+# Queries that a mutant changes are checked against this database.
+"$target/debug/holdfast" migrate >/dev/null
+
+all=()
+while IFS= read -r line; do
+    [[ $line == *"$only"* ]] && all+=("$line")
+done < <(mutants)
+split() { # LINE: leaves the columns in $columns
+    mapfile -t columns < <(sed 's/\\|/\x01/g; s/|/\n/g; s/\x01/\\|/g' <<<"$1")
+}
+
+filters=()
+for line in "${all[@]}"; do
+    split "$line"
+    read -ra words <<<"${columns[4]}"
+    filters+=("${words[@]}")
+done
+run "${filters[@]}" || { cat "$tree/run.log" >&2; echo "mutants: these tests fail without a mutant" >&2; exit 1; }
+
+survived=0
+report() { printf '%-46s %s\n' "$1" "$2"; }
+report MUTANT "CAUGHT BY"
+for line in "${all[@]}"; do
+    split "$line"
+    name=${columns[0]} file=${columns[1]}
+    read -ra words <<<"${columns[4]}"
+    if ! plant "$file" "$(plain "${columns[2]}")" "$(plain "${columns[3]}")"; then
+        report "$name" "NOT PLANTED: $file has changed, and this table has not"
+        survived=1
+    elif ! build "${columns[5]:-}"; then
+        report "$name" "DOES NOT BUILD: $(grep -m1 '^error' "$tree/build.log" || true)"
+        survived=1
+    else
+        status=0
+        run "${words[@]}" || status=$?
+        caught=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$tree/run.log" | sed 's/.*:://' | paste -sd ' ' -)
+        if ((status == 0)); then
+            report "$name" "SURVIVED"
+            survived=1
+        elif ((status == 124)); then
+            report "$name" "${caught:+$caught }(hangs)"
+        else
+            report "$name" "${caught:-crash with status $status}"
+        fi
+    fi
+    # Newer than what was built from the mutant.
+    cp "$file" "$tree/$file" && touch "$tree/$file"
+done
+exit "$survived"
