@@ -33,7 +33,7 @@ no line across replicas|src/locks/take.lua|local head = head_of(key)|local head 
 no message at release|src/locks/release.lua|redis.call('PUBLISH',|redis.call('ECHO', next) -- (|wake_up
 no look without a message|src/locks/mod.rs|() = tokio::time::sleep(poll) => Ok(()),|() = tokio::time::sleep(poll * 1_000) => Ok(()),|wake_up
 the breaker never closes|src/locks/breaker.rs|inner.turn(BreakerState::Closed,|inner.turn(BreakerState::Open,|after_its_return
-the breaker never opens|src/locks/breaker.rs|if opens {|if opens \&\& false {|killed_before
+the breaker never opens|src/locks/breaker.rs|if opens {|if opens && false {|killed_before
 orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
 the key's claim in a transaction of its own|src/section.rs|                let witness =|                tx.commit().await.map_err(DbError::from)?; tx = app.db.begin().await?; let witness =|postgres_breaks_off
 answer before the commit|src/section.rs|tx.commit().await.map_err(DbError::from)?;|drop(tokio::spawn(tx.commit()));|postgres_breaks_off

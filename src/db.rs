@@ -119,10 +119,12 @@ impl Db {
     /// [`DbError`] if no connection could be had.
     pub async fn begin(&self) -> Result<Tx, DbError> {
         let deadline = Instant::now() + ACQUIRE_TIMEOUT;
+        // So many may be dead. Without this limit, a socket that is gone would be knocked at without a pause.
+        let mut dead_at_most = self.pool.size();
         loop {
             match self.pool.begin().await {
                 Ok(tx) => return Ok(tx),
-                Err(sqlx::Error::Io(_)) if Instant::now() < deadline => {}
+                Err(sqlx::Error::Io(_)) if dead_at_most > 0 && Instant::now() < deadline => dead_at_most -= 1,
                 Err(error) => return Err(self.explain(error).await),
             }
         }

@@ -38,12 +38,16 @@ fn is_plain(c: char) -> bool {
         && !matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
+fn is_trimmed(text: &str) -> bool {
+    text.trim().len() == text.len()
+}
+
 fn is_visible_ascii(c: char) -> bool {
     c.is_ascii_graphic()
 }
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allows:expr) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allows:expr $(, $whole:expr)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String")]
@@ -53,7 +57,11 @@ macro_rules! text {
             type Error = TextError;
 
             fn try_from(text: String) -> Result<Self, TextError> {
-                checked(text, $max, $rule, $allows).map(Self)
+                let text = checked(text, $max, $rule, $allows)?;
+                $(if !$whole(&text) {
+                    return Err(TextError { max: $max, rule: $rule });
+                })?
+                Ok(Self(text))
             }
         }
 
@@ -86,8 +94,8 @@ text!(
     Name, 255, "characters without control characters", is_plain
 );
 text!(
-    /// A variant's stock keeping unit: 1 to 64 characters, case-sensitive, spaces allowed.
-    Sku, 64, "printable characters", is_plain
+    /// A variant's stock keeping unit: 1 to 64 characters, case-sensitive, spaces inside allowed.
+    Sku, 64, "printable characters, with no space at either end", is_plain, is_trimmed
 );
 text!(
     /// The storefront's own id of a user: 1 to 64 visible ASCII characters.
@@ -114,6 +122,7 @@ mod tests {
         for bad in ["a b", "ü", "a\tb"] {
             assert!(UserId::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
+        assert!(Sku::try_from(" A".to_owned()).is_err() && Sku::try_from(" ".to_owned()).is_err());
         assert!(Sku::try_from("15056BL set of 3 🎁".to_owned()).is_ok());
     }
 }

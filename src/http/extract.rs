@@ -201,6 +201,9 @@ fn bounded(field: &str) -> String {
 /// serde's messages repeat the value before saying what was expected, in the words of Rust.
 fn without_values(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    if message.contains("invalid digit") || message.starts_with("number too") {
+        return "must be a whole number".to_owned();
+    }
     let Some((_, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
     let expected = match expected {
         "i64" | "u16" | "u32" => "a whole number",

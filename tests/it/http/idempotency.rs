@@ -91,6 +91,20 @@ async fn the_first_answer_is_given_again_byte_for_byte_and_nothing_is_done_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_written_in_capitals_makes_no_other_request() {
+    let app = TestApp::start().await;
+    let id = app.client.variant(5).await;
+    let body = json!({"quantity": 1});
+    let first = app.client.post_keyed(&format!("/inventory/{id}/decrement"), &body, "key").await.expect(200);
+    let capitals = id.to_string().to_uppercase();
+    let again =
+        app.client.post_keyed(&format!("/inventory/{capitals}/decrement"), &body, "key").await.expect(200);
+    assert!(again.was_replayed() && again.bytes == first.bytes);
+    assert_eq!(app.client.on_hand(id).await, 4);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_can_not_be_used_for_another_request() {
     let app = TestApp::start().await;
     let calls = calls(&app).await;

@@ -16,6 +16,7 @@ async fn all_pages(client: &Client, path: &str, limit: usize) -> Vec<Value> {
         let page = client.get(&format!("{path}?limit={limit}{cursor}")).await.expect(200).json();
         let found = page["items"].as_array().unwrap();
         assert!(found.len() <= limit);
+        assert!(found.iter().all(|item| !items.contains(item)), "a page repeats what an earlier one had");
         items.extend(found.iter().cloned());
         match page["next_cursor"].as_str() {
             Some(next) => {

@@ -12,6 +12,7 @@ async fn all_pages(client: &Client, filter: &str, limit: usize) -> Vec<Value> {
         let page = client.get(&format!("/orders?limit={limit}{filter}{cursor}")).await.expect(200).json();
         let found = page["items"].as_array().unwrap();
         assert!(found.len() <= limit);
+        assert!(found.iter().all(|order| !orders.contains(order)), "a page repeats what an earlier one had");
         orders.extend(found.iter().cloned());
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn every_planted_error_is_found() {
-        let plant: [(&str, fn(&mut Vec<Entry>)); 6] = [
+        type Plant = fn(&mut Vec<Entry>);
+        let plant: [(&str, Plant); 6] = [
             ("an acknowledged change is gone", |h| h.retain(|e| e.version != 250)),
             ("two changes share a version", |h| h[100].version = h[101].version),
             ("a lost update: two start from the same quantity", |h| {

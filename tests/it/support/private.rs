@@ -27,9 +27,18 @@ impl Private<Redis> {
 }
 
 impl Private<Postgres> {
+    /// On a Unix socket.
+    pub async fn postgres() -> Self {
+        Self::postgres_as(|options| options).await
+    }
+
     pub async fn postgres_on_tcp() -> Self {
+        Self::postgres_as(Options::on_tcp).await
+    }
+
+    async fn postgres_as(change: fn(Options) -> Options) -> Self {
         let folder = TempFolder::new().unwrap();
-        let options = Options::throwaway(folder.path().join("postgres")).on_tcp();
+        let options = change(Options::throwaway(folder.path().join("postgres")));
         Self { server: Postgres::start(&options).await.unwrap(), _folder: folder }
     }
 }

@@ -1,0 +1,169 @@
+//! The claims' SQL. No decisions here: rows in, rows out.
+
+use std::collections::{HashMap, HashSet};
+
+use axum::http::StatusCode;
+use sqlx::PgConnection;
+
+use super::{Answer, Claim, Stored};
+use crate::db::DbError;
+
+/// True if the key was free and is now ours. Waits for a transaction that holds it.
+pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool, DbError> {
+    let made = sqlx::query!(
+        "INSERT INTO idempotency_keys (scope, key, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        claim.scope,
+        claim.key,
+        claim.fingerprint.0.as_slice(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(made.rows_affected() == 1)
+}
+
+/// The key's row, with its answer. Answers are kept for 24 hours by the database's clock.
+pub(crate) async fn find(conn: &mut PgConnection, scope: &str, key: &str) -> Result<Option<Stored>, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT request_hash, status AS "status!", body AS "body!", first_seen,
+                  first_seen < clock_timestamp() - interval '24 hours' AS "expired!"
+           FROM idempotency_keys WHERE scope = $1 AND key = $2 AND status IS NOT NULL"#,
+        scope,
+        key,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Stored {
+        fingerprint: row.request_hash,
+        status: stored_status(row.status),
+        body: row.body,
+        expired: row.expired,
+        first_seen: row.first_seen,
+    }))
+}
+
+/// Keeps the answer with the claim.
+pub(crate) async fn answer(conn: &mut PgConnection, claim: &Claim, answer: &Answer) -> Result<(), DbError> {
+    let status = i16::try_from(answer.status().as_u16()).unwrap_or(500);
+    let kept = sqlx::query!(
+        "UPDATE idempotency_keys SET status = $3, body = $4 WHERE scope = $1 AND key = $2 AND status IS NULL",
+        claim.scope,
+        claim.key,
+        status,
+        answer.body(),
+    )
+    .execute(conn)
+    .await?;
+    if kept.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Claims keys of one scope, in one order for everybody, and gives those that are ours now. Answers whose
+/// time is over are forgotten first.
+pub(super) async fn claim_all(
+    conn: &mut PgConnection,
+    claims: &[&Claim],
+) -> Result<HashSet<String>, DbError> {
+    let (scope, keys) = scope_and_keys(claims);
+    sqlx::query!(
+        "DELETE FROM idempotency_keys
+         WHERE scope = $1 AND key = ANY($2) AND first_seen < clock_timestamp() - interval '24 hours'",
+        scope,
+        &keys,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let ours = sqlx::query_scalar!(
+        "INSERT INTO idempotency_keys (scope, key, request_hash)
+         SELECT $1, c.key, c.request_hash FROM UNNEST($2::text[], $3::bytea[]) AS c (key, request_hash)
+         ORDER BY c.key ON CONFLICT DO NOTHING RETURNING key",
+        scope,
+        &keys,
+        &claims.iter().map(|claim| claim.fingerprint.0.to_vec()).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ours.into_iter().collect())
+}
+
+/// The rows of these keys that have an answer.
+pub(super) async fn find_all(
+    conn: &mut PgConnection,
+    claims: &[&Claim],
+) -> Result<HashMap<String, Stored>, DbError> {
+    let (scope, keys) = scope_and_keys(claims);
+    let rows = sqlx::query!(
+        r#"SELECT key, request_hash, status AS "status!", body AS "body!", first_seen
+           FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NOT NULL"#,
+        scope,
+        &keys,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let stored = Stored {
+            fingerprint: row.request_hash,
+            status: stored_status(row.status),
+            body: row.body,
+            expired: false,
+            first_seen: row.first_seen,
+        };
+        found.insert(row.key, stored);
+    }
+    Ok(found)
+}
+
+/// Keeps the answers with their claims.
+pub(super) async fn answer_all(conn: &mut PgConnection, kept: &[(&Claim, Answer)]) -> Result<(), DbError> {
+    let claims: Vec<_> = kept.iter().map(|(claim, _)| *claim).collect();
+    let (scope, keys) = scope_and_keys(&claims);
+    let updated = sqlx::query!(
+        "UPDATE idempotency_keys SET status = a.status, body = a.body
+         FROM UNNEST($2::text[], $3::smallint[], $4::bytea[]) AS a (key, status, body)
+         WHERE scope = $1 AND idempotency_keys.key = a.key AND idempotency_keys.status IS NULL",
+        scope,
+        &keys,
+        &kept.iter().map(|(_, a)| i16::try_from(a.status().as_u16()).unwrap_or(500)).collect::<Vec<_>>(),
+        &kept.iter().map(|(_, answer)| answer.body().to_vec()).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    let whole = updated.rows_affected() == kept.len() as u64;
+    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Takes claims back that have no answer.
+pub(super) async fn free_all(conn: &mut PgConnection, freed: &[&Claim]) -> Result<(), DbError> {
+    let (scope, keys) = scope_and_keys(freed);
+    sqlx::query!(
+        "DELETE FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NULL",
+        scope,
+        &keys,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn scope_and_keys(claims: &[&Claim]) -> (String, Vec<String>) {
+    let scope = claims.first().map(|claim| claim.scope.clone()).unwrap_or_default();
+    (scope, claims.iter().map(|claim| claim.key.clone()).collect())
+}
+
+/// A status read back.
+pub(crate) fn stored_status(status: i16) -> StatusCode {
+    let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Forgets an answer whose time is over.
+pub(crate) async fn forget(conn: &mut PgConnection, claim: &Claim) -> Result<(), DbError> {
+    sqlx::query!(
+        "DELETE FROM idempotency_keys
+         WHERE scope = $1 AND key = $2 AND first_seen < clock_timestamp() - interval '24 hours'",
+        claim.scope,
+        claim.key,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
