@@ -6,7 +6,7 @@
 //! | `REDIS_URL` | unset: database-only by choice | Redis or Valkey 7 or newer |
 //! | `HOLDFAST_LISTEN` | `127.0.0.1:8080` | address to serve on; port 0 takes a free one |
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
-//! | `HOLDFAST_DB_MAX_CONNECTIONS` | 16 | size of the Postgres pool |
+//! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, at least 8 | size of the Postgres pool |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
 //! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000 | TTL of an order lock |
 //! | `HOLDFAST_LOCK_WAIT_MS` | 5000 | how long a request waits for its locks |
@@ -33,7 +33,8 @@ use crate::locks::timing::{self, LEASE_MARGIN, STATEMENT_TIMEOUT, Timing};
 const ADMIN_KEY_MIN_CHARS: usize = 32;
 /// Defaults that are not limits of the locks.
 const LISTEN: &str = "127.0.0.1:8080";
-const DB_MAX_CONNECTIONS: u32 = 16;
+const DB_CONNECTIONS_A_CORE: u32 = 4;
+const DB_MAX_CONNECTIONS_LEAST: u32 = 8;
 
 /// How the logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,12 @@ impl Config {
             redis_url: set("REDIS_URL").map(Into::into),
             listen: set("HOLDFAST_LISTEN").unwrap_or_else(|| LISTEN.to_owned()),
             admin_key: set("HOLDFAST_ADMIN_KEY").map(Into::into),
-            db_max_connections: number(&set, "HOLDFAST_DB_MAX_CONNECTIONS", DB_MAX_CONNECTIONS, 1..=10_000)?,
+            db_max_connections: number(
+                &set,
+                "HOLDFAST_DB_MAX_CONNECTIONS",
+                default_connections(),
+                1..=10_000,
+            )?,
             timing: read_timing(&set)?,
         };
         config.check()?;
@@ -156,6 +162,17 @@ pub fn log_settings() -> Result<(String, LogFormat), ConfigError> {
         _ => return Err(wrong("HOLDFAST_LOG_FORMAT", "must be text or json")),
     };
     Ok((filter.unwrap_or_else(|| "info".to_owned()), format))
+}
+
+/// The cores this process may use.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// More connections than a machine can work on at once only make each other wait, in Postgres.
+fn default_connections() -> u32 {
+    u32::try_from(cores()).unwrap_or(1).saturating_mul(DB_CONNECTIONS_A_CORE).max(DB_MAX_CONNECTIONS_LEAST)
 }
 
 /// What is said of a log filter that can't be read.

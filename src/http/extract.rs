@@ -4,11 +4,12 @@
 //! by name, and messages never repeat what was sent.
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -43,13 +44,10 @@ impl<T> Body<T> {
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_media_type(&parts.headers)?;
-        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
-            .await
-            .map_err(|rejection| unreadable(&rejection))?;
-        Self::read(&parts, &bytes)
+        Self::read(&parts, &whole(body).await?)
     }
 }
 
@@ -72,9 +70,7 @@ impl<T: Default> Body<T> {
         T: DeserializeOwned + Send,
     {
         let (parts, body) = request.into_parts();
-        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), &())
-            .await
-            .map_err(|rejection| unreadable(&rejection))?;
+        let bytes = whole(body).await?;
         if bytes.is_empty() {
             let keyed = KeyedRequest::of(&parts, &Value::Null)?;
             return Ok(Self { value: T::default(), keyed });
@@ -96,11 +92,15 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Code::UnsupportedMediaType, "Send the body as Content-Type: application/json."))
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(Code::BodyTooLarge, format!("A body may have {BODY_MAX_BYTES} bytes at most."));
+/// The whole body, unless it is too large or does not arrive.
+async fn whole(body: axum::body::Body) -> Result<Bytes, Problem> {
+    match Limited::new(body, BODY_MAX_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Problem::new(Code::BodyTooLarge, format!("A body may have {BODY_MAX_BYTES} bytes at most.")))
+        }
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not arrive whole and in time.")),
     }
-    Problem::new(Code::RequestTimeout, "The body did not arrive whole and in time.")
 }
 
 fn malformed(json::ReadError { path, error }: &json::ReadError) -> Problem {

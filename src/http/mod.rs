@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{Route, get};
@@ -43,7 +43,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/health/ready", get(health::ready))
         .fallback(shell::not_found)
         .method_not_allowed_fallback(shell::method_not_allowed)
-        .layer(DefaultBodyLimit::max(extract::BODY_MAX_BYTES))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX))
         .layer(from_fn_with_state(app.clone(), shell::run_to_completion))
         .with_state(app.clone())

@@ -214,6 +214,10 @@ impl Locks {
         let mut ticket = None;
         loop {
             if layer.breaker.state() != BreakerState::Closed {
+                if ticket.is_some() {
+                    // Its place in Redis's line is given up once Redis answers again.
+                    layer.orphan(claim);
+                }
                 return Ok(Err(DatabaseOnly::BreakerOpen));
             }
             let (index, left) = match layer.take(&claim, ticket, timing).await {
@@ -332,7 +336,9 @@ impl Layer {
     fn leave(&self, claim: Claim, tasks: &TaskTracker, inner: Arc<Inner>) {
         tasks.spawn(async move {
             let Some(layer) = &inner.layer else { return };
-            if let Err(fault) = layer.redis.release(&claim, true).await {
+            if layer.breaker.state() != BreakerState::Closed {
+                layer.orphan(claim);
+            } else if let Err(fault) = layer.redis.release(&claim, true).await {
                 layer.blame(&fault, claim);
             }
         });

@@ -58,7 +58,8 @@ async fn a_crash_of_postgres_loses_nothing_acknowledged_and_doubles_nothing_unkn
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_full_of_dead_connections_delays_no_refusal_and_no_recovery() {
     let mut postgres = Private::postgres_on_tcp().await;
-    let app = TestApp::with(TestDatabase::on(&postgres.url()).await, None, &[]).await;
+    let settings = [("HOLDFAST_DB_MAX_CONNECTIONS", "16")];
+    let app = TestApp::with(TestDatabase::on(&postgres.url()).await, None, &settings).await;
     let mut variants = Vec::new();
     for _ in 0..16 {
         variants.push(app.client.variant(100).await);

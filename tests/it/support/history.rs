@@ -135,10 +135,12 @@ mod tests {
         assert_eq!(linearizable(&[]), Ok(()));
     }
 
+    /// Spoils a sound history.
+    type Plant = fn(&mut Vec<Entry>);
+
     #[test]
     fn every_planted_error_is_found() {
-        type Plant = fn(&mut Vec<Entry>);
-        let plant: [(&str, Plant); 6] = [
+        let plants: [(&str, Plant); 6] = [
             ("an acknowledged change is gone", |h| h.retain(|e| e.version != 250)),
             ("two changes share a version", |h| h[100].version = h[101].version),
             ("a lost update: two start from the same quantity", |h| {
@@ -158,7 +160,7 @@ mod tests {
                 (h[50].invoked, h[50].returned) = (early.invoked, early.returned);
             }),
         ];
-        for (error, plant) in plant {
+        for (error, plant) in plants {
             let mut history = sound(500);
             plant(&mut history);
             assert!(linearizable(&history).is_err(), "not found: {error}");
