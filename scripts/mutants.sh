@@ -26,7 +26,7 @@ rows locked in any order (levels)|src/inventory/store.rs|ORDER BY variant_id FOR
 rows locked in any order (orders)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock|row_order|sql
 release without asking whose key it is|src/locks/release.lua|if redis.pcall('GET', key) == token then|if true then|owner
 take whatever the key holds|src/locks/take.lua|if holder == 'ours' or holder == 'stranger' then|if false then|strangers
-one token for all sections|src/locks/mod.rs|token: format!("{}{}", self.replica, ids::token())|token: format!("{}{}", self.replica, self.replica)|owner
+one token for all sections|src/locks/mod.rs|token: format!("{}{}{OURS}", self.replica, ids::token())|token: format!("{}{}{OURS}", self.replica, self.replica)|owner
 the dead are waited for|src/locks/take.lua|== 1 and 'ours' or 'dead'|== 1 and 'ours' or 'ours'|long_before_its_ttl
 the living are taken for dead|src/locks/take.lua|== 1 and 'ours' or 'dead'|== 1 and 'dead' or 'dead'|owner
 no line across replicas|src/locks/take.lua|local head = head_of(key)|local head = nil|arrival_order

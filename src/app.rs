@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +31,8 @@ pub struct App {
     /// How long a caller waits for any answer: a lock, a connection and one statement at their limits. It ends
     /// the wait for a Postgres that neither answers nor closes, on which the server's own limits can't act.
     pub answer_max: Duration,
+    /// Held by the audit that runs.
+    pub auditing: Mutex<()>,
     draining: AtomicBool,
 }
 
@@ -53,6 +56,7 @@ impl App {
             tasks,
             stopping: CancellationToken::new(),
             answer_max: config.timing.wait + ACQUIRE_TIMEOUT + STATEMENT_TIMEOUT,
+            auditing: Mutex::default(),
             draining: AtomicBool::new(false),
         })
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, Executor, PgPool, Postgres, Transaction};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -139,6 +139,16 @@ impl Db {
             Ok(conn) => Ok(conn),
             Err(error) => Err(self.explain(error).await),
         }
+    }
+
+    /// A transaction that only reads, all of it as of one moment.
+    ///
+    /// # Errors
+    /// [`DbError`] if no connection could be had.
+    pub async fn snapshot(&self) -> Result<Tx, DbError> {
+        let mut tx = self.begin().await?;
+        tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        Ok(tx)
     }
 
     /// Whether Postgres answers now: asked over a connection of its own, for those of the pool may be busy,

@@ -17,14 +17,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// Half as many threads as cores, unless `TOKIO_WORKER_THREADS` says otherwise: the work is waiting for
-/// Postgres and Redis, and more threads wake each other for nothing (measured: a third more on two cores).
-fn runtime() -> std::io::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        builder.worker_threads((config::cores() / 2).max(1));
-    }
-    builder.enable_all().build()
+fn runtime() -> anyhow::Result<Runtime> {
+    let threads = config::threads()?;
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?)
 }
 
 /// One line on standard error, whatever the log filter says.

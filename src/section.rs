@@ -4,6 +4,8 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -67,10 +69,12 @@ impl Section<'_> {
     /// # Errors
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+        let started = Instant::now();
         if let Some(claim) = self.claim
             && let Some(first) = verb.known_answer(&self.app.db, claim).await?
         {
-            return Ok(first);
+            let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
+            return Ok(first.guarded(unlocked, started.elapsed()));
         }
         let mut attempt = 1;
         loop {
@@ -119,7 +123,7 @@ impl Section<'_> {
             return Err(busy.into());
         };
         if let Some(first) = idempotency::known_answer::<E>(&self.app.db, claim).await? {
-            return Ok(first);
+            return Ok(first.guarded(Evidence { mode: self.app.locks.mode(), wait_ms: 0 }, Duration::ZERO));
         }
         if idempotency::is_claimed_now(&self.app.db, &claim.scope, &claim.key).await? {
             return Err(IdempotencyError::InFlight.into());

@@ -186,7 +186,7 @@ async fn greet(address: SocketAddr, key: Key, about: String, private: bool) {
         }
     };
     super::show(&format!(
-        "\nHoldfast is ready at {base}\n{about}\n  key       {key} ({origin})\n  console   {base}/\n\n\
+        "\nHoldfast is ready at {base}\n{about}\n  key       {key} ({origin})\n\n\
          Take one unit from the shelf:\n\n  \
          curl -X POST {base}/api/v1/inventory/{variant}/decrement \\\n    \
          -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' \\\n    \

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -30,10 +30,11 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
+    let mut signals = StopSignals::listen()?;
     super::show(&format!("listening on http://{address}"));
     on_listening(address);
 
-    asked_to_stop().await?;
+    signals.next().await;
     tracing::info!("stopping: finishing what is under way");
     app.drain();
     stopping.cancel();
@@ -43,8 +44,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
                 tracing::error!(requests = app.tasks.len(), "some requests did not end in time");
             }
         }
-        again = asked_to_stop() => {
-            again?;
+        () = signals.next() => {
             tracing::warn!(requests = app.tasks.len(), "asked to stop twice: stopping at once");
         }
     }
@@ -62,12 +62,21 @@ async fn finish(app: &App, serving: tokio::task::JoinHandle<()>) {
     app.tasks.wait().await;
 }
 
-async fn asked_to_stop() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that ask the service to stop. From when it is made none is lost.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

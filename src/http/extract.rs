@@ -3,6 +3,8 @@
 //! What must stay true: nothing unchecked gets past here. Bodies are bounded, unknown fields are refused
 //! by name, and messages never repeat what was sent.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -12,6 +14,7 @@ use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::problem::{Code, FieldError, Problem};
 use crate::idempotency::{IdempotencyError, KeyedRequest};
@@ -19,6 +22,10 @@ use crate::json;
 
 /// The largest body that is read: 1 MiB.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// How long a body may take in all.
+const BODY_MAX: Duration = Duration::from_secs(10);
+/// The fields of this API that hold lists, all of them of objects.
+const LISTS: [&str; 2] = ["lines", "operations"];
 /// The most unknown fields that one answer names.
 const UNKNOWN_FIELDS_NAMED: usize = 20;
 
@@ -94,12 +101,14 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// The whole body, unless it is too large or does not arrive.
 async fn whole(body: axum::body::Body) -> Result<Bytes, Problem> {
-    match Limited::new(body, BODY_MAX_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
+    match timeout(BODY_MAX, Limited::new(body, BODY_MAX_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Problem::new(Code::BodyTooLarge, format!("A body may have {BODY_MAX_BYTES} bytes at most.")))
         }
-        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not arrive whole and in time.")),
+        Ok(Err(_)) | Err(_) => {
+            Err(Problem::new(Code::RequestTimeout, "The body did not arrive whole and in time."))
+        }
     }
 }
 
@@ -136,8 +145,8 @@ fn fields<T: DeserializeOwned>(tree: &Value) -> Result<T, Problem> {
         .with_errors(errors))
 }
 
-/// Where something other than an object stands in a list: all lists of this API are of objects. (A list in
-/// an object's place would be read as its fields in order.) Metadata is the caller's own.
+/// Where something other than an object stands in one of our lists. (A list in an object's place would be
+/// read as its fields in order.)
 fn not_an_object(tree: &Value, path: &str) -> Option<String> {
     match tree {
         Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
@@ -145,7 +154,7 @@ fn not_an_object(tree: &Value, path: &str) -> Option<String> {
             if item.is_object() { not_an_object(item, &path) } else { Some(path) }
         }),
         Value::Object(fields) => {
-            let fields = fields.iter().filter(|(name, value)| *name != "metadata" && value.is_array());
+            let fields = fields.iter().filter(|(name, _)| LISTS.contains(&name.as_str()));
             let join = |name: &str| {
                 if path.is_empty() { bounded(name) } else { format!("{path}.{}", bounded(name)) }
             };

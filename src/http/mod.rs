@@ -1,7 +1,7 @@
 //! The shell: everything about HTTP, nothing about business.
 //!
 //! A request passes, from the outside in: the accept loop and its limits ([`server`]), an id, a task of
-//! its own and the log ([`shell`]), the limit on slow bodies, the route, its scopes ([`auth`]), its
+//! its own and the log ([`shell`]), the route, its scopes ([`auth`]), its
 //! handler, whose arguments are read by [`extract`]. What it answers is an [`answer::Answer`], plain JSON,
 //! or a [`problem::Problem`].
 
@@ -17,7 +17,6 @@ pub mod shell;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -25,14 +24,10 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{Route, get};
 use tower::{Layer, Service};
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use self::auth::Scope;
 use crate::app::App;
 use crate::{inventory, orders};
-
-/// How long a body may take between two pieces of it.
-const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
@@ -43,7 +38,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/health/ready", get(health::ready))
         .fallback(shell::not_found)
         .method_not_allowed_fallback(shell::method_not_allowed)
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX))
         .layer(from_fn_with_state(app.clone(), shell::run_to_completion))
         .with_state(app.clone())
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to send a request's header, from the first byte or from the answer before.
+/// How long a client may take to send a request's header, from connecting or from the answer before.
 const HEADER_MAX: Duration = Duration::from_secs(15);
 /// Connections served at once; the next wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;

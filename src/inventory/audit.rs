@@ -47,6 +47,8 @@ pub struct Violation {
 /// # Errors
 /// [`StockError`].
 pub async fn audit(State(app): State<Arc<App>>) -> Result<Json<Audit>, StockError> {
+    // One at a time: each keeps a connection busy for as long as it takes to read everything.
+    let _alone = app.auditing.lock().await;
     Ok(Json(run(&app.db).await?))
 }
 

@@ -99,7 +99,7 @@ pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
 }
 
 fn moved(level: &Level, kind: MovementKind, delta: i64, field: &'static str) -> Result<Step, Refusal> {
-    // Both are far from i64's ends: a level is at most 9e12 and a delta at most 1e9.
+    // Both are far from i64's ends: both are at most 9e12.
     let on_hand = level.on_hand + delta;
     if on_hand < 0 {
         return Err(short(level, -delta, field));

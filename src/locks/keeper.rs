@@ -1,8 +1,8 @@
 //! The background side of the Redis layer: probing an open breaker, deleting orphans, hearing wake-ups.
 //!
 //! What must stay true: only this module asks Redis while the breaker is open, at most about once a probe
-//! interval; and the breaker closes only after the
-//! orphans that are remembered are gone.
+//! interval;
+//! and the breaker closes only after the orphans that are remembered are gone.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -14,12 +14,14 @@ use super::breaker::BreakerState;
 use super::redis::{Claim, LIVENESS};
 use super::{Layer, Locks, describe, jittered};
 
-/// Orphans remembered at most; older ones are left to their TTL.
+/// Orphans remembered at most; more are left to their TTL.
 const MAX_ORPHANS: usize = 10_000;
 /// How often a replica says that it lives: a killed one's keys are free within two seconds, and three beats
 /// in a row may be lost or late.
 const BEAT: Duration = Duration::from_millis(400);
 const _: () = assert!(BEAT.as_millis() * 3 < LIVENESS.as_millis());
+/// How long the wake-ups may be silent before it is asked whether anyone is there.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Pause between the first good probe and the one that closes the breaker.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
@@ -62,10 +64,14 @@ impl Layer {
     async fn beat(&self) {
         loop {
             tokio::time::sleep(BEAT).await;
-            if self.breaker.state() == BreakerState::Closed
-                && let Err(fault) = self.redis.beat(&self.replica).await
-            {
-                self.breaker.failed(&describe(&fault));
+            if self.breaker.state() != BreakerState::Closed {
+                continue;
+            }
+            match self.redis.beat(&self.replica).await {
+                Ok(()) => self.breaker.succeeded(),
+                Err(fault) => {
+                    self.breaker.failed(&describe(&fault));
+                }
             }
         }
     }
@@ -119,24 +125,37 @@ impl Layer {
         }
     }
 
-    /// Hears who is called, on one connection, made anew when it is lost.
+    /// Hears who is called, on one connection, made anew when it is lost or silent.
     async fn hear_wake_ups(&self, interval: Duration) {
         loop {
             if self.breaker.state() == BreakerState::Closed
-                && let Ok(mut wake_ups) = self.redis.subscribe(&self.replica).await
+                && let Ok(wake_ups) = self.redis.subscribe(&self.replica).await
             {
-                let mut messages = wake_ups.on_message();
-                while let Some(message) = messages.next().await {
-                    let Ok(token) = message.get_payload::<String>() else {
-                        continue;
-                    };
-                    if let Some(waiter) = self.waiters().get(&token) {
-                        waiter.notify_one();
+                let (mut asking, mut messages) = wake_ups.split();
+                loop {
+                    tokio::select! {
+                        message = messages.next() => match message {
+                            Some(message) => self.call_waiter(&message),
+                            None => break,
+                        },
+                        () = tokio::time::sleep(SILENCE) => {
+                            let heard = tokio::time::timeout(SILENCE, asking.ping::<redis::Value>()).await;
+                            if !matches!(heard, Ok(Ok(_))) || self.breaker.state() != BreakerState::Closed {
+                                break;
+                            }
+                        }
                     }
                 }
             }
             // Until then the poll carries the wait.
             tokio::time::sleep(jittered(interval)).await;
+        }
+    }
+
+    fn call_waiter(&self, message: &redis::Msg) {
+        let Ok(token) = message.get_payload::<String>() else { return };
+        if let Some(waiter) = self.waiters().get(&token) {
+            waiter.notify_one();
         }
     }
 }

@@ -92,13 +92,17 @@ impl Inner {
             return;
         }
         match layer.redis.release(&claim, false).await {
-            Ok(owned) if owned < claim.names.len() => tracing::warn!(
-                lock.keys = claim.names.len(),
-                lock.lost = claim.names.len() - owned,
-                lock.first_key = claim.names.first(),
-                "a lease was lost before its release; the row lock protected the write"
-            ),
-            Ok(_) => layer.breaker.succeeded(),
+            Ok(owned) => {
+                layer.breaker.succeeded();
+                if owned < claim.names.len() {
+                    tracing::warn!(
+                        lock.keys = claim.names.len(),
+                        lock.lost = claim.names.len() - owned,
+                        lock.first_key = claim.names.first(),
+                        "a lease was lost before its release; the row lock protected the write"
+                    );
+                }
+            }
             Err(fault) => layer.blame(&fault, claim),
         }
     }

@@ -62,6 +62,9 @@ use self::redis::{Claim, Fault, Take};
 pub use self::timing::Timing;
 use crate::ids;
 
+/// What our tokens end with, so that nobody else's is taken for one of ours.
+const OURS: &str = ":holdfast";
+
 /// The least a Redis call is given, however many failed before it.
 const LEAST_BUDGET: Duration = Duration::from_millis(50);
 
@@ -301,7 +304,7 @@ impl Layer {
         Claim {
             names: keys.iter().map(ToString::to_string).collect(),
             ttls_ms: keys.iter().map(|key| timing.ttl(key.class()).as_millis() as u64).collect(),
-            token: format!("{}{}", self.replica, ids::token()),
+            token: format!("{}{}{OURS}", self.replica, ids::token()),
         }
     }
 

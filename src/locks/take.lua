@@ -18,7 +18,7 @@ redis.call('SET', 'holdfast:replica:' .. string.sub(token, 1, 32), '1', 'PX', AR
 -- whose token names no replica and who is left to his TTL.
 local function holder_of(key)
     local holder = redis.pcall('GET', key)
-    if type(holder) ~= 'string' or #holder ~= 64 or string.find(holder, '[^0-9a-f]') then
+    if type(holder) ~= 'string' or not string.find(holder, '^%x+:holdfast$') then
         return 'stranger'
     end
     return redis.call('EXISTS', 'holdfast:replica:' .. string.sub(holder, 1, 32)) == 1 and 'ours' or 'dead'
@@ -69,6 +69,9 @@ end
 if ticket == '' or redis.call('EXISTS', 'holdfast:waiter:' .. token) == 0 then
     if ticket == '' then
         ticket = redis.call('INCR', 'holdfast:ticket')
+    elseif tonumber(redis.call('GET', 'holdfast:ticket') or 0) < tonumber(ticket) then
+        -- Flushed meanwhile: those who come now still come later.
+        redis.call('SET', 'holdfast:ticket', ticket)
     end
     for _, key in ipairs(KEYS) do
         redis.call('ZADD', 'holdfast:line:' .. key, 'NX', ticket, token)

@@ -119,7 +119,8 @@ impl Verb for Placing<'_> {
         if placed.request_hash != claim.fingerprint.0 {
             return Err(IdempotencyError::Reused.into());
         }
-        let order = store::find_order(&mut conn, placed.order_id).await?;
+        drop(conn);
+        let order = store::find_order(&mut *db.snapshot().await?, placed.order_id).await?;
         Ok(order.map(|order| Answer::json(StatusCode::OK, &order).replayed()))
     }
 

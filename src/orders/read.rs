@@ -1,4 +1,4 @@
-//! Reads: one order, and lists of them. As last committed, without a lock.
+//! Reads: one order, and lists of them. An order and its lines as of one moment, without a lock.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub async fn get_order(
     State(app): State<Arc<App>>,
     InPath(order_id): InPath<Uuid>,
 ) -> Result<Json<Order>, OrderError> {
-    let mut conn = app.db.read().await?;
+    let mut conn = app.db.snapshot().await?;
     Ok(Json(store::find_order(&mut conn, order_id).await?.ok_or(OrderError::NotFound)?))
 }
 
@@ -49,7 +49,7 @@ pub async fn list_orders(
     State(app): State<Arc<App>>,
     Params(query): Params<ListOrders>,
 ) -> Result<Json<Page<Order>>, OrderError> {
-    let mut conn = app.db.read().await?;
+    let mut conn = app.db.snapshot().await?;
     let filter = store::Filter {
         user_id: query.user_id.as_ref().map(UserId::as_str),
         status: query.status.map(OrderStatus::as_str),

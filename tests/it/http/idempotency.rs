@@ -76,6 +76,8 @@ async fn the_first_answer_is_given_again_byte_for_byte_and_nothing_is_done_again
             assert!(again.was_replayed(), "{}", call.name);
             assert_eq!((again.status, &again.bytes), (first.status, &first.bytes), "{}", call.name);
             assert_eq!(again.header("content-type"), first.header("content-type"));
+            let guarded = |reply: &Reply| reply.header("lock-mode").map(str::to_owned);
+            assert_eq!(guarded(&again), guarded(&first), "{}", call.name);
 
             // Neither quotes around the key nor the body's layout make another request of it.
             let layout = serde_json::to_string_pretty(&call.body).unwrap();

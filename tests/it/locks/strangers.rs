@@ -3,6 +3,7 @@
 //! Without a take that respects whoever holds the key, Holdfast and the other program would both believe to be
 //! alone; without a wait of its own limit, a request would hang as long as the stranger pleases.
 
+use holdfast::ids;
 use serde_json::json;
 
 use super::SOON;
@@ -21,11 +22,13 @@ async fn a_stranger_is_waited_for_and_not_deleted() {
     let redis = Stranger::at(&shared_redis()).await;
     let variant = app.client.variant(5).await;
     let key = inventory_lock(variant);
-    assert!(redis.take(&key, "a stranger").await);
+    // As random as ours, and no replica of ours behind it.
+    let token = format!("{}{}", ids::token(), ids::token());
+    assert!(redis.take(&key, &token).await);
     let client = app.client.clone();
     let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
     eventually(SOON, "the sale stands in line", async || redis.line(&key).await.len() == 1).await;
-    assert_eq!(redis.holder(&key).await.as_deref(), Some("a stranger"));
+    assert_eq!(redis.holder(&key).await, Some(token));
     assert!(!sale.is_finished());
 
     redis.delete(&key).await;

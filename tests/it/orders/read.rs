@@ -118,3 +118,32 @@ async fn what_was_bought_keeps_the_name_and_price_it_had() {
     assert_eq!((&dearer["total"], &dearer["lines"][0]["sku"]), (&json!("99.00"), &json!("renamed")));
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_never_read_half_before_and_half_after_its_cancellation() {
+    let app = TestApp::start().await;
+    let variant = app.client.variant(1_000).await;
+    for round in 0..40 {
+        let placed =
+            app.client.order(&unique("ann"), "k", &[(variant, 2), (variant, 3)]).await.expect(201).json();
+        let path = format!("/orders/{}", placed["order_id"].as_str().unwrap());
+        let (client, cancelled) = (app.client.clone(), format!("{path}/cancel"));
+        let cancel = tokio::spawn(async move { client.post(&cancelled, &json!({})).await });
+        loop {
+            let seen = app.client.get(&path).await.expect(200).json();
+            let left: i64 = seen["lines"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|line| line["quantity"].as_i64().unwrap() - line["cancelled_quantity"].as_i64().unwrap())
+                .sum();
+            let expected = if left == 0 { "cancelled" } else { "placed" };
+            assert_eq!(seen["status"], expected, "round {round}: {seen}");
+            if left == 0 {
+                break;
+            }
+        }
+        cancel.await.unwrap().expect(200);
+    }
+    app.finish().await;
+}
