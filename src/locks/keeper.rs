@@ -1,8 +1,7 @@
 //! The background side of the Redis layer: probing an open breaker, deleting orphans, hearing wake-ups.
 //!
 //! What must stay true: only this module asks Redis while the breaker is open, at most about once a probe
-//! interval;
-//! and the breaker closes only after the orphans that are remembered are gone.
+//! interval; and the breaker closes only after the orphans that are remembered are gone.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -109,9 +108,9 @@ impl Layer {
         }
     }
 
-    /// Deletes what unanswered takes may have left, oldest first. Each is deleted twice: a hung Redis that wakes runs
-    /// what had been sent to it in one turn of its loop, and the first delete may come before the take in
-    /// that turn; the second is sent only after the first was answered, so it comes after all of them.
+    /// Deletes what unanswered takes may have left, oldest first. Each is deleted twice: a hung Redis that
+    /// wakes runs what had been sent to it in one turn of its loop, and the first delete may come before the
+    /// take in that turn; the second is sent only after the first was answered, so it comes after all of them.
     async fn sweep(&self) -> bool {
         loop {
             let next = self.orphans.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
