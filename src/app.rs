@@ -47,7 +47,7 @@ impl App {
         let locks = match &config.redis_url {
             None => Locks::database_only(timing, tasks.clone()),
             Some(url) => Locks::two_layer(url.expose_secret(), timing, tasks.clone())
-                .map_err(|error| anyhow::anyhow!("REDIS_URL: {}", error.category()))?,
+                .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
         };
         Ok(Self {
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,

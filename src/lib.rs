@@ -15,11 +15,13 @@
 //! | [`inventory`] | stock: variants, levels, movements |
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
-//! | [`app`], [`config`], [`telemetry`], [`ids`] | what an operation may touch, settings, logs, identifiers |
+//! | [`app`], [`config`], [`telemetry`], [`ids`], [`clock`] | what an operation may touch, settings, logs, identifiers, the time to be shown |
 //! | [`cli`] | the commands of the program |
 //! | [`servers`] | private Postgres and Redis, for `holdfast dev` and the tests |
 
 pub mod text;
+
+pub mod clock;
 
 pub mod money;
 

@@ -114,7 +114,7 @@ async fn look_at_redis(config: &Config) -> anyhow::Result<Finding> {
         ));
     };
     let locks = Locks::two_layer(url.expose_secret(), config.timing.clone(), TaskTracker::new())
-        .map_err(|error| anyhow::anyhow!("REDIS_URL: {}", error.category()))?;
+        .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?;
     locks.look_once().await;
     let up = locks.breaker().is_some_and(|breaker| breaker.state() == BreakerState::Closed);
     if !up {
@@ -122,10 +122,10 @@ async fn look_at_redis(config: &Config) -> anyhow::Result<Finding> {
         return Ok(Finding(Grade::Warning, text.to_owned()));
     }
     Ok(match locks.evicts().await {
-        Some(policy) if policy != "noeviction" => Finding(
+        Some(policy) => Finding(
             Grade::Warning,
             format!("Redis: maxmemory-policy {policy} can evict locks; set noeviction"),
         ),
-        _ => Finding(Grade::Good, "Redis: can be written".to_owned()),
+        None => Finding(Grade::Good, "Redis: can be written".to_owned()),
     })
 }

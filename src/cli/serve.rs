@@ -27,6 +27,12 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let app = Arc::new(App::new(&config)?);
     let (listener, address) = http::server::bind(&config.listen).await?;
     app.locks.look_once().await;
+    if let Some(policy) = app.locks.evicts().await {
+        tracing::warn!(
+            redis.maxmemory_policy = policy,
+            "Redis can evict locks: set maxmemory-policy noeviction"
+        );
+    }
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));

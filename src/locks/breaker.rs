@@ -9,7 +9,13 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::broadcast;
 use tokio::time::Instant;
+
+use super::LockMode;
+use crate::clock;
 
 /// Calls looked at for the failure rate, and the span they must fall in.
 const RATE_CALLS: usize = 10;
@@ -18,7 +24,8 @@ const RATE_SPAN: Duration = Duration::from_secs(1);
 const HISTORY: usize = 100;
 
 /// The breaker's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Requests use Redis.
     Closed,
@@ -28,13 +35,13 @@ pub enum BreakerState {
     HalfOpen,
 }
 
-/// One change of state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transition {
-    /// When, by this process's monotonic clock.
-    pub at: Instant,
-    /// The state it changed to.
-    pub to: BreakerState,
+/// One change of the mode in which leases are given: the fact behind the event `lock.mode_changed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModeChange {
+    /// When, by this host's clock.
+    pub at: DateTime<Utc>,
+    /// What it became.
+    pub mode: LockMode,
     /// What made it change.
     pub why: String,
 }
@@ -44,6 +51,7 @@ pub struct Transition {
 pub struct Breaker {
     failures_to_open: u32,
     inner: Mutex<Inner>,
+    changes: broadcast::Sender<ModeChange>,
 }
 
 #[derive(Debug)]
@@ -52,7 +60,10 @@ struct Inner {
     in_a_row: u32,
     /// The last calls: when, and whether they failed.
     recent: VecDeque<(Instant, bool)>,
-    history: VecDeque<Transition>,
+    history: VecDeque<ModeChange>,
+    /// How long either mode has lasted in all, up to `since`: two-layer, database-only.
+    lasted: [Duration; 2],
+    since: Instant,
 }
 
 impl Breaker {
@@ -65,8 +76,10 @@ impl Breaker {
             in_a_row: 0,
             recent: VecDeque::with_capacity(RATE_CALLS),
             history: VecDeque::new(),
+            lasted: [Duration::ZERO; 2],
+            since: Instant::now(),
         };
-        Self { failures_to_open, inner: Mutex::new(inner) }
+        Self { failures_to_open, inner: Mutex::new(inner), changes: broadcast::Sender::new(HISTORY) }
     }
 
     /// The state now.
@@ -98,7 +111,7 @@ impl Breaker {
         }
         let opens = inner.in_a_row >= self.failures_to_open || inner.half_failed_lately();
         if opens {
-            inner.turn(BreakerState::Open, why);
+            self.turn(&mut inner, BreakerState::Open, why);
         }
         opens
     }
@@ -107,7 +120,7 @@ impl Breaker {
     pub fn open(&self, why: &str) {
         let mut inner = self.inner();
         if inner.state == BreakerState::Closed {
-            inner.turn(BreakerState::Open, why);
+            self.turn(&mut inner, BreakerState::Open, why);
         }
     }
 
@@ -115,11 +128,11 @@ impl Breaker {
     pub fn probe_succeeded(&self) -> BreakerState {
         let mut inner = self.inner();
         match inner.state {
-            BreakerState::Open => inner.turn(BreakerState::HalfOpen, "a probe wrote and read"),
+            BreakerState::Open => self.turn(&mut inner, BreakerState::HalfOpen, "a probe wrote and read"),
             BreakerState::HalfOpen => {
                 inner.in_a_row = 0;
                 inner.recent.clear();
-                inner.turn(BreakerState::Closed, "a second probe wrote and read");
+                self.turn(&mut inner, BreakerState::Closed, "a second probe wrote and read");
             }
             BreakerState::Closed => {}
         }
@@ -130,18 +143,66 @@ impl Breaker {
     pub fn probe_failed(&self, why: &str) {
         let mut inner = self.inner();
         if inner.state == BreakerState::HalfOpen {
-            inner.turn(BreakerState::Open, why);
+            self.turn(&mut inner, BreakerState::Open, why);
         }
     }
 
-    /// The last changes of state, oldest first.
+    /// The last changes of mode, oldest first.
     #[must_use]
-    pub fn history(&self) -> Vec<Transition> {
+    pub fn history(&self) -> Vec<ModeChange> {
         self.inner().history.iter().cloned().collect()
+    }
+
+    /// Hears every change of mode from now on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<ModeChange> {
+        self.changes.subscribe()
+    }
+
+    /// How long leases have been given in this mode in all.
+    #[must_use]
+    pub fn lasted(&self, mode: LockMode) -> Duration {
+        let inner = self.inner();
+        let going_on = if inner.state.mode() == mode { inner.since.elapsed() } else { Duration::ZERO };
+        inner.lasted[usize::from(mode == LockMode::DatabaseOnly)] + going_on
+    }
+
+    /// Changes the state. A change of mode, which a half-open breaker does not make, is logged, kept and told.
+    fn turn(&self, inner: &mut Inner, to: BreakerState, why: &str) {
+        let (before, mode) = (inner.state.mode(), to.mode());
+        inner.state = to;
+        if before == mode {
+            return;
+        }
+        let now = Instant::now();
+        inner.lasted[usize::from(before == LockMode::DatabaseOnly)] += now - inner.since;
+        inner.since = now;
+        match mode {
+            LockMode::DatabaseOnly => tracing::warn!(breaker.state = "open", why, "locks are database-only"),
+            LockMode::TwoLayer => tracing::info!(breaker.state = "closed", why, "locks are two-layer again"),
+        }
+        if inner.history.len() == HISTORY {
+            inner.history.pop_front();
+        }
+        let change = ModeChange { at: clock::shown_now(), mode, why: why.to_owned() };
+        inner.history.push_back(change.clone());
+        // Fails when nobody listens.
+        let _heard = self.changes.send(change);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BreakerState {
+    /// The mode in which leases are given in this state.
+    #[must_use]
+    pub fn mode(self) -> LockMode {
+        match self {
+            Self::Closed => LockMode::TwoLayer,
+            Self::Open | Self::HalfOpen => LockMode::DatabaseOnly,
+        }
     }
 }
 
@@ -159,21 +220,6 @@ impl Inner {
         };
         let failed = self.recent.iter().filter(|(_, failed)| *failed).count();
         self.recent.len() == RATE_CALLS && last.0 - first.0 <= RATE_SPAN && failed * 2 >= RATE_CALLS
-    }
-
-    fn turn(&mut self, to: BreakerState, why: &str) {
-        self.state = to;
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(Transition { at: Instant::now(), to, why: why.to_owned() });
-        match to {
-            BreakerState::Open => tracing::warn!(breaker.state = "open", why, "locks are database-only"),
-            BreakerState::HalfOpen => tracing::info!(breaker.state = "half_open", why, "Redis answers again"),
-            BreakerState::Closed => {
-                tracing::info!(breaker.state = "closed", why, "locks are two-layer again")
-            }
-        }
     }
 }
 
@@ -218,8 +264,8 @@ mod tests {
         breaker.probe_succeeded();
         assert_eq!(breaker.probe_succeeded(), Closed);
         assert_eq!(breaker.failures(), 0);
-        let states: Vec<_> = breaker.history().into_iter().map(|change| change.to).collect();
-        assert_eq!(states, [Open, HalfOpen, Open, HalfOpen, Closed]);
+        let modes: Vec<_> = breaker.history().into_iter().map(|change| change.mode).collect();
+        assert_eq!(modes, [LockMode::DatabaseOnly, LockMode::TwoLayer], "a probe between changes no mode");
     }
 
     #[tokio::test(start_paused = true)]
@@ -228,5 +274,23 @@ mod tests {
         assert!(breaker.failed("refused"));
         assert!(!breaker.failed("refused"));
         assert_eq!(breaker.history().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_of_mode_are_told_kept_to_the_last_hundred_and_timed() {
+        let breaker = Breaker::new(1);
+        let mut heard = breaker.changes();
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            breaker.failed("refused");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            breaker.probe_succeeded();
+            breaker.probe_succeeded();
+        }
+        assert_eq!(breaker.history().len(), HISTORY);
+        assert_eq!(breaker.lasted(LockMode::TwoLayer), Duration::from_secs(120));
+        assert_eq!(breaker.lasted(LockMode::DatabaseOnly), Duration::from_secs(60));
+        assert_eq!(heard.try_recv().unwrap().mode, LockMode::DatabaseOnly);
+        assert_eq!(heard.try_recv().unwrap().mode, LockMode::TwoLayer);
     }
 }

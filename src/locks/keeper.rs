@@ -1,36 +1,51 @@
-//! The background side of the Redis layer: probing an open breaker, deleting orphans, hearing wake-ups.
+//! The background side of the Redis layer: beating, renewing leases, probing an open breaker, deleting orphans,
+//! hearing wake-ups, telling of changes of mode.
 //!
 //! What must stay true: only this module asks Redis while the breaker is open, at most about once a probe
 //! interval; and the breaker closes only after the orphans that are remembered are gone.
 
-use std::sync::PoisonError;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::BreakerState;
-use super::redis::{Claim, LIVENESS};
-use super::{Layer, Locks, describe, jittered};
+use super::claim::Claim;
+use super::layer::{Layer, jittered};
+use super::timing::BEAT;
+use super::{LockMode, Locks, ModeChange};
 
 /// Orphans remembered at most; more are left to their TTL.
 const MAX_ORPHANS: usize = 10_000;
-/// How often a replica says that it lives: a killed one's keys are free within two seconds, and three beats
-/// in a row may be lost or late.
-const BEAT: Duration = Duration::from_millis(400);
-const _: () = assert!(BEAT.as_millis() * 3 < LIVENESS.as_millis());
 /// How long the wake-ups may be silent before it is asked whether anyone is there.
 const SILENCE: Duration = Duration::from_secs(2);
 /// Pause between the first good probe and the one that closes the breaker.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
+/// The most lines whose length one beat tells.
+const LINES_TOLD: usize = 1_000;
+/// Changes of mode that wait to be told while Redis is away.
+const CHANGES_KEPT: usize = 100;
+/// Where changes of mode are told to whoever listens.
+const NOTIFICATIONS: &str = "global:notifications";
 
 impl Locks {
     /// Looks after the Redis layer until `stopped`. Does nothing without one.
     pub async fn keep(self, stopped: CancellationToken) {
         let Some(layer) = &self.0.layer else { return };
         let interval = self.0.timing.breaker_probe;
-        let working =
-            async { tokio::join!(layer.watch(interval), layer.hear_wake_ups(interval), layer.beat()) };
+        let working = async {
+            tokio::join!(
+                layer.watch(interval),
+                layer.hear_wake_ups(interval),
+                self.beat(layer),
+                layer.renew_leases(&self.0.timing),
+                layer.tell_of_changes(),
+            )
+        };
         tokio::select! {
             () = stopped.cancelled() => {}
             _ = working => {}
@@ -42,37 +57,40 @@ impl Locks {
     pub async fn look_once(&self) {
         let Some(layer) = &self.0.layer else { return };
         if let Err(fault) = layer.redis.probe(&layer.replica).await {
-            layer.breaker.open(&describe(&fault));
+            layer.breaker.open(&fault.describe());
+        }
+    }
+
+    /// Says again and again that this replica lives and who waits in it. One that stops is taken to be dead, and its
+    /// keys are free: if it was only slow, the row lock makes that harmless. A beat is a script like a take, so a
+    /// Redis that refuses scripts fails here too.
+    async fn beat(&self, layer: &Layer) {
+        loop {
+            if layer.breaker.state() == BreakerState::Closed {
+                let crowds = self.0.lines.crowds(LINES_TOLD);
+                let waiting: Vec<_> =
+                    crowds.into_iter().map(|(key, count)| (key.to_string(), count)).collect();
+                match layer.redis.beat(&layer.replica, &waiting).await {
+                    Ok(()) => layer.breaker.succeeded(),
+                    Err(fault) => {
+                        layer.breaker.failed(&fault.describe());
+                    }
+                }
+            }
+            tokio::time::sleep(BEAT).await;
         }
     }
 }
 
 impl Layer {
     /// Remembers a claim that Redis may hold without anyone owning it.
-    pub(super) fn orphan(&self, claim: Claim) {
+    pub(super) fn orphan(&self, claim: Arc<Claim>) {
         let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
         if orphans.len() < MAX_ORPHANS {
             orphans.push_back(claim);
         }
         drop(orphans);
         self.stirred.notify_one();
-    }
-
-    /// Says again and again that this replica lives. One that stops is taken to be dead, and its keys are
-    /// free: if it was only slow, the row lock makes that harmless.
-    async fn beat(&self) {
-        loop {
-            tokio::time::sleep(BEAT).await;
-            if self.breaker.state() != BreakerState::Closed {
-                continue;
-            }
-            match self.redis.beat(&self.replica).await {
-                Ok(()) => self.breaker.succeeded(),
-                Err(fault) => {
-                    self.breaker.failed(&describe(&fault));
-                }
-            }
-        }
     }
 
     async fn watch(&self, interval: Duration) {
@@ -94,7 +112,7 @@ impl Layer {
     async fn probe_twice(&self) {
         for _ in 0..2 {
             if let Err(fault) = self.redis.probe(&self.replica).await {
-                self.breaker.probe_failed(&describe(&fault));
+                self.breaker.probe_failed(&fault.describe());
                 return;
             }
             if !self.sweep().await {
@@ -116,7 +134,7 @@ impl Layer {
             let next = self.orphans.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(claim) = next else { return true };
             for _ in 0..2 {
-                if self.redis.release(&claim, true).await.is_err() {
+                if self.redis.release(&claim, &[]).await.is_err() {
                     self.orphans.lock().unwrap_or_else(PoisonError::into_inner).push_back(claim);
                     return false;
                 }
@@ -153,8 +171,40 @@ impl Layer {
 
     fn call_waiter(&self, message: &redis::Msg) {
         let Ok(token) = message.get_payload::<String>() else { return };
-        if let Some(waiter) = self.waiters().get(&token) {
+        if let Some(waiter) = self.waiters().get(token.as_str()) {
             waiter.notify_one();
         }
+    }
+
+    /// Publishes every change of mode, in order, once Redis is there to publish it.
+    async fn tell_of_changes(&self) {
+        let mut changes = self.breaker.changes();
+        let mut untold = VecDeque::new();
+        loop {
+            match changes.recv().await {
+                Ok(change) => untold.push_back(change),
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            }
+            if untold.len() > CHANGES_KEPT {
+                untold.pop_front();
+            }
+            while self.breaker.state() == BreakerState::Closed
+                && let Some(change) = untold.front()
+                && self.redis.publish(NOTIFICATIONS, &self.notice_of(change)).await.is_ok()
+            {
+                untold.pop_front();
+            }
+        }
+    }
+
+    fn notice_of(&self, change: &ModeChange) -> String {
+        let message = match change.mode {
+            LockMode::TwoLayer => "Locks are two-layer again.",
+            LockMode::DatabaseOnly => "Redis can't be used; locks are database-only. Answers stay correct.",
+        };
+        let data =
+            json!({"replica": &self.replica[..8], "at": change.at, "mode": change.mode, "why": change.why});
+        json!({"type": "lock.mode_changed", "message": message, "data": data}).to_string()
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use prometheus_client::encoding::EncodeLabelValue;
+use serde::Serialize;
 use uuid::Uuid;
 
 /// The most keys one lease may cover: an order's 2,000 lines, and the order itself.
@@ -19,13 +21,39 @@ pub enum LockKey {
     Inventory(Uuid),
 }
 
-/// Which family a key belongs to: it decides the TTL, and what an operator is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which family a key belongs to: it decides the TTL, what its waits are counted as, and what an operator is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, EncodeLabelValue)]
+#[serde(rename_all = "snake_case")]
 pub enum LockClass {
     /// Placing an order.
     Order,
     /// Changing a variant's stock.
     Inventory,
+    /// Somebody's racks, sessions and devices.
+    Rack,
+    /// Somebody's invoices.
+    Invoice,
+    /// Any other name.
+    Custom,
+}
+
+impl LockClass {
+    /// The family of a key that is known by its published name alone.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let begins = |start| name.starts_with(start);
+        if begins("inventory_lock:") {
+            Self::Inventory
+        } else if begins("lock:order_creation_") {
+            Self::Order
+        } else if begins("rack:lock:") || begins("session:lock:") || begins("user:heartbeat:") {
+            Self::Rack
+        } else if begins("lock:invoice_") || begins("processing:") {
+            Self::Invoice
+        } else {
+            Self::Custom
+        }
+    }
 }
 
 impl LockKey {
@@ -148,5 +176,8 @@ mod tests {
         let id = Uuid::from_u128(7);
         assert_eq!(LockKey::Inventory(id).to_string(), format!("inventory_lock:{id}"));
         assert_eq!(LockKey::order("ann", "k-1").to_string(), "lock:order_creation_ann_k-1");
+        for key in [LockKey::Inventory(id), LockKey::order("ann", "k-1")] {
+            assert_eq!(LockClass::of_name(&key.to_string()), key.class());
+        }
     }
 }

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::line::Place;
-use super::redis::Claim;
-use super::{Evidence, Inner, LockMode};
+use prometheus_client::encoding::EncodeLabelValue;
+use tokio::time::Instant;
+
+use super::claim::Claim;
+use super::keys::{LockClass, LockKey};
+use super::line::{Place, Successor};
+use super::metrics::{ClassAndMode, Without};
+use super::{BreakerState, Evidence, Inner, LockMode};
 
 /// Why a lease is without its Redis layer. Not an error: the row lock protects the write all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum DatabaseOnly {
     /// No Redis is configured.
     NotConfigured,
@@ -25,28 +30,40 @@ pub struct Lease {
     inner: Arc<Inner>,
     /// Held for its place in the lines of this process, which dropping it gives up.
     place: Option<Place>,
-    claim: Option<Claim>,
+    claim: Option<Arc<Claim>>,
+    labels: ClassAndMode,
     waited: Duration,
+    since: Instant,
 }
 
 impl Lease {
     pub(super) fn new(
         inner: Arc<Inner>,
         place: Place,
-        claim: Result<Claim, DatabaseOnly>,
-        waited: Duration,
+        claim: Result<Arc<Claim>, DatabaseOnly>,
+        asked: Instant,
     ) -> Self {
-        if let Err(why) = &claim {
-            tracing::debug!(lock.degraded = ?why, "a lease is database-only");
+        if let Err(why) = claim {
+            inner.metrics.database_only.get_or_create(&Without { why }).inc();
         }
-        Self { inner, place: Some(place), claim: claim.ok(), waited }
+        let class = place.keys().as_slice().first().map_or(LockClass::Inventory, LockKey::class);
+        let mode = if claim.is_ok() { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
+        let (labels, since) = (ClassAndMode { class, mode }, Instant::now());
+        let waited = since - asked;
+        inner.metrics.waits.get_or_create(&labels).observe(waited.as_secs_f64());
+        Self { inner, place: Some(place), claim: claim.ok(), labels, waited, since }
     }
 
     /// What the write is to say about its lock.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        let mode = if self.claim.is_some() { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
-        Evidence { mode, wait_ms: u32::try_from(self.waited.as_millis()).unwrap_or(u32::MAX) }
+        let wait_ms = u32::try_from(self.waited.as_millis()).unwrap_or(u32::MAX);
+        Evidence { mode: self.labels.mode, wait_ms }
+    }
+
+    /// What it holds in Redis, if anything.
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_deref()
     }
 
     /// Runs `section` to its end and releases, whatever it came to.
@@ -59,7 +76,8 @@ impl Lease {
     /// Lets the next one go. A failure changes nothing for the caller, whose work is committed.
     pub async fn release(mut self) {
         if let Some(claim) = self.claim.take() {
-            self.inner.let_go(claim).await;
+            let successors = self.place.as_ref().map(Place::successors).unwrap_or_default();
+            self.inner.let_go(claim, &successors).await;
         }
         // Only now: the next in this process's line finds the Redis key free.
         self.place.take();
@@ -68,13 +86,14 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.inner.metrics.holds.get_or_create(&self.labels).observe(self.since.elapsed().as_secs_f64());
         let Some(claim) = self.claim.take() else { return };
         let (inner, place) = (self.inner.clone(), self.place.take());
         let tasks = self.inner.tasks.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             tasks.spawn_on(
                 async move {
-                    inner.let_go(claim).await;
+                    inner.let_go(claim, &[]).await;
                     drop(place);
                 },
                 &runtime,
@@ -84,23 +103,22 @@ impl Drop for Lease {
 }
 
 impl Inner {
-    /// Releases in Redis, or remembers to.
-    async fn let_go(&self, claim: Claim) {
+    /// Releases in Redis, or remembers to; leaves its lines there too. `successors` stand behind it in this process,
+    /// in the order of its keys.
+    pub(super) async fn let_go(&self, claim: Arc<Claim>, successors: &[Option<Successor>]) {
         let Some(layer) = &self.layer else { return };
-        if layer.breaker.state() != super::BreakerState::Closed {
+        let held = layer.no_longer_held(&claim.token);
+        if layer.breaker.state() != BreakerState::Closed {
             layer.orphan(claim);
             return;
         }
-        match layer.redis.release(&claim, false).await {
+        match layer.redis.release(&claim, successors).await {
             Ok(owned) => {
                 layer.breaker.succeeded();
-                if owned < claim.names.len() {
-                    tracing::warn!(
-                        lock.keys = claim.names.len(),
-                        lock.lost = claim.names.len() - owned,
-                        lock.first_key = claim.names.first(),
-                        "a lease was lost before its release; the row lock protected the write"
-                    );
+                if let Some(held) = held
+                    && owned < claim.names.len()
+                {
+                    layer.lost(&claim, owned, &held);
                 }
             }
             Err(fault) => layer.blame(&fault, claim),

@@ -8,6 +8,9 @@
 //! - A [`Place`] leaves its lines when it is dropped, served or not, so a caller that gives up or hangs up
 //!   holds nobody back.
 //! - Nothing here is a lock anyone's safety rests on. It keeps a crowd away from Redis and from the pool.
+//!
+//! Redis sees only the head of a line: one taker a replica. So that arrival counts across replicas all the same, a
+//! taker tells Redis how long it has waited here, and whoever lets go announces its [`Successor`] there.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +47,10 @@ struct Waiting {
     /// In how many lines somebody else is still ahead.
     behind: usize,
     called: Arc<Notify>,
+    token: Arc<str>,
+    since: Instant,
+    /// Whether Redis was told of it already, by the one before it.
+    announced: bool,
 }
 
 /// A request's place in the lines of its keys.
@@ -55,17 +62,39 @@ pub struct Place {
     called: Arc<Notify>,
 }
 
+/// Who comes next at a key, in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Successor {
+    /// Its token.
+    pub token: Arc<str>,
+    /// How long it has waited.
+    pub waited: Duration,
+}
+
+/// One line as an onlooker sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineSeen {
+    /// The key it stands in front of.
+    pub key: LockKey,
+    /// Since when its head has been there.
+    pub headed_for: Duration,
+    /// How many wait behind the head.
+    pub waiting: usize,
+    /// Whether the head heads all its lines: it holds the lock, or is the one who asks Redis for it.
+    pub is_served: bool,
+}
+
 /// A key's line was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{MAX_LINE} requests wait for one lock already")]
 pub struct LineFull;
 
 impl Lines {
-    /// Joins the lines of all `keys` at once.
+    /// Joins the lines of all `keys` at once, under the token that Redis will know.
     ///
     /// # Errors
     /// [`LineFull`] if one of them is full; then none was joined.
-    pub fn join(self: &Arc<Self>, keys: LockKeys) -> Result<Place, LineFull> {
+    pub fn join(self: &Arc<Self>, keys: LockKeys, token: Arc<str>) -> Result<Place, LineFull> {
         let mut state = self.state();
         let is_full = |key| state.lines.get(key).is_some_and(|line| line.tickets.len() >= MAX_LINE);
         if keys.as_slice().iter().any(is_full) {
@@ -86,7 +115,9 @@ impl Lines {
         if behind == 0 {
             called.notify_one();
         } else {
-            state.waiting.insert(ticket, Waiting { behind, called: called.clone() });
+            let waiting =
+                Waiting { behind, called: called.clone(), token, since: Instant::now(), announced: false };
+            state.waiting.insert(ticket, waiting);
         }
         drop(state);
         Ok(Place { lines: self.clone(), keys, ticket, called })
@@ -96,6 +127,33 @@ impl Lines {
     #[must_use]
     pub fn length(&self, key: &LockKey) -> usize {
         self.state().lines.get(key).map_or(0, |line| line.tickets.len())
+    }
+
+    /// Every line there is, at most `limit` of them.
+    #[must_use]
+    pub fn look(&self, limit: usize) -> Vec<LineSeen> {
+        let state = self.state();
+        let seen = state.lines.iter().take(limit).map(|(key, line)| LineSeen {
+            key: key.clone(),
+            headed_for: line.headed_since.elapsed(),
+            waiting: line.tickets.len().saturating_sub(1),
+            is_served: line.tickets.front().is_some_and(|head| !state.waiting.contains_key(head)),
+        });
+        seen.collect()
+    }
+
+    /// The lines in which somebody waits behind the head, and how many: at most `limit` of them.
+    #[must_use]
+    pub fn crowds(&self, limit: usize) -> Vec<(LockKey, usize)> {
+        let state = self.state();
+        let crowded = state.lines.iter().filter(|(_, line)| line.tickets.len() > 1);
+        crowded.take(limit).map(|(key, line)| (key.clone(), line.tickets.len() - 1)).collect()
+    }
+
+    /// How many requests wait behind others.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,6 +183,33 @@ impl Place {
             let line = state.lines.get(key)?;
             (line.tickets.front() != Some(&self.ticket)).then(|| (key.clone(), line.headed_since.elapsed()))
         })
+    }
+}
+
+impl Place {
+    /// Who comes next at each key, in the order of the keys: only those who will head all their lines once this
+    /// place is given up. They count as announced from now on.
+    #[must_use]
+    pub fn successors(&self) -> Vec<Option<Successor>> {
+        let mut guard = self.lines.state();
+        let State { lines, waiting, .. } = &mut *guard;
+        let next = |key| lines.get(key).and_then(|line: &Line| line.tickets.get(1).copied());
+        let second: Vec<Option<u64>> = self.keys.as_slice().iter().map(next).collect();
+        let mut held_up_here: HashMap<u64, usize> = HashMap::new();
+        second.iter().flatten().for_each(|ticket| *held_up_here.entry(*ticket).or_default() += 1);
+        let successor = |ticket: &Option<u64>| {
+            let ticket = (*ticket)?;
+            let next = waiting.get_mut(&ticket).filter(|next| next.behind == held_up_here[&ticket])?;
+            next.announced = true;
+            Some(Successor { token: next.token.clone(), waited: next.since.elapsed() })
+        };
+        second.iter().map(successor).collect()
+    }
+
+    /// Whether Redis was told of this place while it waited here.
+    #[must_use]
+    pub fn was_announced(&self) -> bool {
+        self.lines.state().waiting.get(&self.ticket).is_some_and(|waiting| waiting.announced)
     }
 }
 
@@ -174,6 +259,10 @@ mod tests {
         LockKeys::variants(ids.iter().map(|id| Uuid::from_u128(*id))).unwrap()
     }
 
+    fn join(lines: &Arc<Lines>, keys: LockKeys) -> Result<Place, LineFull> {
+        lines.join(keys, "a token".into())
+    }
+
     fn is_served(place: &Place) -> bool {
         place.served().now_or_never().is_some()
     }
@@ -181,9 +270,9 @@ mod tests {
     #[test]
     fn the_first_is_served_at_once_and_the_rest_in_order_of_arrival() {
         let lines = Arc::new(Lines::default());
-        let first = lines.join(keys(&[1])).unwrap();
-        let second = lines.join(keys(&[1])).unwrap();
-        let third = lines.join(keys(&[1])).unwrap();
+        let first = join(&lines, keys(&[1])).unwrap();
+        let second = join(&lines, keys(&[1])).unwrap();
+        let third = join(&lines, keys(&[1])).unwrap();
         assert!(is_served(&first) && !is_served(&second) && !is_served(&third));
         drop(first);
         assert!(is_served(&second) && !is_served(&third));
@@ -194,9 +283,9 @@ mod tests {
     #[test]
     fn a_request_over_several_keys_waits_for_all_of_them_and_is_not_overtaken() {
         let lines = Arc::new(Lines::default());
-        let one = lines.join(keys(&[1])).unwrap();
-        let both = lines.join(keys(&[1, 2])).unwrap();
-        let two = lines.join(keys(&[2])).unwrap();
+        let one = join(&lines, keys(&[1])).unwrap();
+        let both = join(&lines, keys(&[1, 2])).unwrap();
+        let two = join(&lines, keys(&[2])).unwrap();
         assert!(!is_served(&both) && !is_served(&two), "two arrived after both, which needs it too");
         assert_eq!(both.blocked_by().unwrap().0, LockKey::Inventory(Uuid::from_u128(1)));
         drop(one);
@@ -208,9 +297,9 @@ mod tests {
     #[test]
     fn whoever_leaves_early_holds_nobody_back() {
         let lines = Arc::new(Lines::default());
-        let first = lines.join(keys(&[1])).unwrap();
-        let gone = lines.join(keys(&[1, 2])).unwrap();
-        let last = lines.join(keys(&[1, 2])).unwrap();
+        let first = join(&lines, keys(&[1])).unwrap();
+        let gone = join(&lines, keys(&[1, 2])).unwrap();
+        let last = join(&lines, keys(&[1, 2])).unwrap();
         drop(gone);
         assert!(!is_served(&last));
         drop(first);
@@ -221,20 +310,46 @@ mod tests {
     }
 
     #[test]
+    fn only_those_who_will_be_served_next_are_announced() {
+        let lines = Arc::new(Lines::default());
+        let holder = join(&lines, keys(&[1, 2, 3])).unwrap();
+        let next = lines.join(keys(&[1, 2]), "next".into()).unwrap();
+        let elsewhere = join(&lines, keys(&[4])).unwrap();
+        let held_up_elsewhere = lines.join(keys(&[3, 4]), "held up".into()).unwrap();
+        let tokens: Vec<_> =
+            holder.successors().into_iter().map(|successor| successor.map(|next| next.token)).collect();
+        assert_eq!(tokens, [Some("next".into()), Some("next".into()), None]);
+        assert!(next.was_announced() && !held_up_elsewhere.was_announced());
+        drop(elsewhere);
+        assert_eq!(holder.successors()[2].as_ref().unwrap().token, "held up".into());
+    }
+
+    #[test]
+    fn an_onlooker_sees_who_is_served_and_how_many_wait() {
+        let lines = Arc::new(Lines::default());
+        let _first = join(&lines, keys(&[1])).unwrap();
+        let _both = join(&lines, keys(&[1, 2])).unwrap();
+        let mut seen = lines.look(10);
+        seen.sort_by(|a, b| a.key.cmp(&b.key));
+        let told: Vec<_> = seen.iter().map(|line| (line.waiting, line.is_served)).collect();
+        assert_eq!((told, lines.waiting()), (vec![(1, true), (0, false)], 1));
+    }
+
+    #[test]
     fn strangers_do_not_wait_for_each_other() {
         let lines = Arc::new(Lines::default());
-        let one = lines.join(keys(&[1])).unwrap();
-        let two = lines.join(keys(&[2])).unwrap();
+        let one = join(&lines, keys(&[1])).unwrap();
+        let two = join(&lines, keys(&[2])).unwrap();
         assert!(is_served(&one) && is_served(&two));
     }
 
     #[test]
     fn a_full_line_turns_the_next_one_away_and_joins_nothing() {
         let lines = Arc::new(Lines::default());
-        let places: Vec<_> = (0..MAX_LINE).map(|_| lines.join(keys(&[1])).unwrap()).collect();
-        assert_eq!(lines.join(keys(&[1, 2])).unwrap_err(), LineFull);
+        let places: Vec<_> = (0..MAX_LINE).map(|_| join(&lines, keys(&[1])).unwrap()).collect();
+        assert_eq!(join(&lines, keys(&[1, 2])).unwrap_err(), LineFull);
         assert_eq!(lines.length(&LockKey::Inventory(Uuid::from_u128(2))), 0);
         drop(places);
-        assert!(lines.join(keys(&[1, 2])).is_ok());
+        assert!(join(&lines, keys(&[1, 2])).is_ok());
     }
 }

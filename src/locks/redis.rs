@@ -1,21 +1,31 @@
-//! The Redis side of a lease: one script to take, one to release, a pool that is never waited for long.
+//! The Redis side of a lease: the scripts, and a pool that is never waited for long.
 //!
 //! What must stay true: a call ends within its budget, whatever Redis does; a lock is set only by the take
 //! script and deleted only by its owner's token; and a call whose outcome is unknown is reported as a
 //! [`Fault`], so that the caller can undo what it may have done.
+//!
+//! On one server (Sentinel included) each call is one script over all keys. In a cluster keys live in
+//! different slots, so they are taken one by one in lock order, and given back if one can't be had.
 
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use bb8_redis::RedisConnectionManager;
-use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{Client, RedisError, Script};
+use redis::aio::PubSub;
+use redis::{RedisError, Script, Value};
 use tokio::time::timeout;
 
-/// For how long a beat, or a take, proves that a replica lives.
-pub const LIVENESS: Duration = Duration::from_millis(1_600);
-/// Connections a process keeps to Redis. A take or release occupies one for some 100 microseconds.
-const POOL_SIZE: u32 = 16;
+use super::claim::Claim;
+use super::connection::Connection;
+use super::line::Successor;
+use super::pool::{Pool, new_pool};
+use super::topology::Topology;
+
+/// What a call over many keys may take longer for each of them in a cluster.
+const CLUSTER_BUDGET_A_KEY: Duration = Duration::from_millis(1);
+
+/// All live locks by the end of their TTL, in ms of Redis's clock.
+pub(super) const INDEX: &str = "holdfast:{fleet}:locks";
 
 /// Why Redis could not be asked. The answer is always the same: go on without it.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +41,19 @@ pub enum Fault {
     Failed(#[source] RedisError),
 }
 
+impl Fault {
+    /// The fault and its causes in one line.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+}
+
 /// What a take came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Take {
     /// All keys are ours.
     Held,
@@ -42,139 +63,231 @@ pub enum Take {
         index: usize,
         /// What is left of the lock on it, if it has a holder with a TTL.
         left: Option<Duration>,
-        /// Our place in line, to be given with the next try.
-        ticket: i64,
+        /// Whose token it holds; empty if it is only promised to somebody who came earlier.
+        holder: String,
     },
 }
 
-/// The names and token of one lease, as Redis knows them.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    /// The keys' names, sorted as [`super::LockKeys`] are.
-    pub names: Vec<String>,
-    /// TTL of each key, in milliseconds.
-    pub ttls_ms: Vec<u64>,
-    /// Proves ownership. Begins with the replica's 32 characters.
-    pub token: String,
-}
-
-/// One Redis server, and the pool of connections to it.
+/// Redis, and the pool of connections to it.
 #[derive(Debug)]
 pub struct Redis {
-    client: Client,
-    pool: RwLock<bb8::Pool<Manager>>,
-    budget: Duration,
+    topology: Topology,
+    pool: RwLock<Pool>,
+    pub(super) budget: Duration,
+    linger: Duration,
+    pub(super) scripts: Scripts,
+}
+
+#[derive(Debug)]
+pub(super) struct Scripts {
     take: Script,
     release: Script,
+    renew: Script,
+    pub(super) beat: Script,
+    pub(super) look: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |text| Script::new(&format!("{}\n{text}", include_str!("scripts/line.lua")));
+        Self {
+            take: script(include_str!("scripts/take.lua")),
+            release: script(include_str!("scripts/release.lua")),
+            renew: script(include_str!("scripts/renew.lua")),
+            beat: script(include_str!("scripts/beat.lua")),
+            look: script(include_str!("scripts/look.lua")),
+        }
+    }
 }
 
 impl Redis {
-    /// Prepares for the server at `url`; nothing is connected yet.
-    ///
-    /// # Errors
-    /// If the URL is not one of Redis.
-    pub fn new(url: &str, budget: Duration) -> Result<Self, RedisError> {
-        let client = Client::open(url)?;
-        let pool = RwLock::new(new_pool(&client, budget)?);
-        let take = Script::new(include_str!("take.lua"));
-        let release = Script::new(include_str!("release.lua"));
-        Ok(Self { client, pool, budget, take, release })
+    /// Prepares for the Redis of `topology`; nothing is connected yet. A call may take `budget`, and a waiter
+    /// keeps its place for `linger` without asking again.
+    #[must_use]
+    pub fn new(topology: Topology, budget: Duration, linger: Duration) -> Self {
+        let pool = RwLock::new(new_pool(&topology, budget));
+        Self { topology, pool, budget, linger, scripts: Scripts::new() }
     }
 
-    /// Tries once to take all of `claim`'s keys. `ticket` is the one an earlier try was given.
+    /// Whether its keys live in different places.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.topology.is_cluster()
+    }
+
+    /// Tries once to take all of `claim`'s keys, for somebody who has waited for `waited` already.
     ///
     /// # Errors
     /// A [`Fault`]; the keys may have been taken all the same.
-    pub async fn take(
-        &self,
-        claim: &Claim,
-        ticket: Option<i64>,
-        linger: Duration,
-        budget: Duration,
-    ) -> Result<Take, Fault> {
-        let mut call = self.take.prepare_invoke();
-        call.arg(&claim.token);
-        call.arg(ticket.map_or_else(String::new, |ticket| ticket.to_string()));
-        call.arg(millis(linger));
-        call.arg(millis(LIVENESS));
-        claim.ttls_ms.iter().for_each(|ttl| {
-            call.arg(*ttl);
-        });
-        claim.names.iter().for_each(|name| {
-            call.key(name);
-        });
-        let answer: Vec<i64> = self.call(budget, async |conn| call.invoke_async(conn).await).await?;
-        Ok(match answer.as_slice() {
-            [index, left, ticket] => Take::Busy {
-                index: usize::try_from(*index - 1).unwrap_or_default(),
-                left: u64::try_from(*left).ok().filter(|left| *left > 0).map(Duration::from_millis),
-                ticket: *ticket,
-            },
-            _ => Take::Held,
+    pub async fn take(&self, claim: &Claim, waited: Duration, budget: Duration) -> Result<Take, Fault> {
+        let all = 0..claim.names.len();
+        self.call(self.budget_for(claim, budget), async |conn| {
+            if self.is_cluster() {
+                self.take_one_by_one(conn, claim, waited).await
+            } else {
+                self.take_part(conn, claim, all, waited).await
+            }
         })
+        .await
     }
 
-    /// Lets go of what `claim` still owns and wakes the next in line. Answers how many keys it owned.
+    async fn take_one_by_one(
+        &self,
+        conn: &mut Connection,
+        claim: &Claim,
+        waited: Duration,
+    ) -> Result<Take, RedisError> {
+        for index in 0..claim.names.len() {
+            let take = self.take_part(conn, claim, index..index + 1, waited).await?;
+            if take != Take::Held {
+                for given_back in 0..index {
+                    self.release_part(conn, claim, given_back..given_back + 1, &[]).await?;
+                }
+                return Ok(take);
+            }
+        }
+        self.note_in_index(conn, claim).await?;
+        Ok(Take::Held)
+    }
+
+    /// One script over the keys of `part`, which live in one place.
+    async fn take_part(
+        &self,
+        conn: &mut Connection,
+        claim: &Claim,
+        part: Range<usize>,
+        waited: Duration,
+    ) -> Result<Take, RedisError> {
+        let mut call = self.scripts.take.prepare_invoke();
+        call.arg(&*claim.token).arg(micros(waited)).arg(micros(self.linger));
+        for index in part.clone() {
+            call.key(&claim.names[index]).key(&claim.lines[index]).arg(claim.ttls_ms[index]);
+        }
+        if !self.is_cluster() {
+            call.key(INDEX);
+        }
+        let answer: Vec<Value> = call.invoke_async(conn).await?;
+        match answer.as_slice() {
+            [Value::Int(0)] => Ok(Take::Held),
+            [Value::Int(index), Value::Int(left), Value::BulkString(holder)] => Ok(Take::Busy {
+                index: part.start + usize::try_from(*index - 1).unwrap_or_default(),
+                left: u64::try_from(*left).ok().filter(|left| *left > 0).map(Duration::from_millis),
+                holder: String::from_utf8_lossy(holder).into_owned(),
+            }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Lets go of what `claim` still owns, leaves its lines, keeps the places of its successors there and calls
+    /// the next. Answers how many keys it owned.
     ///
     /// # Errors
     /// A [`Fault`]; the keys may have been released all the same.
-    pub async fn release(&self, claim: &Claim, in_line: bool) -> Result<usize, Fault> {
-        let mut call = self.release.prepare_invoke();
-        call.arg(&claim.token);
-        call.arg(if in_line { "1" } else { "0" });
-        claim.names.iter().for_each(|name| {
-            call.key(name);
-        });
-        self.call(self.budget, async |conn| call.invoke_async(conn).await).await
+    pub async fn release(&self, claim: &Claim, successors: &[Option<Successor>]) -> Result<usize, Fault> {
+        self.call(self.budget_for(claim, self.budget), async |conn| {
+            if !self.is_cluster() {
+                return self.release_part(conn, claim, 0..claim.names.len(), successors).await;
+            }
+            let mut owned = 0;
+            for index in 0..claim.names.len() {
+                owned += self.release_part(conn, claim, index..index + 1, successors).await?;
+            }
+            let mut forget = redis::cmd("ZREM");
+            forget.arg(INDEX).arg(&claim.names);
+            forget.query_async::<Value>(conn).await?;
+            Ok(owned)
+        })
+        .await
     }
 
-    /// Whether a key of this name exists.
-    ///
-    /// # Errors
-    /// A [`Fault`].
-    pub async fn exists(&self, name: &str) -> Result<bool, Fault> {
-        let mut call = redis::cmd("EXISTS");
-        call.arg(name);
-        self.call(self.budget, async |conn| call.query_async(conn).await).await
+    async fn release_part(
+        &self,
+        conn: &mut Connection,
+        claim: &Claim,
+        part: Range<usize>,
+        successors: &[Option<Successor>],
+    ) -> Result<usize, RedisError> {
+        let mut call = self.scripts.release.prepare_invoke();
+        call.arg(&*claim.token).arg(micros(self.linger));
+        for index in part {
+            call.key(&claim.names[index]).key(&claim.lines[index]);
+            match successors.get(index).and_then(Option::as_ref) {
+                Some(next) => call.arg(&*next.token).arg(micros(next.waited)),
+                None => call.arg("").arg(0),
+            };
+        }
+        if !self.is_cluster() {
+            call.key(INDEX);
+        }
+        call.invoke_async(conn).await
     }
 
-    /// What Redis does when its memory is full.
+    /// Gives what `claim` still owns its whole TTL again. Answers how many keys it owned.
     ///
     /// # Errors
-    /// A [`Fault`].
-    pub async fn memory_policy(&self) -> Result<String, Fault> {
-        let mut call = redis::cmd("CONFIG");
-        call.arg("GET").arg("maxmemory-policy");
-        let pair: Vec<String> = self.call(self.budget, async |conn| call.query_async(conn).await).await?;
-        pair.into_iter().nth(1).ok_or(Fault::Unreachable)
+    /// A [`Fault`]; the TTLs may have been renewed all the same.
+    pub async fn renew(&self, claim: &Claim) -> Result<usize, Fault> {
+        let all = 0..claim.names.len();
+        self.call(self.budget_for(claim, self.budget), async |conn| {
+            if !self.is_cluster() {
+                return self.renew_part(conn, claim, all).await;
+            }
+            let mut owned = 0;
+            for index in all {
+                owned += self.renew_part(conn, claim, index..index + 1).await?;
+            }
+            self.note_in_index(conn, claim).await?;
+            Ok(owned)
+        })
+        .await
     }
 
-    /// Says that `replica` lives, for [`LIVENESS`].
-    ///
-    /// # Errors
-    /// A [`Fault`].
-    pub async fn beat(&self, replica: &str) -> Result<(), Fault> {
-        let call = beat(replica);
-        self.call(self.budget, async |conn| call.query_async(conn).await).await
+    async fn renew_part(
+        &self,
+        conn: &mut Connection,
+        claim: &Claim,
+        part: Range<usize>,
+    ) -> Result<usize, RedisError> {
+        let mut call = self.scripts.renew.prepare_invoke();
+        call.arg(&*claim.token);
+        for index in part {
+            call.key(&claim.names[index]).arg(claim.ttls_ms[index]);
+        }
+        if !self.is_cluster() {
+            call.key(INDEX);
+        }
+        call.invoke_async(conn).await
     }
 
-    /// Beats for `replica` and reads that back, over connections made anew: a Redis that only reads
-    /// answers PING, so PING proves nothing. On success the new connections replace the old ones, which
-    /// may be dead without knowing it.
+    /// In a cluster the index lives elsewhere than the locks, so it is written after them.
+    async fn note_in_index(&self, conn: &mut Connection, claim: &Claim) -> Result<(), RedisError> {
+        let now = clock_ms(conn).await?;
+        let mut note = redis::cmd("ZADD");
+        note.arg(INDEX);
+        for (name, ttl) in claim.names.iter().zip(&claim.ttls_ms) {
+            note.arg(now.saturating_add(*ttl)).arg(name);
+        }
+        note.query_async::<Value>(conn).await.map(drop)
+    }
+
+    /// Beats for `replica`, then takes and releases a lock of its own, over connections made anew: a Redis that
+    /// only reads answers PING, and one that refuses scripts answers SET. On success the new connections replace
+    /// the old ones, which may be dead without knowing it.
     ///
     /// # Errors
-    /// A [`Fault`] if Redis can't be written.
+    /// A [`Fault`] if Redis can't be used.
     pub async fn probe(&self, replica: &str) -> Result<(), Fault> {
-        let pool = new_pool(&self.client, self.budget).map_err(Fault::Failed)?;
-        let write_and_read = async {
-            let mut conn = pool.get().await.map_err(|_| Fault::Unreachable)?;
-            let conn = &mut conn.inner;
-            let () = beat(replica).query_async(conn).await.map_err(Fault::Failed)?;
-            let lives: bool =
-                redis::cmd("EXISTS").arg(alive(replica)).query_async(conn).await.map_err(Fault::Failed)?;
-            if lives { Ok(()) } else { Err(Fault::Unreachable) }
-        };
-        timeout(self.budget, write_and_read).await.map_err(|_| Fault::Timeout(self.budget))??;
+        let pool = new_pool(&self.topology, self.budget);
+        let claim = Claim::of_names(vec![format!("holdfast:probe:{replica}")], replica.into());
+        over(&pool, self.budget, async |conn| {
+            self.beat_on(conn, replica, &[]).await?;
+            self.take_part(conn, &claim, 0..1, Duration::ZERO).await?;
+            match self.release_part(conn, &claim, 0..1, &[]).await? {
+                1 => Ok(()),
+                _ => Err(unexpected()),
+            }
+        })
+        .await?;
         *self.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
         Ok(())
     }
@@ -184,93 +297,59 @@ impl Redis {
     /// # Errors
     /// A [`Fault`] if Redis can't be reached.
     pub async fn subscribe(&self, replica: &str) -> Result<PubSub, Fault> {
-        let subscribing = async {
-            let mut pubsub = self.client.get_async_pubsub().await?;
-            pubsub.subscribe(format!("holdfast:wake:{replica}")).await?;
-            Ok(pubsub)
-        };
-        timeout(self.budget, subscribing)
+        let channel = format!("holdfast:wake:{replica}");
+        timeout(self.budget, self.topology.subscribe(&channel, self.budget))
             .await
             .map_err(|_| Fault::Timeout(self.budget))?
             .map_err(Fault::Failed)
     }
 
-    /// Runs one call within `budget`, connection included. A connection whose call did not end well is
-    /// never used again.
-    async fn call<T>(
+    fn budget_for(&self, claim: &Claim, budget: Duration) -> Duration {
+        let keys = u32::try_from(claim.names.len()).unwrap_or(u32::MAX);
+        if self.is_cluster() { budget + CLUSTER_BUDGET_A_KEY * keys } else { budget }
+    }
+
+    pub(super) async fn call<T>(
         &self,
         budget: Duration,
-        call: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+        call: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
     ) -> Result<T, Fault> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let asking = async {
-            let mut conn = pool.get().await.map_err(|_| Fault::Unreachable)?;
-            conn.broken = true;
-            let answer = call(&mut conn.inner).await.map_err(Fault::Failed)?;
-            conn.broken = false;
-            Ok(answer)
-        };
-        timeout(budget, asking).await.map_err(|_| Fault::Timeout(budget))?
+        over(&pool, budget, call).await
     }
 }
 
-/// The key that says a replica lives.
-fn alive(replica: &str) -> String {
-    format!("holdfast:replica:{replica}")
+/// Runs one call within `budget`, connection included. A connection whose call did not end well is never used
+/// again.
+async fn over<T>(
+    pool: &Pool,
+    budget: Duration,
+    call: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
+) -> Result<T, Fault> {
+    let asking = async {
+        let mut conn = pool.get().await.map_err(|_| Fault::Unreachable)?;
+        conn.broken = true;
+        let answer = call(&mut conn.inner).await.map_err(Fault::Failed)?;
+        conn.broken = false;
+        Ok(answer)
+    };
+    timeout(budget, asking).await.map_err(|_| Fault::Timeout(budget))?
 }
 
-fn beat(replica: &str) -> redis::Cmd {
-    let mut call = redis::cmd("SET");
-    call.arg(alive(replica)).arg("1").arg("PX").arg(millis(LIVENESS));
-    call
+/// Redis's own clock, in ms.
+pub(super) async fn clock_ms(conn: &mut Connection) -> Result<u64, RedisError> {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await?;
+    Ok(seconds * 1_000 + micros / 1_000)
 }
 
-/// The defaults of bb8 would wait 30 s for a connection and send a PING before each use.
-fn new_pool(client: &Client, budget: Duration) -> Result<bb8::Pool<Manager>, RedisError> {
-    let manager =
-        Manager { inner: RedisConnectionManager::new(client.get_connection_info().clone())?, budget };
-    Ok(bb8::Pool::builder()
-        .max_size(POOL_SIZE)
-        .connection_timeout(budget)
-        .retry_connection(false)
-        .test_on_check_out(false)
-        .build_unchecked(manager))
+fn unexpected() -> RedisError {
+    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "a script answered what it can't"))
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// bb8-redis's manager, but for one thing: it believes every connection to be sound for ever.
-#[derive(Debug)]
-struct Manager {
-    inner: RedisConnectionManager,
-    budget: Duration,
-}
-
-/// A connection and whether its last call ended well.
-#[derive(Debug)]
-struct Connection {
-    inner: MultiplexedConnection,
-    broken: bool,
-}
-
-impl bb8::ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = RedisError;
-
-    async fn connect(&self) -> Result<Connection, RedisError> {
-        let mut inner = self.inner.connect().await?;
-        // Its own default would cap the budget.
-        inner.set_response_timeout(self.budget);
-        Ok(Connection { inner, broken: false })
-    }
-
-    async fn is_valid(&self, conn: &mut Connection) -> Result<(), RedisError> {
-        self.inner.is_valid(&mut conn.inner).await
-    }
-
-    fn has_broken(&self, conn: &mut Connection) -> bool {
-        conn.broken
-    }
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

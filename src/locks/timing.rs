@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::keys::LockClass;
+
 /// How long Postgres lets one statement run (`statement_timeout`).
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long Postgres lets one statement wait for a row (`lock_timeout`). Longer than Postgres's own
@@ -25,6 +27,19 @@ pub const RETRY: Duration = Duration::from_millis(100);
 /// Default budget of one Redis call, connecting included.
 pub const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// How often a replica says that it lives.
+pub const BEAT: Duration = Duration::from_millis(300);
+/// For how long a beat proves that a replica lives. Three in a row may be lost or late.
+pub const LIVENESS: Duration = Duration::from_millis(1_300);
+/// How long what was found out about another replica's life is believed.
+pub const LIFE_BELIEVED_FOR: Duration = Duration::from_millis(200);
+/// Within how long the keys of a killed replica are free, if the poll is at its default.
+pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2);
+/// The least time that a waiter keeps its place across replicas without asking again.
+pub const LINGER_MIN: Duration = Duration::from_millis(500);
+/// How often a lease is renewed within its TTL.
+pub const RENEWALS_A_TTL: u32 = 3;
+
 /// Default number of Redis failures in a row that open the breaker.
 pub const BREAKER_FAILURES: u32 = 5;
 /// Default pause between two probes of an open breaker.
@@ -38,6 +53,15 @@ const _: () =
 const _: () = assert!(ORDER_TTL.as_millis() >= INVENTORY_TTL.as_millis());
 const _: () = assert!(WAIT.as_millis() < INVENTORY_TTL.as_millis());
 const _: () = assert!(REDIS_TIMEOUT.as_millis() < WAIT.as_millis());
+const _: () = assert!(3 * BEAT.as_millis() < LIVENESS.as_millis());
+const _: () = assert!(
+    LIVENESS.as_millis() + LIFE_BELIEVED_FOR.as_millis() + RETRY.as_millis() * 5 / 4
+        < TAKEN_OVER_WITHIN.as_millis()
+);
+const _: () = assert!(
+    INVENTORY_TTL.as_millis() / RENEWALS_A_TTL as u128 > 2 * REDIS_TIMEOUT.as_millis(),
+    "a renewal that failed can be tried again before the lease ends"
+);
 
 /// The limits as configured.
 #[derive(Debug, Clone)]
@@ -56,6 +80,26 @@ pub struct Timing {
     pub breaker_failures: u32,
     /// Pause between two probes of an open breaker.
     pub breaker_probe: Duration,
+}
+
+impl Timing {
+    /// The TTL of a lock of this class.
+    #[must_use]
+    pub fn ttl(&self, class: LockClass) -> Duration {
+        match class {
+            LockClass::Order => self.order_ttl,
+            LockClass::Inventory | LockClass::Rack | LockClass::Invoice | LockClass::Custom => {
+                self.inventory_ttl
+            }
+        }
+    }
+
+    /// How long a waiter keeps its place across replicas without asking again: some polls long, so that
+    /// a busy process does not lose its turn, and short, so that a dead one does not hold up the line.
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        (self.retry * 5).max(LINGER_MIN)
+    }
 }
 
 impl Default for Timing {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::SOON;
 use crate::support::row::until_at_a_row;
-use crate::support::stranger::inventory_lock;
+use crate::support::stranger::{inventory_lock, line_of};
 use crate::support::{HeldRow, Peer, Private, Stranger, TestApp, TestDatabase, eventually, shared_redis};
 
 /// Longer than a request waits: whoever misses the message is refused.
@@ -75,9 +75,10 @@ async fn a_waiter_that_died_is_passed_over_when_its_time_in_line_is_over() {
     let variant = app.client.variant(10).await;
     let key = inventory_lock(variant);
     let dead = "d".repeat(64);
-    let line = format!("holdfast:line:{key}");
-    let _joined: i64 = redis.ask(&["ZADD", &line, "0", &dead]).await;
-    let _alive: String = redis.ask(&["SET", &format!("holdfast:waiter:{dead}"), "1", "PX", "400"]).await;
+    // It came at the beginning of time, and keeps its place for 400 ms more.
+    let (seconds, micros): (u64, u64) = redis.ask(&["TIME"]).await;
+    let asks_until = seconds * 1_000_000 + micros + 400_000;
+    let _joined: i64 = redis.ask(&["HSET", &line_of(&key), &dead, &format!("0 {asks_until}")]).await;
     let client = app.client.clone();
     let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
     eventually(Duration::from_secs(4), "the sale stands behind the dead", async || {

@@ -17,6 +17,11 @@ pub fn order_lock(user_id: &str, key: &str) -> String {
     format!("lock:order_creation_{user_id}_{key}")
 }
 
+/// Where those stand who wait for `key`.
+pub fn line_of(key: &str) -> String {
+    format!("holdfast:line:{{{key}}}")
+}
+
 impl Stranger {
     pub async fn at(url: &str) -> Self {
         let client = redis::Client::open(url).unwrap();
@@ -50,7 +55,11 @@ impl Stranger {
 
     /// Who stands in line for `key` across replicas, first come first.
     pub async fn line(&self, key: &str) -> Vec<String> {
-        self.ask(&["ZRANGE", &format!("holdfast:line:{key}"), "0", "-1"]).await
+        let entries: Vec<(String, String)> = self.ask(&["HGETALL", &line_of(key)]).await;
+        let arrival = |entry: &str| entry.split(' ').next().unwrap().parse::<u64>().unwrap();
+        let mut line: Vec<_> = entries.into_iter().map(|(token, entry)| (arrival(&entry), token)).collect();
+        line.sort();
+        line.into_iter().map(|(_, token)| token).collect()
     }
 
     /// How many connections hear the wake-ups of the replica whose token this is.

@@ -1,0 +1,173 @@
+//! What replicas tell each other through Redis: that they live, who waits in them, and which locks there are.
+//!
+//! What must stay true: the cost of every look grows with live locks and replicas, never with the keyspace. All keys
+//! here share the slot of `{fleet}`; in a cluster the index of locks is written after the locks themselves.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::{RedisError, Value};
+
+use super::claim::{Claim, fits_a_cluster};
+use super::connection::Connection;
+use super::redis::{Fault, INDEX, Redis, clock_ms, millis};
+use super::timing::LIVENESS;
+
+/// How many locks are looked at in one script.
+const LOOK_AT_ONCE: usize = 200;
+/// All replicas by the end of their liveness.
+const REPLICAS: &str = "holdfast:{fleet}:replicas";
+
+/// A lock as an onlooker sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The key.
+    pub name: String,
+    /// The token it holds; empty if nobody has it.
+    pub holder: String,
+    /// What is left of its TTL; `None` for a lock without one.
+    pub left: Option<Duration>,
+    /// How many replicas have a taker in its line.
+    pub takers: usize,
+}
+
+impl Redis {
+    /// Whether a key of this name exists.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn exists(&self, name: &str) -> Result<bool, Fault> {
+        let mut call = redis::cmd("EXISTS");
+        call.arg(name);
+        self.call(self.budget, async |conn| call.query_async(conn).await).await
+    }
+
+    /// Whether `replica` has beaten lately.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn lives(&self, replica: &str) -> Result<bool, Fault> {
+        self.exists(&alive(replica)).await
+    }
+
+    /// What Redis does when its memory is full.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn memory_policy(&self) -> Result<String, Fault> {
+        let mut call = redis::cmd("CONFIG");
+        call.arg("GET").arg("maxmemory-policy");
+        let pair: Vec<String> = self.call(self.budget, async |conn| call.query_async(conn).await).await?;
+        pair.into_iter().nth(1).ok_or(Fault::Unreachable)
+    }
+
+    /// Says that `replica` lives, for [`LIVENESS`], and how many wait in it for which lock.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn beat(&self, replica: &str, waiting: &[(String, usize)]) -> Result<(), Fault> {
+        self.call(self.budget, async |conn| self.beat_on(conn, replica, waiting).await).await
+    }
+
+    pub(super) async fn beat_on(
+        &self,
+        conn: &mut Connection,
+        replica: &str,
+        waiting: &[(String, usize)],
+    ) -> Result<(), RedisError> {
+        let mut call = self.scripts.beat.prepare_invoke();
+        call.key(alive(replica)).key(REPLICAS).key(waiters_of(replica));
+        call.arg(replica).arg(millis(LIVENESS));
+        for (name, count) in waiting {
+            call.arg(name).arg(*count);
+        }
+        call.invoke_async(conn).await
+    }
+
+    /// Tells whoever listens on `channel`.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn publish(&self, channel: &str, message: &str) -> Result<(), Fault> {
+        let mut call = redis::cmd("PUBLISH");
+        call.arg(channel).arg(message);
+        self.call(self.budget, async |conn| call.query_async::<Value>(conn).await).await?;
+        Ok(())
+    }
+
+    /// The names of all live locks, those that end last first.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn live_locks(&self) -> Result<Vec<String>, Fault> {
+        self.call(self.budget, async |conn| {
+            let now = clock_ms(conn).await?;
+            let mut forget = redis::cmd("ZREMRANGEBYSCORE");
+            forget.arg(INDEX).arg("-inf").arg(now);
+            forget.query_async::<Value>(conn).await?;
+            redis::cmd("ZRANGE").arg(INDEX).arg(0).arg(-1).arg("REV").query_async(conn).await
+        })
+        .await
+    }
+
+    /// What these locks hold now; those that nobody has or wants are left out.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn look(&self, names: &[String]) -> Result<Vec<Seen>, Fault> {
+        let at_once = if self.is_cluster() { 1 } else { LOOK_AT_ONCE };
+        let fitting = names.iter().filter(|name| !self.is_cluster() || fits_a_cluster(name)).cloned();
+        let locks = Claim::of_names(fitting.collect(), "".into());
+        let keys: Vec<_> = locks.names.iter().zip(&locks.lines).collect();
+        let mut seen = Vec::new();
+        for keys in keys.chunks(at_once) {
+            let found: Vec<(String, i64, usize)> = self
+                .call(self.budget, async |conn| {
+                    let mut call = self.scripts.look.prepare_invoke();
+                    keys.iter().for_each(|(name, line)| {
+                        call.key(name).key(line);
+                    });
+                    call.invoke_async(conn).await
+                })
+                .await?;
+            let there = keys.iter().zip(found).filter(|(_, (_, left, takers))| *left != -2 || *takers > 0);
+            seen.extend(there.map(|((name, _), (holder, left, takers))| Seen {
+                name: (*name).clone(),
+                holder,
+                left: u64::try_from(left).ok().map(Duration::from_millis),
+                takers,
+            }));
+        }
+        Ok(seen)
+    }
+
+    /// How many requests wait for which lock in each replica that lives.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn waiting(&self) -> Result<HashMap<String, HashMap<String, usize>>, Fault> {
+        self.call(self.budget, async |conn| {
+            let now = clock_ms(conn).await?;
+            let mut alive = redis::cmd("ZRANGE");
+            alive.arg(REPLICAS).arg(now).arg("+inf").arg("BYSCORE");
+            let replicas: Vec<String> = alive.query_async(conn).await?;
+            let mut waiting = HashMap::new();
+            for replica in replicas {
+                let counts = redis::cmd("HGETALL").arg(waiters_of(&replica)).query_async(conn).await?;
+                waiting.insert(replica, counts);
+            }
+            Ok(waiting)
+        })
+        .await
+    }
+}
+
+/// The key that says a replica lives.
+fn alive(replica: &str) -> String {
+    format!("holdfast:{{fleet}}:replica:{replica}")
+}
+
+/// How many wait in a replica for which lock.
+fn waiters_of(replica: &str) -> String {
+    format!("holdfast:{{fleet}}:waiting:{replica}")
+}

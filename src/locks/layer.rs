@@ -1,0 +1,280 @@
+//! The Redis layer of this process: taking keys, and waiting for them across replicas.
+//!
+//! What must stay true: a take whose outcome is unknown is remembered until it is undone; a waiter is woken by the
+//! message of whoever lets go, and its poll is only the net under a lost one; a key is taken over only from a replica
+//! that was found silent, by deleting the very token that was seen.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::claim::{self, Claim};
+use super::line::Place;
+use super::metrics::{By, Class, LockMetrics, WokenBy};
+use super::redis::{Fault, Take};
+use super::renewal::Held;
+use super::timing::{BEAT, LIFE_BELIEVED_FOR};
+use super::{Breaker, BreakerState, DatabaseOnly, Inner, LockError, LockKey, Redis, Timing, Topology};
+use crate::ids;
+
+/// The least a Redis call is given, however many failed before it.
+const LEAST_BUDGET: Duration = Duration::from_millis(50);
+/// How many replicas' lives are remembered; beyond it each is asked for again.
+const MAX_LIVES: usize = 1_000;
+
+/// The Redis layer, when one is configured.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) redis: Redis,
+    pub(super) breaker: Breaker,
+    /// Names this process in tokens and wake-ups: 32 characters.
+    pub(super) replica: String,
+    pub(super) metrics: LockMetrics,
+    /// Who waits to be called, by token.
+    waiters: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
+    /// Claims whose outcome is unknown, to be deleted when Redis answers.
+    pub(super) orphans: Mutex<VecDeque<Arc<Claim>>>,
+    /// The leases of sections that run, by token: what is renewed.
+    pub(super) held: Mutex<HashMap<Arc<str>, Held>>,
+    /// When other replicas were last looked for, and whether they lived.
+    lives: Mutex<HashMap<String, (Instant, bool)>>,
+    /// Tells the keeper that there is something to do.
+    pub(super) stirred: Notify,
+}
+
+impl Layer {
+    pub(super) fn new(topology: Topology, timing: &Timing, metrics: LockMetrics) -> Self {
+        Self {
+            redis: Redis::new(topology, timing.redis_timeout, timing.linger()),
+            breaker: Breaker::new(timing.breaker_failures),
+            replica: ids::token(),
+            metrics,
+            waiters: Mutex::default(),
+            orphans: Mutex::default(),
+            held: Mutex::default(),
+            lives: Mutex::default(),
+            stirred: Notify::new(),
+        }
+    }
+
+    /// A new token of this replica.
+    pub(super) fn token(&self) -> Arc<str> {
+        claim::new_token(&self.replica)
+    }
+
+    fn claim(&self, keys: &[LockKey], timing: &Timing, token: Arc<str>) -> Claim {
+        if !self.redis.is_cluster() {
+            return Claim::of_keys(keys.iter(), timing, token);
+        }
+        // The few that can't be placed there are left to the row lock.
+        let fitting = keys.iter().filter(|key| claim::fits_a_cluster(&key.to_string()));
+        Claim::of_keys(fitting, timing, token)
+    }
+
+    /// One try, within what the breaker's count of failures leaves of the budget: of a line that meets a
+    /// hung Redis one after another, the first pays the whole of it, the next half, and so on.
+    async fn take(&self, claim: &Claim, waited: Duration, timing: &Timing) -> Result<Take, Fault> {
+        let shrunk = timing.redis_timeout / (1 << self.breaker.failures().min(4));
+        let budget = shrunk.max(timing.redis_timeout.min(LEAST_BUDGET));
+        let take = self.redis.take(claim, waited, budget).await?;
+        self.breaker.succeeded();
+        Ok(take)
+    }
+
+    /// Counts a fault, and remembers the claim whose outcome it left unknown.
+    pub(super) fn blame(&self, fault: &Fault, claim: Arc<Claim>) {
+        self.breaker.failed(&fault.describe());
+        self.orphan(claim);
+    }
+
+    /// If `holder` is the token of a replica that is found dead, deletes it from all of `claim`'s keys and answers
+    /// true: the keys are worth another try. Only that very token is deleted: whoever came meanwhile is left alone,
+    /// and a replica that was only slow is protected by its row lock.
+    async fn bury(&self, holder: &str, claim: &Claim) -> Result<bool, Fault> {
+        let Some(replica) = claim::replica_of(holder) else { return Ok(false) };
+        if replica == self.replica || self.seems_alive(replica).await? {
+            return Ok(false);
+        }
+        let theirs = Claim { token: holder.into(), ..claim.clone() };
+        let freed = self.redis.release(&theirs, &[]).await?;
+        tracing::warn!(
+            lock.replica = &replica[..8],
+            lock.keys = freed,
+            lock.first_key = claim.names.first(),
+            "took over from a replica that stopped beating; the row lock protects what it may still write"
+        );
+        self.metrics.takeovers.get_or_create(&Class { class: claim.class }).inc_by(freed as u64);
+        Ok(true)
+    }
+
+    async fn seems_alive(&self, replica: &str) -> Result<bool, Fault> {
+        let known = self.lives().get(replica).copied();
+        if let Some((_, lives)) = known.filter(|(at, _)| at.elapsed() < LIFE_BELIEVED_FOR) {
+            return Ok(lives);
+        }
+        let lives = self.redis.lives(replica).await?;
+        let mut known = self.lives();
+        if known.len() >= MAX_LIVES {
+            known.clear();
+        }
+        known.insert(replica.to_owned(), (Instant::now(), lives));
+        Ok(lives)
+    }
+
+    fn lives(&self) -> MutexGuard<'_, HashMap<String, (Instant, bool)>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers to be called when the key comes free. Ends when dropped.
+    fn waiting(&self, token: &Arc<str>) -> Waiting<'_> {
+        let called = Arc::new(Notify::new());
+        self.waiters().insert(token.clone(), called.clone());
+        Waiting { layer: self, token: token.clone(), called }
+    }
+
+    pub(super) fn waiters(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Notify>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Takes the Redis keys of whoever heads its lines in this process, waiting for other replicas until the
+    /// deadline.
+    pub(super) async fn take_in_turn(
+        self: &Arc<Self>,
+        place: &Place,
+        token: Arc<str>,
+        started: Instant,
+        gone: &CancellationToken,
+    ) -> Result<Result<Arc<Claim>, DatabaseOnly>, LockError> {
+        let (Some(layer), timing) = (&self.layer, &self.timing) else {
+            return Ok(Err(DatabaseOnly::NotConfigured));
+        };
+        let mut waiting = layer.waiting(&token);
+        let claim = Arc::new(layer.claim(place.keys().as_slice(), timing, token));
+        let mut stands_in_line = false;
+        loop {
+            if layer.breaker.state() != BreakerState::Closed {
+                if stands_in_line {
+                    // Its place in Redis's line is given up once Redis answers again.
+                    layer.orphan(claim);
+                }
+                return Ok(Err(DatabaseOnly::BreakerOpen));
+            }
+            let (index, left, holder) = match layer.take(&claim, started.elapsed(), timing).await {
+                Ok(Take::Held) => {
+                    layer.hold(&claim);
+                    return Ok(Ok(claim));
+                }
+                Ok(Take::Busy { index, left, holder }) => (index, left, holder),
+                Err(fault) => {
+                    layer.blame(&fault, claim);
+                    return Ok(Err(DatabaseOnly::Fault));
+                }
+            };
+            stands_in_line = true;
+            let wait = waiting.until_worth_a_try(
+                &holder,
+                &claim,
+                jittered(timing.retry),
+                started + timing.wait,
+                gone,
+            );
+            match wait.await {
+                Ok(()) => {}
+                Err(GiveUp::Fault(fault)) => {
+                    layer.blame(&fault, claim);
+                    return Ok(Err(DatabaseOnly::Fault));
+                }
+                Err(GiveUp::CallerGone) => {
+                    self.leave(claim);
+                    return Err(LockError::CallerGone);
+                }
+                Err(GiveUp::Deadline) => {
+                    let name = &claim.names[index];
+                    let key = place.keys().as_slice().iter().find(|key| key.to_string() == *name);
+                    let key = key.unwrap_or(&place.keys().as_slice()[0]).clone();
+                    let is_ours = claim::replica_of(&holder).is_some();
+                    let age = left.map(|left| timing.ttl(key.class()).saturating_sub(left));
+                    self.leave(claim);
+                    let holder_age = age.filter(|_| is_ours);
+                    return Err(LockError::Busy { key, holder_age, waited: started.elapsed() });
+                }
+            }
+        }
+    }
+
+    /// Leaves the lines of all replicas, in the background: the caller has its answer.
+    fn leave(self: &Arc<Self>, claim: Arc<Claim>) {
+        let inner = self.clone();
+        self.tasks.spawn(async move { inner.let_go(claim, &[]).await });
+    }
+
+    /// A request that waited in its process's line gives up. Redis may have been told that it comes next.
+    pub(super) fn give_up(self: &Arc<Self>, place: &Place, token: Arc<str>) {
+        if let Some(layer) = &self.layer
+            && place.was_announced()
+        {
+            self.leave(Arc::new(layer.claim(place.keys().as_slice(), &self.timing, token)));
+        }
+    }
+}
+
+/// Why a wait ended without the lock.
+enum GiveUp {
+    Deadline,
+    CallerGone,
+    Fault(Fault),
+}
+
+/// A registered waiter.
+struct Waiting<'a> {
+    layer: &'a Layer,
+    token: Arc<str>,
+    called: Arc<Notify>,
+}
+
+impl Waiting<'_> {
+    /// Ends when called, when `holder` was found dead and buried, or after `poll` in case the call was lost.
+    async fn until_worth_a_try(
+        &mut self,
+        holder: &str,
+        claim: &Claim,
+        poll: Duration,
+        deadline: Instant,
+        gone: &CancellationToken,
+    ) -> Result<(), GiveUp> {
+        let look_at = Instant::now() + poll;
+        loop {
+            if self.layer.bury(holder, claim).await.map_err(GiveUp::Fault)? {
+                return Ok(());
+            }
+            let woken_by = tokio::select! {
+                biased;
+                () = gone.cancelled() => return Err(GiveUp::CallerGone),
+                () = tokio::time::sleep_until(deadline) => return Err(GiveUp::Deadline),
+                () = self.called.notified() => WokenBy::Message,
+                () = tokio::time::sleep_until(look_at) => WokenBy::Poll,
+                () = tokio::time::sleep(BEAT) => continue,
+            };
+            self.layer.metrics.wake_ups.get_or_create(&By { by: woken_by }).inc();
+            return Ok(());
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.layer.waiters().remove(&self.token);
+    }
+}
+
+/// `pause`, give or take a quarter: replicas that started together must not stay in step.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    let spread = f64::from(ids::random_byte()) / 255.0;
+    pause.mul_f64(0.75 + spread / 2.0)
+}

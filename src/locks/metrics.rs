@@ -1,0 +1,159 @@
+//! What is counted and timed about locks, by class: never by variant, of which there are too many to tell apart.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::LockMode;
+use super::keys::LockClass;
+use super::lease::DatabaseOnly;
+
+/// Of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Class {
+    /// Which.
+    pub class: LockClass,
+}
+
+/// Of one class, in one mode.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassAndMode {
+    /// Which class.
+    pub class: LockClass,
+    /// Which layers.
+    pub mode: LockMode,
+}
+
+/// Of one class, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassAndWhy {
+    /// Which class.
+    pub class: LockClass,
+    /// Why no lease was given.
+    pub why: Refused,
+}
+
+/// Why no lease was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Refused {
+    /// Somebody else held it for as long as the caller may wait.
+    Busy,
+    /// Too many waited.
+    Overloaded,
+    /// The caller hung up.
+    CallerGone,
+}
+
+/// Why a lease was without its Redis layer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Without {
+    /// The reason.
+    pub why: DatabaseOnly,
+}
+
+/// In one mode.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Mode {
+    /// Which.
+    pub mode: LockMode,
+}
+
+/// What made a waiter look again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct By {
+    /// What it was.
+    pub by: WokenBy,
+}
+
+/// What made a waiter look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum WokenBy {
+    /// The release told it.
+    Message,
+    /// It looked of itself.
+    Poll,
+}
+
+/// The locks' metrics. Clones are the same metrics.
+#[derive(Debug, Clone)]
+pub struct LockMetrics {
+    /// From asking to having, of leases that were given.
+    pub waits: Family<ClassAndMode, Histogram>,
+    /// From having to letting go.
+    pub holds: Family<ClassAndMode, Histogram>,
+    /// Leases that were not given.
+    pub refused: Family<ClassAndWhy, Counter>,
+    /// Leases without a Redis layer.
+    pub database_only: Family<Without, Counter>,
+    /// Keys taken over from dead replicas.
+    pub takeovers: Family<Class, Counter>,
+    /// Keys that were no longer ours before we let them go.
+    pub lost: Family<Class, Counter>,
+    /// TTLs renewed.
+    pub renewals: Family<Class, Counter>,
+    /// What made waiters look again.
+    pub wake_ups: Family<By, Counter>,
+    /// Changes of mode, by what it became.
+    pub mode_changes: Family<Mode, Counter>,
+    /// Time spent in each mode.
+    pub mode_seconds: Family<Mode, Counter<f64, std::sync::atomic::AtomicU64>>,
+    /// Requests in line in this process.
+    pub waiting: Family<Class, Gauge>,
+    /// 0 while requests use Redis, 1 while a probe decides, 2 while it is left alone.
+    pub breaker: Gauge,
+}
+
+impl Default for LockMetrics {
+    fn default() -> Self {
+        Self {
+            waits: Family::new_with_constructor(times),
+            holds: Family::new_with_constructor(times),
+            refused: Family::default(),
+            database_only: Family::default(),
+            takeovers: Family::default(),
+            lost: Family::default(),
+            renewals: Family::default(),
+            wake_ups: Family::default(),
+            mode_changes: Family::default(),
+            mode_seconds: Family::default(),
+            waiting: Family::default(),
+            breaker: Gauge::default(),
+        }
+    }
+}
+
+/// From 100 µs to 13 s, each twice the one before.
+fn times() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 2.0, 18))
+}
+
+impl LockMetrics {
+    /// Adds them all to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let locks = registry.sub_registry_with_prefix("lock");
+        let (waits, holds) = (self.waits.clone(), self.holds.clone());
+        locks.register_with_unit("wait", "From asking for a lease to having it", Unit::Seconds, waits);
+        locks.register_with_unit("hold", "From having a lease to letting it go", Unit::Seconds, holds);
+        locks.register("refused", "Leases that were not given", self.refused.clone());
+        locks.register(
+            "database_only",
+            "Leases without a Redis layer, by reason",
+            self.database_only.clone(),
+        );
+        locks.register(
+            "takeovers",
+            "Keys taken over from replicas that stopped beating",
+            self.takeovers.clone(),
+        );
+        locks.register("lost", "Keys that were lost before they were let go; harmless", self.lost.clone());
+        locks.register("renewals", "Leases renewed while their sections ran", self.renewals.clone());
+        locks.register("wake_ups", "What made a waiter look again at a busy key", self.wake_ups.clone());
+        locks.register("mode_changes", "Changes of the lock mode, by the new one", self.mode_changes.clone());
+        locks.register_with_unit("mode", "Time in each lock mode", Unit::Seconds, self.mode_seconds.clone());
+        locks.register("waiting", "Requests that wait in this process", self.waiting.clone());
+        locks.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());
+    }
+}

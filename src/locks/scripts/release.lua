@@ -1,0 +1,39 @@
+-- Deletes the keys that are still the caller's, takes it out of their lines, and calls the next in each.
+--
+-- KEYS      for each lock its key and its line; last the index of live locks, where there is one
+-- ARGV[1]   the owner's token
+-- ARGV[2]   for how many µs a successor keeps its place without asking
+-- ARGV[1+2i], ARGV[2+2i] the token of the caller's successor at lock i in its own process, which asks next, and for how
+--           many µs that one has waited; or '' and 0
+--
+-- Answers how many keys were the caller's own.
+local token, linger = ARGV[1], tonumber(ARGV[2])
+local locks = (#ARGV - 2) / 2
+local index = KEYS[2 * locks + 1]
+local now = clock()
+
+local owned, called = {}, {}
+for i = 1, locks do
+    local key, line = KEYS[2 * i - 1], KEYS[2 * i]
+    if redis.pcall('GET', key) == token then
+        redis.call('DEL', key)
+        owned[#owned + 1] = key
+    end
+    redis.call('HDEL', line, token)
+    -- Its turn is kept until it asks: else whoever is called now would overtake it.
+    local successor = ARGV[1 + 2 * i]
+    if successor ~= '' then
+        local arrival = now - tonumber(ARGV[2 + 2 * i])
+        stand_in(line, successor, math.min(arrival, arrival_in(line, successor) or arrival), now + linger)
+    end
+    local head = head_of(line, now)
+    if head and head ~= successor and not called[head] then
+        called[head] = true
+        -- A token begins with the 32 characters that name its replica.
+        redis.call('PUBLISH', 'holdfast:wake:' .. string.sub(head, 1, 32), head)
+    end
+end
+if index and #owned > 0 then
+    redis.call('ZREM', index, unpack(owned))
+end
+return #owned
