@@ -13,6 +13,8 @@ use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::http::auth::Keyring;
 use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
+use crate::operations::metrics::Metrics;
+use crate::test_endpoints::TestHolds;
 
 /// The running service: shared by all requests.
 #[derive(Debug)]
@@ -21,6 +23,10 @@ pub struct App {
     pub db: Db,
     /// The two-layer locks.
     pub locks: Locks,
+    /// What is counted and timed.
+    pub metrics: Metrics,
+    /// The locks that the test endpoints hold; `None` where there are no test endpoints.
+    pub test_holds: Option<TestHolds>,
     /// Who may call.
     pub keys: Keyring,
     /// Every request and every release in the background runs in a task counted here; shutting down waits
@@ -50,6 +56,8 @@ impl App {
                 .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
         };
         Ok(Self {
+            metrics: Metrics::new(&locks),
+            test_holds: config.test_endpoints.then(TestHolds::default),
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,
             locks,
             keys: Keyring::new(config.admin_key.as_ref()),

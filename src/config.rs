@@ -6,6 +6,7 @@
 //! | `REDIS_URL` | unset: database-only by choice | Redis or Valkey 7 or newer |
 //! | `HOLDFAST_LISTEN` | `127.0.0.1:8080` | address to serve on; port 0 takes a free one |
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
+//! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
 //! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000 | TTL of an order lock |
@@ -57,6 +58,8 @@ pub struct Config {
     pub listen: String,
     /// A key with every scope.
     pub admin_key: Option<SecretString>,
+    /// Whether the test endpoints are served.
+    pub test_endpoints: bool,
     /// Size of the Postgres pool.
     pub db_max_connections: u32,
     /// The limits of the locks.
@@ -97,6 +100,7 @@ impl Config {
             redis_url: set("REDIS_URL").map(Into::into),
             listen: set("HOLDFAST_LISTEN").unwrap_or_else(|| LISTEN.to_owned()),
             admin_key: set("HOLDFAST_ADMIN_KEY").map(|key| key.trim().into()),
+            test_endpoints: flag(&set, "HOLDFAST_TEST_ENDPOINTS")?,
             db_max_connections: number(
                 &set,
                 "HOLDFAST_DB_MAX_CONNECTIONS",
@@ -199,6 +203,15 @@ pub(crate) fn wrong_log_filter() -> ConfigError {
 
 type Env<'a> = dyn Fn(&'static str) -> Option<String> + 'a;
 
+/// `true` or `false`; unset is `false`.
+fn flag(set: &Env<'_>, name: &'static str) -> Result<bool, ConfigError> {
+    match set(name).as_deref().map(str::trim) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(wrong(name, "must be true or false")),
+    }
+}
+
 fn number<T>(
     set: &Env<'_>,
     name: &'static str,
@@ -249,6 +262,7 @@ mod tests {
             ("HOLDFAST_LISTEN", "127.0.0.1:99999"),
             ("HOLDFAST_ADMIN_KEY", "short"),
             ("HOLDFAST_DB_MAX_CONNECTIONS", "-3"),
+            ("HOLDFAST_TEST_ENDPOINTS", "yes"),
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
             ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "14999"),
             ("HOLDFAST_BREAKER_PROBE_MS", "-1"),

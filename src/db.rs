@@ -26,6 +26,10 @@ const BELIEVED_FOR: Duration = Duration::from_millis(250);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that idled longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_millis(500);
+/// How long an onlooker waits for the one connection there is for looking on.
+const LOOK_ON_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long that connection is kept when nobody looks.
+const LOOK_ON_IDLE: Duration = Duration::from_secs(60);
 /// Connections are renewed this often, so that a failover or a new address is followed.
 const MAX_LIFETIME: Duration = Duration::from_secs(600);
 /// How often a transaction that met a deadlock or a serialization failure is run in all.
@@ -38,6 +42,8 @@ pub type Tx = Transaction<'static, Postgres>;
 #[derive(Debug)]
 pub struct Db {
     pool: PgPool,
+    /// One connection for those who only look on: they see what happens when all others are busy.
+    onlookers: PgPool,
     /// When Postgres was last looked for, and whether it was there. Locked while somebody looks.
     seen: Mutex<Option<(Instant, bool)>>,
 }
@@ -109,7 +115,12 @@ impl Db {
                 })
             })
             .connect_lazy_with(session_options(url)?);
-        Ok(Self { pool, seen: Mutex::default() })
+        let onlookers = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(LOOK_ON_TIMEOUT)
+            .idle_timeout(LOOK_ON_IDLE)
+            .connect_lazy_with(session_options(url)?.application_name("holdfast onlooker"));
+        Ok(Self { pool, onlookers, seen: Mutex::default() })
     }
 
     /// Begins a transaction. A pooled connection that turns out dead is thrown away and the next is tried,
@@ -139,6 +150,14 @@ impl Db {
             Ok(conn) => Ok(conn),
             Err(error) => Err(self.explain(error).await),
         }
+    }
+
+    /// A connection for looking on, which no request of the shop's ever takes.
+    ///
+    /// # Errors
+    /// [`DbError`] if it could not be had.
+    pub async fn look_on(&self) -> Result<PoolConnection<Postgres>, DbError> {
+        Ok(self.onlookers.acquire().await?)
     }
 
     /// A transaction that only reads, all of it as of one moment.

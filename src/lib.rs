@@ -14,6 +14,8 @@
 //! | [`section`] | the one way in which a guarded write runs |
 //! | [`inventory`] | stock: variants, levels, movements |
 //! | [`orders`] | placing, cancelling, reading |
+//! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
+//! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
 //! | [`app`], [`config`], [`telemetry`], [`ids`], [`clock`] | what an operation may touch, settings, logs, identifiers, the time to be shown |
 //! | [`cli`] | the commands of the program |
@@ -38,6 +40,10 @@ pub mod section;
 pub mod inventory;
 
 pub mod orders;
+
+pub mod operations;
+
+pub mod test_endpoints;
 
 pub mod http;
 

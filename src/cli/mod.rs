@@ -5,6 +5,7 @@ pub mod dev;
 pub mod doctor;
 pub mod import;
 pub mod keys;
+pub mod locks;
 pub mod serve;
 pub mod servers;
 
@@ -39,6 +40,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Add variants from a CSV file with the columns sku,name,price,currency,on_hand
     Import(import::ImportArgs),
+    /// Show who holds which lock and who waits for whom, over all replicas
+    Locks(locks::LocksArgs),
     /// Recompute every balance from its movements; exit 1 if anything does not agree
     Audit,
     /// Check that the service can work here as set up; exit 1 if not
@@ -64,6 +67,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Keys(args) => keys::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Import(args) => import::run(&args).await,
+        Command::Locks(args) => locks::run(&args).await,
         Command::Audit => audit::run().await,
         Command::Doctor => doctor::run().await,
         Command::Servers(args) => servers::run(args).await,

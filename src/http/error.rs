@@ -9,6 +9,7 @@ use crate::idempotency::IdempotencyError;
 use crate::inventory::StockError;
 use crate::inventory::error::batch_problem;
 use crate::locks::{LockError, LockKey};
+use crate::operations::OperationsError;
 use crate::orders::OrderError;
 
 /// When to try again after a fault that passes.
@@ -120,6 +121,25 @@ impl From<&OrderError> for Problem {
     }
 }
 
+impl From<&OperationsError> for Problem {
+    fn from(error: &OperationsError) -> Self {
+        match error {
+            OperationsError::NotHeld => Self::new(Code::LockNotHeld, "Nobody holds this lock now."),
+            OperationsError::NotALock => Self::invalid(
+                "key",
+                "must be the whole name of a lock, as GET /locks/status shows it, percent-encoded",
+            ),
+            OperationsError::LocksUnavailable => Self::new(
+                Code::LockServiceUnavailable,
+                "Redis can't be asked, so there is nothing to release: locks are database-only now.",
+            )
+            .retry_after(SOON),
+            OperationsError::Idempotency(error) => error.into(),
+            OperationsError::Db(error) => error.into(),
+        }
+    }
+}
+
 macro_rules! owned_too {
     ($($error:ty),*) => {$(
         impl From<$error> for Problem {
@@ -129,4 +149,4 @@ macro_rules! owned_too {
         }
     )*};
 }
-owned_too!(DbError, LockError, IdempotencyError, StockError, OrderError);
+owned_too!(DbError, LockError, IdempotencyError, StockError, OrderError, OperationsError);

@@ -27,13 +27,20 @@ use tower::{Layer, Service};
 
 use self::auth::Scope;
 use crate::app::App;
-use crate::{inventory, orders};
+use crate::{inventory, operations, orders, test_endpoints};
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
-    let v1 = Router::new().merge(inventory::routes::routes(app)).merge(orders::routes::routes(app));
-    Router::new()
-        .nest("/api/v1", v1)
+    let v1 = Router::new()
+        .merge(inventory::routes::routes(app))
+        .merge(orders::routes::routes(app))
+        .merge(operations::routes::routes(app));
+    let mut routes = Router::new().nest("/api/v1", v1).merge(operations::routes::root_routes(app));
+    if app.test_holds.is_some() {
+        let test = test_endpoints::routes::routes(app);
+        routes = routes.nest("/api/v1", test.clone()).merge(test);
+    }
+    routes
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(shell::not_found)

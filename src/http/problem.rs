@@ -21,6 +21,7 @@ pub enum Code {
     NotFound,
     VariantNotFound,
     OrderNotFound,
+    LockNotHeld,
     IdempotencyKeyNotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -40,6 +41,7 @@ pub enum Code {
     LockTimeout,
     Internal,
     DatabaseUnavailable,
+    LockServiceUnavailable,
     Overloaded,
 }
 
@@ -55,6 +57,7 @@ impl Code {
             Self::NotFound => (404, "not_found", "There is nothing at this path"),
             Self::VariantNotFound => (404, "variant_not_found", "There is no such variant"),
             Self::OrderNotFound => (404, "order_not_found", "There is no such order"),
+            Self::LockNotHeld => (404, "lock_not_held", "Nobody holds this lock"),
             Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
             Self::RequestTimeout => (408, "request_timeout", "The request came too slowly"),
@@ -82,6 +85,7 @@ impl Code {
             Self::LockTimeout => (429, "lock_timeout", "The item stayed busy"),
             Self::Internal => (500, "internal", "Something went wrong on our side"),
             Self::DatabaseUnavailable => (503, "database_unavailable", "The database is away"),
+            Self::LockServiceUnavailable => (503, "lock_service_unavailable", "Redis is away"),
             Self::Overloaded => (503, "overloaded", "Too much is asked at once"),
         }
     }

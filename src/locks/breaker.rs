@@ -63,6 +63,8 @@ struct Inner {
     history: VecDeque<ModeChange>,
     /// How long either mode has lasted in all, up to `since`: two-layer, database-only.
     lasted: [Duration; 2],
+    /// How often it became each.
+    turned: [u64; 2],
     since: Instant,
 }
 
@@ -77,6 +79,7 @@ impl Breaker {
             recent: VecDeque::with_capacity(RATE_CALLS),
             history: VecDeque::new(),
             lasted: [Duration::ZERO; 2],
+            turned: [0; 2],
             since: Instant::now(),
         };
         Self { failures_to_open, inner: Mutex::new(inner), changes: broadcast::Sender::new(HISTORY) }
@@ -164,7 +167,13 @@ impl Breaker {
     pub fn lasted(&self, mode: LockMode) -> Duration {
         let inner = self.inner();
         let going_on = if inner.state.mode() == mode { inner.since.elapsed() } else { Duration::ZERO };
-        inner.lasted[usize::from(mode == LockMode::DatabaseOnly)] + going_on
+        inner.lasted[place_of(mode)] + going_on
+    }
+
+    /// How often the mode has become this one.
+    #[must_use]
+    pub fn turned(&self, mode: LockMode) -> u64 {
+        self.inner().turned[place_of(mode)]
     }
 
     /// Changes the state. A change of mode, which a half-open breaker does not make, is logged, kept and told.
@@ -175,7 +184,8 @@ impl Breaker {
             return;
         }
         let now = Instant::now();
-        inner.lasted[usize::from(before == LockMode::DatabaseOnly)] += now - inner.since;
+        inner.lasted[place_of(before)] += now - inner.since;
+        inner.turned[place_of(mode)] += 1;
         inner.since = now;
         match mode {
             LockMode::DatabaseOnly => tracing::warn!(breaker.state = "open", why, "locks are database-only"),
@@ -193,6 +203,10 @@ impl Breaker {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn place_of(mode: LockMode) -> usize {
+    usize::from(mode == LockMode::DatabaseOnly)
 }
 
 impl BreakerState {
@@ -288,6 +302,7 @@ mod tests {
             breaker.probe_succeeded();
         }
         assert_eq!(breaker.history().len(), HISTORY);
+        assert_eq!(breaker.turned(LockMode::TwoLayer), 60);
         assert_eq!(breaker.lasted(LockMode::TwoLayer), Duration::from_secs(120));
         assert_eq!(breaker.lasted(LockMode::DatabaseOnly), Duration::from_secs(60));
         assert_eq!(heard.try_recv().unwrap().mode, LockMode::DatabaseOnly);

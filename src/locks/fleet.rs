@@ -15,6 +15,8 @@ use super::timing::LIVENESS;
 
 /// How many locks are looked at in one script.
 const LOOK_AT_ONCE: usize = 200;
+/// The locks that test endpoints hold: name → token.
+const TEST_LOCKS: &str = "holdfast:{fleet}:test_locks";
 /// All replicas by the end of their liveness.
 const REPLICAS: &str = "holdfast:{fleet}:replicas";
 
@@ -32,6 +34,35 @@ pub struct Seen {
 }
 
 impl Redis {
+    /// Remembers that test endpoints hold this lock.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn note_test_lock(&self, name: &str, token: &str) -> Result<(), Fault> {
+        let mut call = redis::cmd("HSET");
+        call.arg(TEST_LOCKS).arg(name).arg(token);
+        self.call(self.budget, async |conn| call.query_async::<Value>(conn).await).await.map(drop)
+    }
+
+    /// Forgets that they hold it.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn forget_test_lock(&self, name: &str) -> Result<(), Fault> {
+        let mut call = redis::cmd("HDEL");
+        call.arg(TEST_LOCKS).arg(name);
+        self.call(self.budget, async |conn| call.query_async::<Value>(conn).await).await.map(drop)
+    }
+
+    /// The locks that test endpoints of all replicas hold: name → token.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn test_locks(&self) -> Result<HashMap<String, String>, Fault> {
+        self.call(self.budget, async |conn| redis::cmd("HGETALL").arg(TEST_LOCKS).query_async(conn).await)
+            .await
+    }
+
     /// Whether a key of this name exists.
     ///
     /// # Errors

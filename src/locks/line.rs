@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::keys::{LockKey, LockKeys};
+use super::keys::{LockClass, LockKey, LockKeys};
 
 /// The most requests that may stand in one key's line; one more is turned away at once.
 pub const MAX_LINE: usize = 2_000;
@@ -51,6 +51,7 @@ struct Waiting {
     since: Instant,
     /// Whether Redis was told of it already, by the one before it.
     announced: bool,
+    class: LockClass,
 }
 
 /// A request's place in the lines of its keys.
@@ -115,8 +116,9 @@ impl Lines {
         if behind == 0 {
             called.notify_one();
         } else {
-            let waiting =
-                Waiting { behind, called: called.clone(), token, since: Instant::now(), announced: false };
+            let class = keys.as_slice().first().map_or(LockClass::Inventory, LockKey::class);
+            let (called, since) = (called.clone(), Instant::now());
+            let waiting = Waiting { behind, called, token, since, announced: false, class };
             state.waiting.insert(ticket, waiting);
         }
         drop(state);
@@ -154,6 +156,14 @@ impl Lines {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.state().waiting.len()
+    }
+
+    /// How many of them there are of each class.
+    #[must_use]
+    pub fn waiting_by_class(&self) -> HashMap<LockClass, i64> {
+        let mut counts = HashMap::new();
+        self.state().waiting.values().for_each(|waiting| *counts.entry(waiting.class).or_default() += 1);
+        counts
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -318,10 +328,10 @@ mod tests {
         let held_up_elsewhere = lines.join(keys(&[3, 4]), "held up".into()).unwrap();
         let tokens: Vec<_> =
             holder.successors().into_iter().map(|successor| successor.map(|next| next.token)).collect();
-        assert_eq!(tokens, [Some("next".into()), Some("next".into()), None]);
+        assert_eq!(tokens, [Some(Arc::from("next")), Some(Arc::from("next")), None]);
         assert!(next.was_announced() && !held_up_elsewhere.was_announced());
         drop(elsewhere);
-        assert_eq!(holder.successors()[2].as_ref().unwrap().token, "held up".into());
+        assert_eq!(&*holder.successors()[2].as_ref().unwrap().token, "held up");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is counted and timed about locks, by class: never by variant, of which there are too many to tell apart.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,9 +9,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::LockMode;
 use super::keys::LockClass;
 use super::lease::DatabaseOnly;
+use super::{Breaker, BreakerState, LockMode, Locks};
 
 /// Of one class.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,8 +133,7 @@ fn times() -> Histogram {
 }
 
 impl LockMetrics {
-    /// Adds them all to `registry`.
-    pub fn register(&self, registry: &mut Registry) {
+    fn register(&self, registry: &mut Registry) {
         let locks = registry.sub_registry_with_prefix("lock");
         let (waits, holds) = (self.waits.clone(), self.holds.clone());
         locks.register_with_unit("wait", "From asking for a lease to having it", Unit::Seconds, waits);
@@ -155,5 +156,40 @@ impl LockMetrics {
         locks.register_with_unit("mode", "Time in each lock mode", Unit::Seconds, self.mode_seconds.clone());
         locks.register("waiting", "Requests that wait in this process", self.waiting.clone());
         locks.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());
+    }
+}
+
+impl Locks {
+    /// Adds the locks' metrics to `registry`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
+    }
+
+    /// Brings those up to date that are looked at and not counted.
+    pub fn update_metrics(&self) {
+        let (metrics, inner) = (&self.0.metrics, &self.0);
+        let waiting = inner.lines.waiting_by_class();
+        for class in
+            [LockClass::Order, LockClass::Inventory, LockClass::Custom, LockClass::Rack, LockClass::Invoice]
+        {
+            let count = waiting.get(&class).copied().unwrap_or_default();
+            metrics.waiting.get_or_create(&Class { class }).set(count);
+        }
+        for mode in [LockMode::TwoLayer, LockMode::DatabaseOnly] {
+            let (turned, lasted) = match self.breaker() {
+                Some(breaker) => (breaker.turned(mode), breaker.lasted(mode)),
+                None if mode == LockMode::DatabaseOnly => (0, inner.started.elapsed()),
+                None => (0, Duration::ZERO),
+            };
+            let changes = metrics.mode_changes.get_or_create(&Mode { mode });
+            changes.inc_by(turned.saturating_sub(changes.get()));
+            let seconds = metrics.mode_seconds.get_or_create(&Mode { mode });
+            seconds.inc_by((lasted.as_secs_f64() - seconds.get()).max(0.0));
+        }
+        metrics.breaker.set(match self.breaker().map(Breaker::state) {
+            Some(BreakerState::Closed) => 0,
+            Some(BreakerState::HalfOpen) => 1,
+            Some(BreakerState::Open) | None => 2,
+        });
     }
 }

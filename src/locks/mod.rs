@@ -34,9 +34,10 @@
 //! process), the scripts (the queue across replicas), [`claim`] (names and tokens), [`topology`] and [`redis`]
 //! (asking Redis within a budget), [`breaker`] (whether to ask), `layer` (waiting across replicas), [`lease`] (what a
 //! verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`fleet`] and [`status`] (what
-//! onlookers see), [`metrics`].
+//! onlookers see), `by_hand`, [`metrics`].
 
 pub mod breaker;
+mod by_hand;
 pub mod claim;
 pub mod connection;
 pub mod fleet;

@@ -270,6 +270,15 @@ impl Redis {
         note.query_async::<Value>(conn).await.map(drop)
     }
 
+    /// Deletes `name` if it still holds `token`, whoever's that is, and calls the next in line.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the key may have been deleted all the same.
+    pub async fn break_lock(&self, name: &str, token: &str) -> Result<bool, Fault> {
+        let claim = Claim::of_names(vec![name.to_owned()], token.into());
+        self.release(&claim, &[]).await.map(|owned| owned > 0)
+    }
+
     /// Beats for `replica`, then takes and releases a lock of its own, over connections made anew: a Redis that
     /// only reads answers PING, and one that refuses scripts answers SET. On success the new connections replace
     /// the old ones, which may be dead without knowing it.

@@ -3,7 +3,7 @@
 use holdfast::http::auth::Scope::{self, Finance, Operator, Storefront, Warehouse};
 use hyper::Method;
 
-use crate::support::{Client, Reply, TestApp};
+use crate::support::{Client, Reply, TestApp, TestDatabase};
 
 /// Every route, as it stands in the sources, and the scopes that open it. None is open to anyone.
 const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
@@ -14,8 +14,11 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/inventory/check-stock/{variant_id}", Some(&[Storefront, Warehouse])),
     ("GET", "/inventory/{variant_id}", Some(&[Storefront, Warehouse])),
     ("GET", "/inventory/{variant_id}/movements", Some(&[Storefront, Warehouse])),
+    ("GET", "/locks/status", Some(&[])),
+    ("GET", "/metrics", Some(&[])),
     ("GET", "/orders", Some(&[Storefront])),
     ("GET", "/orders/{order_id}", Some(&[Storefront])),
+    ("GET", "/test/locks/status", Some(&[])),
     ("GET", "/variants", Some(&[Storefront, Warehouse])),
     ("GET", "/variants/{variant_id}", Some(&[Storefront, Warehouse])),
     ("POST", "/inventory/batch", Some(&[Storefront, Warehouse])),
@@ -23,8 +26,12 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("POST", "/inventory/{variant_id}/adjust", Some(&[Warehouse])),
     ("POST", "/inventory/{variant_id}/decrement", Some(&[Storefront])),
     ("POST", "/inventory/{variant_id}/increment", Some(&[Storefront])),
+    ("POST", "/locks/{key}/release", Some(&[])),
     ("POST", "/orders", Some(&[Storefront])),
     ("POST", "/orders/{order_id}/cancel", Some(&[Storefront])),
+    ("POST", "/test/inventory/test-concurrent-access", Some(&[])),
+    ("POST", "/test/inventory/test-decrement", Some(&[])),
+    ("POST", "/test/locks/clear-test-locks", Some(&[])),
     ("POST", "/variants", Some(&[])),
 ];
 
@@ -57,7 +64,7 @@ async fn call(client: &Client, method: &str, path: &str) -> Reply {
     let path = ["variant_id", "order_id"].iter().fold(path.replace("{key}", "k"), |path, id| {
         path.replace(&format!("{{{id}}}"), "00000000-0000-7000-8000-000000000000")
     });
-    let root = if path.starts_with("/health") { "" } else { "/api/v1" };
+    let root = if path.starts_with("/health") || path == "/metrics" { "" } else { "/api/v1" };
     let method: Method = method.parse().unwrap();
     let body = if method == Method::GET { "" } else { "{}" };
     client
@@ -79,7 +86,8 @@ fn every_route_of_the_sources_stands_in_the_table_of_scopes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_closed_to_strangers_and_open_to_its_scopes_alone() {
-    let app = TestApp::without_redis().await;
+    let served = [("HOLDFAST_TEST_ENDPOINTS", "true")];
+    let app = TestApp::with(TestDatabase::fresh().await, None, &served).await;
     let mut holders = Vec::new();
     for scope in Scope::ALL {
         holders.push((scope, app.client_of(scope.as_str(), &[scope]).await));

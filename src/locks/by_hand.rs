@@ -1,0 +1,63 @@
+//! Locks taken away from their holders: by operators, and by the test endpoints from themselves.
+//!
+//! What must stay true: a key is deleted only if it still holds the very token that was seen. What its holder still
+//! writes is protected by its row lock.
+
+use super::redis::Fault;
+use super::{Lease, Locks};
+
+impl Locks {
+    /// The token that `key` holds in Redis.
+    ///
+    /// # Errors
+    /// A [`Fault`] if Redis can't be asked.
+    pub async fn holder_of(&self, key: &str) -> Result<Option<String>, Fault> {
+        let layer = self.0.usable_layer().ok_or(Fault::Unreachable)?;
+        let seen = layer.redis.look(&[key.to_owned()]).await?;
+        Ok(seen.into_iter().next().map(|seen| seen.holder).filter(|holder| !holder.is_empty()))
+    }
+
+    /// Deletes `key` if it still holds `token`, whoever's that is, and calls the next in line.
+    ///
+    /// # Errors
+    /// A [`Fault`] if Redis can't be asked; the key may have been deleted all the same.
+    pub async fn break_lock(&self, key: &str, token: &str) -> Result<bool, Fault> {
+        self.0.usable_layer().ok_or(Fault::Unreachable)?.redis.break_lock(key, token).await
+    }
+
+    /// Remembers, for all replicas, that `lease` is a test endpoint's. Where Redis can't be told, only the replica
+    /// that holds it can clear it.
+    pub async fn note_test_lock(&self, lease: &Lease) {
+        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return };
+        for name in &claim.names {
+            if let Err(fault) = layer.redis.note_test_lock(name, &claim.token).await {
+                tracing::warn!(why = fault.describe(), "other replicas can't be told of a test lock");
+            }
+        }
+    }
+
+    /// Forgets that.
+    pub async fn forget_test_lock(&self, lease: &Lease) {
+        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return };
+        for name in &claim.names {
+            if let Err(fault) = layer.redis.forget_test_lock(name).await {
+                tracing::warn!(
+                    why = fault.describe(),
+                    "a test lock is remembered although it ended; harmless"
+                );
+            }
+        }
+    }
+
+    /// Takes the locks of all replicas' test endpoints away. Answers how many were still held, or `None` if Redis
+    /// can't be asked.
+    pub async fn break_test_locks(&self) -> Option<usize> {
+        let layer = self.0.usable_layer()?;
+        let mut broken = 0;
+        for (name, token) in layer.redis.test_locks().await.ok()? {
+            broken += usize::from(layer.redis.break_lock(&name, &token).await.ok()?);
+            layer.redis.forget_test_lock(&name).await.ok()?;
+        }
+        Some(broken)
+    }
+}

@@ -1,0 +1,39 @@
+//! How an operator's call can fail.
+
+use axum::response::{IntoResponse, Response};
+
+use crate::db::DbError;
+use crate::http::problem::Problem;
+use crate::idempotency::{IdempotencyError, Refuses};
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationsError {
+    /// Nobody holds the lock.
+    #[error("nobody holds this lock")]
+    NotHeld,
+    /// The name is not one of a lock.
+    #[error("this is not the name of a lock")]
+    NotALock,
+    /// Redis can't be asked.
+    #[error("Redis can't be asked")]
+    LocksUnavailable,
+    /// The request's key refuses.
+    #[error(transparent)]
+    Idempotency(#[from] IdempotencyError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Refuses for OperationsError {
+    fn problem(&self) -> Problem {
+        self.into()
+    }
+}
+
+impl IntoResponse for OperationsError {
+    fn into_response(self) -> Response {
+        self.problem().into_response()
+    }
+}

@@ -1,0 +1,19 @@
+//! What operators see and do at three in the morning.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`lock_status`] | who holds what, who waits, in Redis and in Postgres |
+//! | [`release_lock`] | takes a lock away from its holder, with a reason, on the record |
+//! | [`metrics`] | `GET /metrics` |
+//!
+//! What must stay true: looking changes nothing and never waits for what it looks at: it has a database connection
+//! of its own; and whatever is done by hand is written down in the transaction that does it.
+
+pub mod error;
+pub mod lock_status;
+pub mod metrics;
+pub mod release_lock;
+pub mod routes;
+pub(crate) mod store;
+
+pub use self::error::OperationsError;

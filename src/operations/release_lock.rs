@@ -1,0 +1,97 @@
+//! `POST /locks/{key}/release`: takes a lock away from its holder, for emergencies. What the holder still writes is
+//! protected by its row lock. Refuses a name that is not a lock's, and a lock that nobody holds.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::OperationsError;
+use super::store;
+use crate::app::App;
+use crate::db::DbError;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::{Body, InPath};
+use crate::idempotency::{self, Claim};
+use crate::ids;
+use crate::locks::status::owner_hash;
+use crate::text::Reason;
+
+/// What the published names of locks begin with: nothing else in Redis is touched.
+const LOCK_NAMES: [&str; 5] = ["inventory_lock:", "lock:", "rack:lock:", "session:lock:", "processing:"];
+/// The longest name of a lock, in characters: that of an order.
+const NAME_MAX_CHARS: usize = 512;
+
+/// Why.
+#[derive(Debug, Deserialize)]
+pub struct ReleaseLock {
+    reason: Reason,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Release {
+    /// Its record.
+    pub release_id: Uuid,
+    /// The lock.
+    pub key: String,
+    /// Whose it was: a hash of the token.
+    pub owner: String,
+    /// Why it was taken away.
+    pub reason: String,
+}
+
+/// # Errors
+/// [`OperationsError`].
+pub async fn release_lock(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(key): InPath<String>,
+    body: Body<ReleaseLock>,
+) -> Result<Answer, OperationsError> {
+    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    let known =
+        key.chars().count() <= NAME_MAX_CHARS && LOCK_NAMES.iter().any(|start| key.starts_with(start));
+    if !known {
+        return Err(OperationsError::NotALock);
+    }
+    release(&app, &caller, key, &body.value.reason, claim.as_ref()).await
+}
+
+/// Deletes the very token that was seen, and writes that down, or does neither. Nobody waits for the rows that are
+/// locked meanwhile but a repetition of this request, so Redis may be asked under them.
+async fn release(
+    app: &App,
+    caller: &Caller,
+    key: String,
+    reason: &Reason,
+    claim: Option<&Claim>,
+) -> Result<Answer, OperationsError> {
+    let mut tx = app.db.begin().await?;
+    if let Some(first) = idempotency::begin_in_tx::<OperationsError>(&mut tx, claim).await? {
+        return Ok(first);
+    }
+    let holder = app.locks.holder_of(&key).await.map_err(|_| OperationsError::LocksUnavailable)?;
+    let holder = holder.ok_or(OperationsError::NotHeld)?;
+    let (release_id, owner) = (ids::fresh(), owner_hash(&holder));
+    let release = Release { release_id, key, owner, reason: reason.as_str().to_owned() };
+    let (subject, request_id) = (&caller.principal.subject, &caller.request_id);
+    store::insert_release_in_tx(&mut tx, &release, subject, request_id).await?;
+    let was_held = app.locks.break_lock(&release.key, &holder).await;
+    if !was_held.map_err(|_| OperationsError::LocksUnavailable)? {
+        return Err(OperationsError::NotHeld);
+    }
+    tracing::warn!(
+        lock.key = release.key,
+        lock.owner = release.owner,
+        subject,
+        "an operator took a lock away"
+    );
+    let done: Result<_, OperationsError> = Ok(release);
+    let answer = idempotency::finish_in_tx(&mut tx, claim, request_id, StatusCode::OK, done).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(answer)
+}
