@@ -2,7 +2,9 @@
 
 pub mod app;
 pub mod books;
+pub mod certificate;
 pub mod client;
+pub mod cluster;
 pub mod database;
 pub mod eventually;
 pub mod history;
@@ -15,11 +17,14 @@ pub mod races;
 pub mod raw;
 pub mod replica;
 pub mod row;
+pub mod sentinel;
 pub mod stranger;
 pub mod wire;
 
 pub use app::TestApp;
+pub use certificate::Certificate;
 pub use client::{Client, Reply};
+pub use cluster::Cluster;
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use history::History;
@@ -32,6 +37,7 @@ pub use races::at_once;
 pub use raw::send_raw;
 pub use replica::Replica;
 pub use row::HeldRow;
+pub use sentinel::Watched;
 pub use stranger::Stranger;
 
 /// The key with every scope that all tests use.
@@ -40,6 +46,17 @@ pub const ADMIN_KEY: &str = "hf_test_0123456789abcdef0123456789abcdef";
 /// The Redis that `make test` started.
 pub fn shared_redis() -> String {
     std::env::var("REDIS_URL").expect("REDIS_URL is not set: run the tests with `make test`")
+}
+
+/// A port of 127.0.0.1 that was free a moment ago, below those that private servers and outgoing connections get.
+pub fn free_port() -> u16 {
+    loop {
+        let draw = u16::from_be_bytes([holdfast::ids::random_byte(), holdfast::ids::random_byte()]);
+        let port = 10_000 + draw % 10_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A name that no other test uses.

@@ -19,7 +19,13 @@ impl Private<Redis> {
         Self::redis_as(Options::on_tcp).await
     }
 
-    async fn redis_as(change: fn(Options) -> Options) -> Self {
+    /// On a port of 127.0.0.1, with these settings over the usual ones.
+    pub async fn redis_with(settings: &[(&str, &str)]) -> Self {
+        let all = |options: Options| settings.iter().fold(options, |all, (name, value)| all.set(name, value));
+        Self::redis_as(|options| all(options.on_tcp())).await
+    }
+
+    async fn redis_as(change: impl FnOnce(Options) -> Options) -> Self {
         let folder = TempFolder::new().unwrap();
         let options = change(Options::throwaway(folder.path().join("redis")));
         Self { server: Redis::start(&options).await.unwrap(), _folder: folder }

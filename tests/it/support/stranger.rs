@@ -24,15 +24,23 @@ pub fn line_of(key: &str) -> String {
 
 impl Stranger {
     pub async fn at(url: &str) -> Self {
+        Self::try_at(url).await.unwrap_or_else(|| panic!("nobody answers at {url}"))
+    }
+
+    pub async fn try_at(url: &str) -> Option<Self> {
         let client = redis::Client::open(url).unwrap();
-        Self(client.get_multiplexed_async_connection().await.unwrap())
+        client.get_multiplexed_async_connection().await.ok().map(Self)
     }
 
     /// Any command, as one would type it.
     pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_ask(words).await.unwrap()
+    }
+
+    pub async fn try_ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query_async(&mut self.0.clone()).await.unwrap()
+        command.query_async(&mut self.0.clone()).await
     }
 
     /// `SET key value NX PX ttl`. True if it is ours now.
