@@ -3,14 +3,15 @@
 //! Locks that know one server only are lost with it: after a failover that everybody else has followed, the shop
 //! would be without its queue until somebody restarts it.
 
+use hyper::Method;
 use uuid::Uuid;
 
 use super::{FAILOVER, PATIENT};
 use crate::support::row::until_at_a_row;
 use crate::support::stranger::inventory_lock;
 use crate::support::{
-    Certificate, Client, HeldRow, Private, Replica, Stranger, TestApp, TestDatabase, Watched, eventually,
-    free_port,
+    Certificate, Client, Cluster, HeldRow, Private, Replica, Stranger, TestApp, TestDatabase, Watched,
+    eventually, free_port,
 };
 
 async fn mode_of_a_sale(client: &Client, variant: Uuid) -> String {
@@ -43,18 +44,12 @@ async fn a_socket_and_a_port_lead_to_the_same_locks() {
 }
 
 #[tokio::test]
-async fn over_tls_the_server_is_used_if_its_certificate_is_trusted_and_done_without_if_not() {
-    let (certificate, port) = (Certificate::new(), free_port().to_string());
-    let shown = certificate.settings();
-    let mut settings: Vec<_> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    settings.push(("tls-port", &port));
-    let redis = Private::redis_with(&settings).await;
+async fn over_tls_a_server_is_used_if_its_certificate_is_trusted_and_done_without_if_not() {
+    let (certificate, port) = (Certificate::new(), free_port());
+    let redis = Private::redis_with(&certificate.settings(port)).await;
     let (server, database) = (Stranger::at(&redis.url()).await, TestDatabase::fresh().await);
     let url = format!("rediss://localhost:{port}");
-
-    let (variable, authority) = certificate.trusted();
-    let trusting: Vec<_> = PATIENT.iter().copied().chain([(variable, authority.as_str())]).collect();
-    let replica = Replica::start(&database.url, Some(&url), &trusting).await;
+    let replica = trusting(&certificate, &database, &url).await;
     locks_are_at(&server, &replica.client).await;
     assert!(replica.terminate().await);
 
@@ -63,6 +58,34 @@ async fn over_tls_the_server_is_used_if_its_certificate_is_trusted_and_done_with
     assert_eq!(mode_of_a_sale(&replica.client, variant).await, "database_only");
     assert!(replica.terminate().await);
     database.close().await;
+}
+
+#[tokio::test]
+async fn over_tls_the_sentinels_and_the_master_they_name_are_found() {
+    let certificate = Certificate::new();
+    let (redis, database) = (Watched::over_tls(&certificate).await, TestDatabase::fresh().await);
+    let replica = trusting(&certificate, &database, &redis.url()).await;
+    locks_are_at(&redis.master().await, &replica.client).await;
+    assert!(replica.terminate().await);
+    database.close().await;
+}
+
+#[tokio::test]
+async fn over_tls_every_node_of_a_cluster_is_found() {
+    let certificate = Certificate::new();
+    let (redis, database) = (Cluster::over_tls(&certificate).await, TestDatabase::fresh().await);
+    let replica = trusting(&certificate, &database, &redis.url()).await;
+    let ready = replica.client.send(Method::GET, "/health/ready", &[], "").await.unwrap().expect(200).json();
+    assert_eq!(ready["redis"], "up", "it was written to at the start: {ready}");
+    assert!(replica.terminate().await);
+    database.close().await;
+}
+
+/// A replica that trusts the certificate, as a whole process must.
+async fn trusting(certificate: &Certificate, database: &TestDatabase, url: &str) -> Replica {
+    let (variable, authority) = certificate.trusted();
+    let settings: Vec<_> = PATIENT.iter().copied().chain([(variable, authority.as_str())]).collect();
+    Replica::start(&database.url, Some(url), &settings).await
 }
 
 #[tokio::test]

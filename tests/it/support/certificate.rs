@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use holdfast::servers::TempFolder;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// Its files, in a folder that goes with it.
 pub struct Certificate {
@@ -16,6 +16,8 @@ impl Certificate {
     pub fn new() -> Self {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Under the same name as what it signs, OpenSSL takes that for signed by itself.
+        authority.distinguished_name.push(DnType::CommonName, "an authority for a test");
         let authority_key = KeyPair::generate().unwrap();
         let authority_cert = authority.self_signed(&authority_key).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -36,10 +38,11 @@ impl Certificate {
         ("SSL_CERT_FILE", self.path("authority.pem").to_str().unwrap().to_owned())
     }
 
-    /// The settings with which a Redis of any kind shows it, to its clients and to its like.
-    pub fn settings(&self) -> [(&'static str, String); 5] {
+    /// The settings with which a Redis of any kind shows it on `port`, to its clients and to its like.
+    pub fn settings(&self, port: u16) -> Vec<(&'static str, String)> {
         let file = |name| self.path(name).to_str().unwrap().to_owned();
-        [
+        vec![
+            ("tls-port", port.to_string()),
             ("tls-cert-file", file("server.pem")),
             ("tls-key-file", file("server.key")),
             ("tls-ca-cert-file", file("authority.pem")),

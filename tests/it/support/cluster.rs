@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use holdfast::servers::Redis;
 
 use super::proxy::port_of;
-use super::{Private, Stranger, eventually, free_port};
+use super::{Certificate, Private, Stranger, eventually, free_port};
 
 const MASTERS: usize = 3;
 const SLOTS: usize = 16_384;
@@ -19,27 +19,38 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Six nodes, on ports of 127.0.0.1. Dropping it ends them.
 pub struct Cluster {
     nodes: Vec<Node>,
+    scheme: &'static str,
 }
 
 struct Node {
     server: Private<Redis>,
+    /// Where clients find it.
+    client_port: u16,
     bus_port: u16,
     lives: bool,
 }
 
 impl Node {
-    async fn start() -> Self {
-        let bus_port = free_port();
-        let settings = [
-            ("cluster-enabled", "yes"),
-            ("cluster-config-file", "nodes.conf"),
-            ("cluster-port", &bus_port.to_string()),
-            ("cluster-node-timeout", NODE_TIMEOUT_MS),
-            ("repl-diskless-sync-delay", "0"),
-        ];
-        Self { server: Private::redis_with(&settings).await, bus_port, lives: true }
+    async fn start(tls: Option<&Certificate>) -> Self {
+        let (bus_port, tls_port) = (free_port(), free_port());
+        let mut settings = tls.map(|certificate| certificate.settings(tls_port)).unwrap_or_default();
+        settings.extend(
+            [
+                ("cluster-enabled", "yes"),
+                ("cluster-config-file", "nodes.conf"),
+                ("cluster-port", &bus_port.to_string()),
+                ("cluster-node-timeout", NODE_TIMEOUT_MS),
+                ("tls-cluster", if tls.is_some() { "yes" } else { "no" }),
+                ("repl-diskless-sync-delay", "0"),
+            ]
+            .map(|(name, value)| (name, value.to_owned())),
+        );
+        let server = Private::redis_with(&settings).await;
+        let client_port = if tls.is_some() { tls_port } else { port_of(&server.url()) };
+        Self { server, client_port, bus_port, lives: true }
     }
 
+    /// Where the test finds it, without TLS.
     fn port(&self) -> u16 {
         port_of(&self.server.url())
     }
@@ -52,13 +63,23 @@ impl Node {
 impl Cluster {
     /// Starts the nodes, joins them and waits until every slot is served and every replica has caught up.
     pub async fn start() -> Self {
-        let cluster = Self { nodes: join_all((0..2 * MASTERS).map(|_| Node::start())).await };
+        Self::start_as(None).await
+    }
+
+    /// The same, where everybody speaks TLS with everybody but the test.
+    pub async fn over_tls(certificate: &Certificate) -> Self {
+        Self::start_as(Some(certificate)).await
+    }
+
+    async fn start_as(tls: Option<&Certificate>) -> Self {
+        let nodes = join_all((0..2 * MASTERS).map(|_| Node::start(tls))).await;
+        let cluster = Self { nodes, scheme: if tls.is_some() { "rediss" } else { "redis" } };
         let strangers = cluster.strangers().await;
         for (n, node) in strangers.iter().enumerate() {
             let _set: String = node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]).await;
         }
         for node in &cluster.nodes[1..] {
-            let (port, bus_port) = (node.port().to_string(), node.bus_port.to_string());
+            let (port, bus_port) = (node.client_port.to_string(), node.bus_port.to_string());
             let _met: String = strangers[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]).await;
         }
         for node in &strangers {
@@ -88,8 +109,8 @@ impl Cluster {
 
     /// The value for `REDIS_URL`. The first of the nodes it names is not there.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis+cluster://127.0.0.1:1,{}", hosts.join(","))
+        let hosts: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.client_port)).collect();
+        format!("{}+cluster://127.0.0.1:1,{}", self.scheme, hosts.join(","))
     }
 
     /// The master that has this key's slot.

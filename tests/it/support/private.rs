@@ -20,7 +20,7 @@ impl Private<Redis> {
     }
 
     /// On a port of 127.0.0.1, with these settings over the usual ones.
-    pub async fn redis_with(settings: &[(&str, &str)]) -> Self {
+    pub async fn redis_with(settings: &[(&str, String)]) -> Self {
         let all = |options: Options| settings.iter().fold(options, |all, (name, value)| all.set(name, value));
         Self::redis_as(|options| all(options.on_tcp())).await
     }
