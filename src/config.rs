@@ -3,7 +3,7 @@
 //! | variable | default | meaning |
 //! | --- | --- | --- |
 //! | `DATABASE_URL` | required | Postgres 15 or newer |
-//! | `REDIS_URL` | unset: database-only by choice | Redis or Valkey 7 or newer |
+//! | `REDIS_URL` | unset: database-only by choice | Redis or Valkey 7 or newer: a server, its sentinels or a cluster, see [`topology`](crate::locks::topology) |
 //! | `HOLDFAST_LISTEN` | `127.0.0.1:8080` | address to serve on; port 0 takes a free one |
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
