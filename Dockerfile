@@ -16,6 +16,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:${DEBIAN}-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin holdfast
 COPY --from=build /usr/local/bin/holdfast /usr/local/bin/holdfast
+# Whom TLS to Redis trusts, unless SSL_CERT_FILE names others.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY LICENSE /usr/share/doc/holdfast/LICENSE
 USER 10001:10001
 ENV HOLDFAST_LISTEN=0.0.0.0:8080 \
