@@ -106,13 +106,14 @@ impl Redis {
         replica: &str,
         waiting: &[(String, usize)],
     ) -> Result<(), RedisError> {
-        let mut call = self.scripts.beat.prepare_invoke();
-        call.key(alive(replica)).key(REPLICAS).key(waiters_of(replica));
+        let (alive, waiters) = (alive(replica), waiters_of(replica));
+        let mut call = self.scripts.beat.call();
+        call.key(&alive).key(REPLICAS).key(&waiters);
         call.arg(replica).arg(millis(LIVENESS));
         for (name, count) in waiting {
             call.arg(name).arg(*count);
         }
-        call.invoke_async(conn).await
+        call.run(conn).await
     }
 
     /// Tells whoever listens on `channel`.
@@ -154,11 +155,11 @@ impl Redis {
         for keys in keys.chunks(at_once) {
             let found: Vec<(String, i64, usize)> = self
                 .call(self.budget, async |conn| {
-                    let mut call = self.scripts.look.prepare_invoke();
+                    let mut call = self.scripts.look.call();
                     keys.iter().for_each(|(name, line)| {
                         call.key(name).key(line);
                     });
-                    call.invoke_async(conn).await
+                    call.run(conn).await
                 })
                 .await?;
             let there = keys.iter().zip(found).filter(|(_, (_, left, takers))| *left != -2 || *takers > 0);

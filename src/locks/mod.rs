@@ -50,6 +50,7 @@ pub mod metrics;
 pub mod pool;
 pub mod redis;
 mod renewal;
+mod script;
 mod sentinels;
 pub mod status;
 pub mod timing;

@@ -9,6 +9,8 @@ use super::topology::Topology;
 
 /// Connections a process keeps to Redis. A take or release occupies one for some 100 microseconds.
 const POOL_SIZE: u32 = 16;
+/// The same to a cluster, where each connection reaches every node.
+const CLUSTER_POOL_SIZE: u32 = 4;
 
 /// The pool.
 pub type Pool = bb8::Pool<Manager>;
@@ -17,7 +19,7 @@ pub type Pool = bb8::Pool<Manager>;
 #[must_use]
 pub fn new_pool(topology: &Topology, budget: Duration) -> Pool {
     bb8::Pool::builder()
-        .max_size(POOL_SIZE)
+        .max_size(if topology.is_cluster() { CLUSTER_POOL_SIZE } else { POOL_SIZE })
         .connection_timeout(budget)
         .retry_connection(false)
         .test_on_check_out(false)

@@ -11,14 +11,16 @@ use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use bb8::RunError;
 use redis::aio::PubSub;
-use redis::{RedisError, Script, Value};
+use redis::{RedisError, Value};
 use tokio::time::timeout;
 
 use super::claim::Claim;
 use super::connection::Connection;
 use super::line::Successor;
 use super::pool::{Pool, new_pool};
+use super::script::Script;
 use super::topology::Topology;
 
 /// What a call over many keys may take longer for each of them in a cluster.
@@ -89,7 +91,7 @@ pub(super) struct Scripts {
 
 impl Scripts {
     fn new() -> Self {
-        let script = |text| Script::new(&format!("{}\n{text}", include_str!("scripts/line.lua")));
+        let script = |text| Script::new(format!("{}\n{text}", include_str!("scripts/line.lua")));
         Self {
             take: script(include_str!("scripts/take.lua")),
             release: script(include_str!("scripts/release.lua")),
@@ -158,7 +160,7 @@ impl Redis {
         part: Range<usize>,
         waited: Duration,
     ) -> Result<Take, RedisError> {
-        let mut call = self.scripts.take.prepare_invoke();
+        let mut call = self.scripts.take.call();
         call.arg(&*claim.token).arg(micros(waited)).arg(micros(self.linger));
         for index in part.clone() {
             call.key(&claim.names[index]).key(&claim.lines[index]).arg(claim.ttls_ms[index]);
@@ -166,7 +168,7 @@ impl Redis {
         if !self.is_cluster() {
             call.key(INDEX);
         }
-        let answer: Vec<Value> = call.invoke_async(conn).await?;
+        let answer: Vec<Value> = call.run(conn).await?;
         match answer.as_slice() {
             [Value::Int(0)] => Ok(Take::Held),
             [Value::Int(index), Value::Int(left), Value::BulkString(holder)] => Ok(Take::Busy {
@@ -207,7 +209,7 @@ impl Redis {
         part: Range<usize>,
         successors: &[Option<Successor>],
     ) -> Result<usize, RedisError> {
-        let mut call = self.scripts.release.prepare_invoke();
+        let mut call = self.scripts.release.call();
         call.arg(&*claim.token).arg(micros(self.linger));
         for index in part {
             call.key(&claim.names[index]).key(&claim.lines[index]);
@@ -219,7 +221,7 @@ impl Redis {
         if !self.is_cluster() {
             call.key(INDEX);
         }
-        call.invoke_async(conn).await
+        call.run(conn).await
     }
 
     /// Gives what `claim` still owns its whole TTL again. Answers how many keys it owned.
@@ -248,7 +250,7 @@ impl Redis {
         claim: &Claim,
         part: Range<usize>,
     ) -> Result<usize, RedisError> {
-        let mut call = self.scripts.renew.prepare_invoke();
+        let mut call = self.scripts.renew.call();
         call.arg(&*claim.token);
         for index in part {
             call.key(&claim.names[index]).arg(claim.ttls_ms[index]);
@@ -256,7 +258,7 @@ impl Redis {
         if !self.is_cluster() {
             call.key(INDEX);
         }
-        call.invoke_async(conn).await
+        call.run(conn).await
     }
 
     /// In a cluster the index lives elsewhere than the locks, so it is written after them.
@@ -336,7 +338,10 @@ async fn over<T>(
     call: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
 ) -> Result<T, Fault> {
     let asking = async {
-        let mut conn = pool.get().await.map_err(|_| Fault::Unreachable)?;
+        let mut conn = pool.get().await.map_err(|error| match error {
+            RunError::User(error) => Fault::Failed(error),
+            RunError::TimedOut => Fault::Unreachable,
+        })?;
         conn.broken = true;
         let answer = call(&mut conn.inner).await.map_err(Fault::Failed)?;
         conn.broken = false;
