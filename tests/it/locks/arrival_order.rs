@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::SOON;
 use crate::support::stranger::inventory_lock;
-use crate::support::{Peer, Stranger, TestApp, eventually, shared_redis};
+use crate::support::{HeldRow, Peer, Stranger, TestApp, TestDatabase, eventually, shared_redis};
 
 #[tokio::test]
 async fn replicas_are_served_in_the_order_in_which_they_came() {
@@ -44,33 +44,17 @@ async fn replicas_are_served_in_the_order_in_which_they_came() {
 
 #[tokio::test]
 async fn who_came_first_is_served_first_whichever_replica_it_came_to() {
-    let app = TestApp::start().await;
-    let peer = Peer::start(&app.database.url, Some(&shared_redis()), &[]).await;
-    let redis = Stranger::at(&shared_redis()).await;
+    // Longer than a request waits, so that nobody is served because of it.
+    let no_poll = [("HOLDFAST_LOCK_RETRY_MS", "10000")];
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), &no_poll).await;
+    let peer = Peer::start(&app.database.url, Some(&shared_redis()), &no_poll).await;
     let variant = app.client.variant(1_000).await;
-    let key = inventory_lock(variant);
-    // A crowd at one replica, then single ones at both: behind its head, Redis knows of none of the crowd.
-    for clients in [
-        [&app.client; 12],
-        [
-            &app.client,
-            &peer.client,
-            &peer.client,
-            &app.client,
-            &peer.client,
-            &app.client,
-            &app.client,
-            &app.client,
-            &peer.client,
-            &peer.client,
-            &peer.client,
-            &app.client,
-        ],
-    ] {
-        assert!(redis.take(&key, "a stranger").await);
+    // A crowd at one replica, of whose head alone Redis knows; then this and that.
+    for order in ["aaaaaaaaaaaab", "abbabaaabbbab"] {
+        let row = HeldRow::of(&app.database, variant).await;
         let mut sales = Vec::new();
-        for (arrived, client) in (1..).zip(clients.into_iter().chain([&peer.client])) {
-            let client = (*client).clone();
+        for (arrived, replica) in (1..).zip(order.chars()) {
+            let client = if replica == 'a' { app.client.clone() } else { peer.client.clone() };
             sales.push(tokio::spawn(async move {
                 client.decrement(variant, 1).await.expect(200).json()["version"].as_i64().unwrap()
             }));
@@ -79,7 +63,7 @@ async fn who_came_first_is_served_first_whichever_replica_it_came_to() {
             })
             .await;
         }
-        redis.delete(&key).await;
+        row.let_go().await;
         let mut served = Vec::new();
         for sale in sales {
             served.push(sale.await.unwrap());

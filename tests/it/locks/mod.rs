@@ -6,6 +6,7 @@ mod clusters;
 mod evidence;
 mod hung_up;
 mod owner;
+mod renewal;
 mod row_order;
 mod strangers;
 mod topologies;
