@@ -11,8 +11,10 @@ export SQLX_OFFLINE := true
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SERVERS := $(TARGET)/debug/holdfast servers --
+# The Python that the tests run, where `make tools` puts it.
+export HOLDFAST_TEST_PYTHON ?= $(abspath $(TARGET))/python/bin/python
 
-.PHONY: help run test prove bench check prepare servers build
+.PHONY: help run test prove bench check prepare servers tools build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,10 +23,10 @@ run: servers ## Start the whole service, with nothing to set up; Ctrl-C stops it
 	cargo build --release --bin holdfast
 	@exec $(TARGET)/release/holdfast dev
 
-test: servers build ## Run every test, on servers of its own
+test: servers tools build ## Run every test, on servers of its own
 	$(SERVERS) cargo test --workspace
 
-prove: servers build ## The long campaigns, into docs/PROOF.md (DATA=FILE.csv.gz: a shop's orders)
+prove: servers tools build ## The long campaigns, into docs/PROOF.md (DATA=FILE.csv.gz: a shop's orders)
 	cargo build --release --workspace --bins
 	TARGET=$(TARGET) DATA="$(DATA)" scripts/prove.sh
 
@@ -47,6 +49,9 @@ prepare: servers ## Describe the queries anew in .sqlx, after one has changed
 
 servers: ## See to it that Postgres and Redis can be had
 	@scripts/install-servers.sh
+
+tools: ## See to it that what the tests need besides can be had
+	@scripts/install-test-tools.sh
 
 build:
 	cargo build --bin holdfast

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 
 : "${DATABASE_URL:?call this as: target/debug/holdfast servers -- scripts/mutants.sh}" "${REDIS_URL:?needs a Redis too}"
 export PATH="$PATH:$HOME/.cargo/bin"
+export HOLDFAST_TEST_PYTHON=${HOLDFAST_TEST_PYTHON:-${CARGO_TARGET_DIR:-$PWD/target}/python/bin/python}
 # Shared by all mutants, so that each compiles only what it changes; apart from the project's own, whose program
 # may be running this script.
 target=${CARGO_TARGET_DIR:-$PWD/target}/mutants

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Sees to it that `make test` has what it needs besides servers: Spin, which searches the model of the lock protocol,
+# and redis-py of the version in tests/requirements.txt, whose lock must get on with ours. Says what it installs and
+# why before it does, and does nothing when there is nothing to do. A C compiler is taken to be there: Rust needs one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# What the pinned redis-py needs.
+python_oldest=3.10
+venv=${CARGO_TARGET_DIR:-target}/python
+pin=$(sed -n 's/^redis==//p' tests/requirements.txt)
+
+say() { echo "tools: $*" >&2; }
+
+# Others are called that too.
+has_spin() { [[ $(spin -V 2>/dev/null) == 'Spin Version '* ]]; }
+
+# A Python that can make an environment with pip in it; its name is left in $python.
+has_python() {
+    for python in python3 /usr/bin/python3 {/opt/homebrew,/usr/local,/home/linuxbrew/.linuxbrew}/bin/python3; do
+        "$python" -c "import ensurepip, sys, venv; sys.exit(sys.version_info < (${python_oldest/./, }))" \
+            >/dev/null 2>&1 && return 0
+    done
+    return 1
+}
+
+has_redis_py() {
+    [[ $("$venv/bin/python" -c 'import redis.lock; print(redis.__version__)' 2>/dev/null) == "$pin" ]]
+}
+
+as_root() {
+    if [[ $(id -u) == 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "this needs root, and there is no sudo here: run as root: $*"
+        return 1
+    fi
+}
+
+install() { # WHY APT_PACKAGES BREW_FORMULAS
+    local packages
+    if command -v apt-get >/dev/null; then
+        read -ra packages <<<"$2"
+        say "installing with apt-get: $2 ($1)"
+        as_root apt-get update -qq || say "the lists of packages could not be renewed: going on with those here"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}" ||
+            say "apt-get could not install $2"
+    elif command -v brew >/dev/null; then
+        read -ra packages <<<"$3"
+        say "installing with brew: $3 ($1)"
+        brew install "${packages[@]}" || say "brew could not install $3"
+    fi
+}
+
+give_up() {
+    say "$*"
+    exit 1
+}
+
+if ! has_spin; then
+    install 'it searches the model of the lock protocol' spin spin
+    has_spin || give_up "no Spin, the model checker: install it with this system's package manager"
+fi
+if has_redis_py; then exit 0; fi
+if ! has_python; then
+    install "for another program's lock beside ours" 'python3 python3-venv' python3
+    has_python || give_up "no Python $python_oldest or newer with venv and pip: install it with this system's package manager"
+fi
+say "installing redis-py $pin with pip into $venv (its lock must get on with ours)"
+mkdir -p "${venv%/*}"
+"$python" -m venv --clear "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt ||
+    give_up "pip could not install redis-py $pin"
+has_redis_py || give_up "what pip installed is not redis-py $pin"
