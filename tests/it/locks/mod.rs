@@ -5,6 +5,7 @@ mod arrival_order;
 mod clusters;
 mod evidence;
 mod hung_up;
+mod interop;
 mod model;
 mod owner;
 mod renewal;
