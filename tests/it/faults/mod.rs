@@ -6,6 +6,7 @@ mod postgres_away;
 mod postgres_breaks_off;
 mod redis_away;
 mod redis_hangs;
+mod redis_matrix;
 mod redis_refuses;
 mod replicas;
 

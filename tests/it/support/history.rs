@@ -52,6 +52,11 @@ impl History {
             after: number("new_quantity"),
         };
         let variant = movement["variant_id"].as_str().unwrap().parse().unwrap();
+        self.add(variant, entry);
+    }
+
+    /// Notes a change that was acknowledged.
+    pub fn add(&self, variant: Uuid, entry: Entry) {
         self.0.lock().unwrap().entry(variant).or_default().push(entry);
     }
 

@@ -2,12 +2,17 @@
 
 pub mod app;
 pub mod books;
+pub mod campaign;
 pub mod certificate;
 pub mod client;
+#[cfg(target_os = "linux")]
+pub mod clocked;
 pub mod cluster;
+pub mod crowd;
 pub mod database;
 pub mod eventually;
 pub mod history;
+pub mod link;
 pub mod load;
 pub mod peer;
 pub mod private;
@@ -18,6 +23,7 @@ pub mod raw;
 pub mod replica;
 pub mod row;
 pub mod sentinel;
+pub mod shop;
 pub mod stranger;
 pub mod wire;
 
@@ -25,9 +31,13 @@ pub use app::TestApp;
 pub use certificate::Certificate;
 pub use client::{Client, Reply};
 pub use cluster::Cluster;
+#[cfg(target_os = "linux")]
+pub use clocked::ClockedRedis;
+pub use crowd::Crowd;
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use history::History;
+pub use link::Link;
 pub use load::Load;
 pub use peer::Peer;
 pub use private::Private;
@@ -38,6 +48,7 @@ pub use raw::send_raw;
 pub use replica::Replica;
 pub use row::HeldRow;
 pub use sentinel::Watched;
+pub use shop::Shop;
 pub use stranger::Stranger;
 
 /// The key with every scope that all tests use.

@@ -25,7 +25,8 @@ impl Private<Redis> {
         Self::redis_as(|options| all(options.on_tcp())).await
     }
 
-    async fn redis_as(change: impl FnOnce(Options) -> Options) -> Self {
+    /// With settings of its own.
+    pub async fn redis_as(change: impl FnOnce(Options) -> Options) -> Self {
         let folder = TempFolder::new().unwrap();
         let options = change(Options::throwaway(folder.path().join("redis")));
         Self { server: Redis::start(&options).await.unwrap(), _folder: folder }

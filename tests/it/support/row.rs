@@ -11,7 +11,10 @@ use super::{TestDatabase, eventually};
 const SOON: Duration = Duration::from_secs(15);
 
 /// `SELECT … FOR UPDATE`, not yet ended.
-pub struct HeldRow(PgConnection);
+pub struct HeldRow {
+    conn: PgConnection,
+    pid: i32,
+}
 
 impl HeldRow {
     pub async fn of(database: &TestDatabase, variant_id: Uuid) -> Self {
@@ -23,12 +26,28 @@ impl HeldRow {
             .await
             .unwrap();
         assert_eq!(held.len(), 1);
-        Self(conn)
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut conn).await.unwrap();
+        Self { conn, pid }
+    }
+
+    /// Waits until somebody stands at this very row.
+    pub async fn until_wanted(&self, pool: &PgPool) {
+        eventually(SOON, "somebody wants the row", async || {
+            sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                   AND datname = current_database() AND $1 = ANY (pg_blocking_pids(pid)))",
+            )
+            .bind(self.pid)
+            .fetch_one(pool)
+            .await
+            .unwrap()
+        })
+        .await;
     }
 
     pub async fn let_go(mut self) {
-        sqlx::query("ROLLBACK").execute(&mut self.0).await.unwrap();
-        self.0.close().await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut self.conn).await.unwrap();
+        self.conn.close().await.unwrap();
     }
 }
 

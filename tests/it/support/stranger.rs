@@ -24,12 +24,11 @@ pub fn line_of(key: &str) -> String {
 
 impl Stranger {
     pub async fn at(url: &str) -> Self {
-        Self::try_at(url).await.unwrap_or_else(|| panic!("nobody answers at {url}"))
+        Self::try_at(url).await.unwrap()
     }
 
-    pub async fn try_at(url: &str) -> Option<Self> {
-        let client = redis::Client::open(url).unwrap();
-        client.get_multiplexed_async_connection().await.ok().map(Self)
+    pub async fn try_at(url: &str) -> redis::RedisResult<Self> {
+        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection().await?))
     }
 
     /// Any command, as one would type it.
@@ -37,10 +36,23 @@ impl Stranger {
         self.try_ask(words).await.unwrap()
     }
 
+    /// The same where an error is an answer too.
     pub async fn try_ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query_async(&mut self.0.clone()).await
+    }
+
+    /// The number that follows `name` in a section of INFO; 0 if it is not there.
+    pub async fn info(&self, section: &str, name: &str) -> u64 {
+        let told: String = self.ask(&["INFO", section]).await;
+        let Some((_, rest)) = told.split_once(name) else { return 0 };
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    }
+
+    /// How often it answered with this kind of error.
+    pub async fn errors(&self, kind: &str) -> u64 {
+        self.info("errorstats", &format!("errorstat_{kind}:count=")).await
     }
 
     /// `SET key value NX PX ttl`. True if it is ours now.

@@ -1,0 +1,6 @@
+//! How much is done: a little in every run of the tests, a lot when `HOLDFAST_CAMPAIGN=long`.
+
+/// `short` or `long`, as the campaign is.
+pub fn amount(short: usize, long: usize) -> usize {
+    if std::env::var("HOLDFAST_CAMPAIGN").is_ok_and(|campaign| campaign == "long") { long } else { short }
+}
