@@ -11,14 +11,20 @@ use holdfast::db::Db;
 use holdfast::ids::random_byte;
 use serde_json::json;
 use sqlx::Executor;
+use uuid::Uuid;
 
 use super::SOON;
+use crate::support::campaign::{amount, report};
 use crate::support::client::order_body;
 use crate::support::proxy::port_of;
-use crate::support::{Private, Proxy, Stranger, TestApp, TestDatabase, eventually, unique, wire};
+use crate::support::{Client, Private, Proxy, Stranger, TestApp, TestDatabase, eventually, unique, wire};
 
 const CLIENTS: usize = 12;
+/// Of each client in a round.
 const HANG_UPS: usize = 200;
+/// A hundred thousand hang-ups in the long campaign.
+const ROUNDS_LONG: usize = 42;
+/// Sales in each round that are waited for.
 const POLITE: i64 = 200;
 /// As over a real network, each way.
 const TO_POSTGRES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(3));
@@ -36,65 +42,81 @@ async fn after_thousands_of_hang_ups_every_acknowledged_write_is_there_and_nothi
     let mut database = TestDatabase::on(&postgres.url()).await;
     database.url = to_postgres.instead_of(&database.url);
     let app = TestApp::with(database, Some(&to_redis.instead_of(&redis.url())), &[]).await;
+    let stranger = Stranger::at(&redis.url()).await;
     let mut variants = Vec::new();
     for _ in 0..24 {
         variants.push(app.client.variant(1_000_000).await);
     }
+    let rounds = amount(1, ROUNDS_LONG);
+    for _ in 0..rounds {
+        let rude: Vec<_> =
+            (0..CLIENTS).map(|_| tokio::spawn(hang_up(app.client.clone(), variants.clone()))).collect();
+        for client in rude {
+            client.await.unwrap();
+        }
+        eventually(SOON, "what was begun has ended", async || app.app.tasks.is_empty()).await;
+        let polite = app.client.variant(POLITE).await;
+        sell_out(&app.client, polite).await;
+        // Through a connection that the service never had.
+        assert_eq!(movements(&app, polite).await, 1 + POLITE, "acknowledged and not committed");
+        assert_eq!(sessions_in_transaction(&app).await, 0);
+        for left in ["inventory_lock:*", "lock:*", "holdfast:line:*", "holdfast:waiter:*"] {
+            assert_eq!(stranger.keys(left).await, [""; 0], "left behind");
+        }
+    }
+    report(&format!(
+        "{} hang-ups, {} sales acknowledged between them: none of these was not committed, no lease was left, and \
+         no session in a transaction",
+        rounds * CLIENTS * HANG_UPS,
+        rounds as i64 * POLITE,
+    ));
+    app.finish().await;
+}
 
-    let rude: Vec<_> = (0..CLIENTS)
+async fn hang_up(client: Client, variants: Vec<Uuid>) {
+    for n in 0..HANG_UPS {
+        let draw = || variants[usize::from(random_byte()) % variants.len()];
+        let (path, body) = if n % 4 == 0 {
+            ("/orders".to_owned(), order_body("ann", &[(draw(), 1), (draw(), 1)]))
+        } else {
+            (format!("/inventory/{}/decrement", draw()), json!({"quantity": 1}))
+        };
+        let key = (n % 2 == 0).then(|| unique("key"));
+        let sent = wire::send(&client, &path, &body, key.as_deref()).await.unwrap();
+        tokio::time::sleep(up_to(Duration::from_millis(30))).await;
+        drop(sent);
+    }
+}
+
+async fn sell_out(client: &Client, variant: Uuid) {
+    let sales: Vec<_> = (0..4)
         .map(|_| {
-            let (client, variants) = (app.client.clone(), variants.clone());
+            let client = client.clone();
             tokio::spawn(async move {
-                for n in 0..HANG_UPS {
-                    let draw = || variants[usize::from(random_byte()) % variants.len()];
-                    let (path, body) = if n % 4 == 0 {
-                        ("/orders".to_owned(), order_body("ann", &[(draw(), 1), (draw(), 1)]))
-                    } else {
-                        (format!("/inventory/{}/decrement", draw()), json!({"quantity": 1}))
-                    };
-                    let key = (n % 2 == 0).then(|| unique("key"));
-                    let sent = wire::send(&client, &path, &body, key.as_deref()).await.unwrap();
-                    tokio::time::sleep(up_to(Duration::from_millis(30))).await;
-                    drop(sent);
+                for _ in 0..POLITE / 4 {
+                    client.decrement(variant, 1).await.expect(200);
                 }
             })
         })
         .collect();
-    for client in rude {
-        client.await.unwrap();
-    }
-    eventually(SOON, "what was begun has ended", async || app.app.tasks.is_empty()).await;
-
-    let (polite, mut sales) = (app.client.variant(POLITE).await, Vec::new());
-    for _ in 0..4 {
-        let client = app.client.clone();
-        sales.push(tokio::spawn(async move {
-            for _ in 0..POLITE / 4 {
-                client.decrement(polite, 1).await.expect(200);
-            }
-        }));
-    }
     for sale in sales {
         sale.await.unwrap();
     }
-    // Through a connection that the service never had.
-    let committed: i64 = sqlx::query_scalar("SELECT count(*) FROM stock_movements WHERE variant_id = $1")
-        .bind(polite)
+}
+
+async fn movements(app: &TestApp, variant: Uuid) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM stock_movements WHERE variant_id = $1")
+        .bind(variant)
         .fetch_one(&app.database.pool)
         .await
-        .unwrap();
-    assert_eq!(committed, 1 + POLITE, "acknowledged and not committed");
-    let in_transaction: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
-            .fetch_one(&app.database.pool)
-            .await
-            .unwrap();
-    assert_eq!(in_transaction, 0);
-    let stranger = Stranger::at(&redis.url()).await;
-    for left in ["inventory_lock:*", "lock:*", "holdfast:line:*", "holdfast:waiter:*"] {
-        assert_eq!(stranger.keys(left).await, [""; 0], "left behind");
-    }
-    app.finish().await;
+        .unwrap()
+}
+
+async fn sessions_in_transaction(app: &TestApp) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+        .fetch_one(&app.database.pool)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -4,3 +4,9 @@
 pub fn amount(short: usize, long: usize) -> usize {
     if std::env::var("HOLDFAST_CAMPAIGN").is_ok_and(|campaign| campaign == "long") { long } else { short }
 }
+
+/// What was measured, for whoever runs the tests with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "figures of a test are its output")]
+pub fn report(line: &str) {
+    println!("{line}");
+}

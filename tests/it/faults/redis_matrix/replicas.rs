@@ -6,9 +6,9 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::SOON;
-use crate::support::campaign::amount;
+use crate::support::campaign::{amount, report};
 use crate::support::client::order_body;
-use crate::support::shop::{report, sell, until_nothing_is_left};
+use crate::support::shop::{sell, until_nothing_is_left};
 use crate::support::stranger::{inventory_lock, order_lock};
 use crate::support::{
     Crowd, HeldRow, Link, Peer, Private, Replica, Shop, Stranger, TestApp, TestDatabase, eventually, unique,
