@@ -3,10 +3,17 @@
 //! Each is as good as away, and none may be taken for an answer about a lock.
 
 use std::cell::Cell;
+use std::time::Duration;
+
+use holdfast::locks::LockMode;
+use tokio::time::Instant;
 
 use super::SOON;
 use crate::support::campaign::amount;
 use crate::support::{Private, Shop, Stranger, eventually};
+
+/// Some probes long.
+const WHILE_PROBED: Duration = Duration::from_secs(3);
 
 /// Lets a fault that shows as this kind of error come by `begin` and go by `end`.
 async fn survives(shop: &Shop, admin: &Stranger, kind: &str, begin: &[&str], end: &[&str]) {
@@ -70,6 +77,26 @@ async fn a_redis_that_wants_a_password_or_permits_nothing_fails_no_request() {
         outage.ends().await;
     }
     shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_refuses_scripts_is_not_taken_for_well_because_it_answers_plain_commands() {
+    let redis = Private::redis().await;
+    let (shop, admin) = (Shop::on(&redis.url()).await, Stranger::at(&redis.url()).await);
+    let mut outage = shop.outage("NOPERM for scripts alone");
+    let _done: String = admin.ask(&["ACL", "SETUSER", "default", "-@scripting"]).await;
+    outage.is_noticed().await;
+    let noticed = Instant::now();
+    let mut well = 0;
+    eventually(SOON, "it was probed for a while", async || {
+        well += usize::from(shop.modes().contains(&LockMode::TwoLayer));
+        noticed.elapsed() > WHILE_PROBED
+    })
+    .await;
+    let _done: String = admin.ask(&["ACL", "SETUSER", "default", "+@scripting"]).await;
+    outage.ends().await;
+    shop.close().await;
+    assert_eq!(well, 0, "it was taken for well while it refused every take");
 }
 
 #[tokio::test(flavor = "multi_thread")]
