@@ -30,17 +30,23 @@ impl HeldRow {
         Self { conn, pid }
     }
 
-    /// Waits until somebody stands at this very row.
-    pub async fn until_wanted(&self, pool: &PgPool) {
-        eventually(SOON, "somebody wants the row", async || {
-            sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-                   AND datname = current_database() AND $1 = ANY (pg_blocking_pids(pid)))",
+    /// Waits until so many stand at this very row, one behind the other.
+    pub async fn until_wanted_by(&self, requests: i64, pool: &PgPool) {
+        eventually(SOON, "requests stand at the row", async || {
+            sqlx::query_scalar::<_, i64>(
+                "WITH RECURSIVE waiting (pid) AS (
+                    SELECT $1
+                    UNION
+                    SELECT session.pid FROM waiting JOIN pg_stat_activity session
+                        ON session.datname = current_database() AND session.wait_event_type = 'Lock'
+                       AND waiting.pid = ANY (pg_blocking_pids(session.pid))
+                 ) SELECT count(*) - 1 FROM waiting",
             )
             .bind(self.pid)
             .fetch_one(pool)
             .await
             .unwrap()
+                == requests
         })
         .await;
     }

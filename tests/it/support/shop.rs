@@ -179,7 +179,7 @@ impl Section {
         let variant = app.client.variant(10).await;
         let (key, row) = (inventory_lock(variant), HeldRow::of(&app.database, variant).await);
         let sale = sell(client, variant);
-        row.until_wanted(&app.database.pool).await;
+        row.until_wanted_by(1, &app.database.pool).await;
         let token = redis.holder(&key).await.expect("a section under both layers");
         Self { key, token, row, variant, sale }
     }

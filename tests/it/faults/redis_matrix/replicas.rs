@@ -57,7 +57,7 @@ async fn a_replica_stopped_in_mid_section_is_taken_over_and_wakes_to_no_harm() {
         let rows = (HeldRow::of(&app.database, shared).await, HeldRow::of(&app.database, further).await);
         let key = inventory_lock(shared);
         let sale = sell(&replica.client, shared);
-        rows.0.until_wanted(&app.database.pool).await;
+        rows.0.until_wanted_by(1, &app.database.pool).await;
         let stopped_one = stranger.holder(&key).await.unwrap();
 
         replica.signal(Signal::SIGSTOP);
@@ -72,11 +72,12 @@ async fn a_replica_stopped_in_mid_section_is_taken_over_and_wakes_to_no_harm() {
         assert!(stopped.elapsed() < TAKEN_OVER, "only after {:?}", stopped.elapsed());
         let new_one = stranger.holder(&key).await;
 
-        // Its session got the row meanwhile; it commits when it wakes, and the other then stands at the next row.
+        // Its session gets the row meanwhile; it commits when it wakes, and the other then stands at the next row.
+        rows.0.until_wanted_by(2, &app.database.pool).await;
         rows.0.let_go().await;
         replica.signal(Signal::SIGCONT);
         sale.await.unwrap().expect(200);
-        rows.1.until_wanted(&app.database.pool).await;
+        rows.1.until_wanted_by(1, &app.database.pool).await;
         assert_eq!(stranger.holder(&key).await, new_one, "whoever wakes deletes nobody's key");
         rows.1.let_go().await;
         order.await.unwrap().expect(201);
@@ -104,7 +105,7 @@ async fn a_replica_killed_in_mid_section_leaves_keys_that_others_soon_use() {
         let order = tokio::spawn(async move {
             client.try_post("/orders", &order_body("ann", &[(variant, 1)]), Some(&key)).await
         });
-        row.until_wanted(&app.database.pool).await;
+        row.until_wanted_by(1, &app.database.pool).await;
         replica.kill().await;
         let killed = Instant::now();
         assert!(order.await.unwrap().is_err(), "the dead don't answer");
