@@ -111,7 +111,7 @@ impl Outage<'_> {
 
     /// Lasts until `bit` holds, and the crowd was answered often enough.
     pub async fn lasts_until(&mut self, what: &str, mut bit: impl AsyncFnMut(&Self) -> bool) {
-        let changes = amount(60, 600);
+        let (changes, limit) = (amount(60, 600), SOON * amount(1, 20) as u32);
         let (what, began) = (format!("{}: {what}", self.fault), Instant::now());
         loop {
             for (seen, mode) in self.seen.iter_mut().zip(self.shop.modes()) {
@@ -121,7 +121,7 @@ impl Outage<'_> {
                 return;
             }
             self.assert_nobody_failed();
-            assert!(began.elapsed() < SOON, "not within {SOON:?}: {what}; {:?}", self.shop.crowd.tally());
+            assert!(began.elapsed() < limit, "not within {limit:?}: {what}; {:?}", self.shop.crowd.tally());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
