@@ -17,6 +17,8 @@ pub enum Link {
     BlackHole,
     /// Nothing is carried for now, and nothing is lost.
     Stalled,
+    /// The same for the connections that are there; those that come are sound.
+    StalledSoFar,
     /// Each piece takes a time drawn from this range of milliseconds, each way.
     Slow(u64, u64),
     /// Requests arrive and are carried out; their answers do not come.
@@ -30,6 +32,8 @@ pub enum Link {
 /// One connection's share of it.
 pub struct Wire {
     link: watch::Receiver<Link>,
+    /// Made while others were stalled.
+    came_after: bool,
     /// A connection that lost a byte never carries another that way: TCP leaves no gaps.
     lost_requests: AtomicBool,
     lost_answers: AtomicBool,
@@ -39,8 +43,10 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(link: watch::Receiver<Link>) -> Self {
+        let came_after = *link.borrow() == Link::StalledSoFar;
         Self {
             link,
+            came_after,
             lost_requests: AtomicBool::default(),
             lost_answers: AtomicBool::default(),
             answered: AtomicUsize::default(),
@@ -64,7 +70,12 @@ impl Wire {
         }
         // A proxy that is gone holds nothing up.
         let mut link = self.link.clone();
-        let _moving = link.wait_for(|link| *link != Link::Stalled).await.is_ok();
+        let moves = |link: &Link| match link {
+            Link::Stalled => false,
+            Link::StalledSoFar => self.came_after,
+            _ => true,
+        };
+        let _moving = link.wait_for(moves).await.is_ok();
     }
 
     /// Whether a request gets through.

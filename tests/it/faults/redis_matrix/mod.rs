@@ -9,6 +9,7 @@ mod clock;
 mod errors;
 mod losses;
 mod network;
+mod promises;
 mod replicas;
 
 use super::SOON;
