@@ -46,8 +46,10 @@ struct Run {
 }
 
 fn main() -> anyhow::Result<()> {
-    let url = std::env::var("REDIS_URL").map_err(|_| anyhow::anyhow!("set REDIS_URL, or call `make bench`"))?;
-    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let url =
+        std::env::var("REDIS_URL").map_err(|_| anyhow::anyhow!("set REDIS_URL, or call `make bench`"))?;
+    let number =
+        |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (span, rounds) = (Duration::from_secs(number("SECONDS_EACH", 10)), number("ROUNDS", 5));
     // `cargo bench` and `cargo test` both pass options that mean something to other harnesses only.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -175,13 +177,15 @@ impl Client {
 
 impl Run {
     fn of(clients: &[Client], took: Duration, replicas: usize) -> Self {
-        let mut waits: Vec<Duration> = clients.iter().flat_map(|client| client.waits.iter().copied()).collect();
+        let mut waits: Vec<Duration> =
+            clients.iter().flat_map(|client| client.waits.iter().copied()).collect();
         waits.sort_unstable();
         let at = |share: f64| {
             let index = ((waits.len() as f64 * share) as usize).min(waits.len().saturating_sub(1));
             waits.get(index).copied().unwrap_or(WAIT)
         };
-        let takes = |replica| clients.iter().filter(|c| c.replica == replica).map(|c| c.waits.len() as f64).sum();
+        let takes =
+            |replica| clients.iter().filter(|c| c.replica == replica).map(|c| c.waits.len() as f64).sum();
         let by_replica: Vec<f64> = (0..replicas).map(takes).collect();
         let by_client: Vec<f64> = clients.iter().map(|client| client.waits.len() as f64).collect();
         Self {
@@ -230,6 +234,7 @@ fn median(runs: &[Run]) -> Run {
 
 /// Jain's index of fairness: 1 if all have the same, 1/n if one has all.
 fn jain(shares: &[f64]) -> f64 {
-    let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));
+    let (sum, squares) =
+        shares.iter().fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));
     sum * sum / (shares.len() as f64 * squares)
 }

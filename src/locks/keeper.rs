@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::BreakerState;
 use super::claim::Claim;
-use super::layer::{Layer, jittered};
+use super::layer::{ASK, Layer, jittered};
 use super::timing::BEAT;
 use super::{LockMode, Locks, ModeChange};
 
@@ -93,17 +93,26 @@ impl Layer {
         self.stirred.notify_one();
     }
 
+    /// While closed, sweeps orphans as they come; from the moment it opens, probes at the interval.
     async fn watch(&self, interval: Duration) {
+        let mut changes = self.breaker.changes();
         loop {
-            if self.breaker.state() == BreakerState::Closed {
-                self.stirred.notified().await;
-                if self.breaker.state() == BreakerState::Closed && !self.sweep().await {
-                    tokio::time::sleep(jittered(interval)).await;
-                    self.stirred.notify_one();
-                }
-            } else {
+            if self.breaker.state() != BreakerState::Closed {
                 tokio::time::sleep(jittered(interval)).await;
                 self.probe_twice().await;
+                continue;
+            }
+            tokio::select! {
+                // Whatever it was: the state tells.
+                _ = changes.recv() => {}
+                () = self.stirred.notified() => {
+                    if !self.sweep().await && self.breaker.state() == BreakerState::Closed {
+                        tokio::select! {
+                            _ = changes.recv() => {}
+                            () = tokio::time::sleep(jittered(interval)) => self.stirred.notify_one(),
+                        }
+                    }
+                }
             }
         }
     }
@@ -152,7 +161,7 @@ impl Layer {
                 loop {
                     tokio::select! {
                         message = messages.next() => match message {
-                            Some(message) => self.call_waiter(&message),
+                            Some(message) => self.hear(&message).await,
                             None => break,
                         },
                         () = tokio::time::sleep(SILENCE) => {
@@ -169,10 +178,19 @@ impl Layer {
         }
     }
 
-    fn call_waiter(&self, message: &redis::Msg) {
-        let Ok(token) = message.get_payload::<String>() else { return };
-        if let Some(waiter) = self.waiters().get(token.as_str()) {
-            waiter.notify_one();
+    /// A waiter's turn has come, or somebody waits for a token of ours and doubts that we hold it.
+    async fn hear(&self, message: &redis::Msg) {
+        let Ok(text) = message.get_payload::<String>() else { return };
+        let Some(question) = text.strip_prefix(ASK) else {
+            if let Some(waiter) = self.waiters().get(text.as_str()) {
+                waiter.notify_one();
+            }
+            return;
+        };
+        let Some((token, name)) = question.trim_start().split_once(' ') else { return };
+        let asked = Claim::of_names(vec![name.to_owned()], token.into());
+        if let Err(fault) = self.disown(token, &asked).await {
+            self.breaker.failed(&fault.describe());
         }
     }
 

@@ -3,6 +3,10 @@
 //! What must stay true: a take whose outcome is unknown is remembered until it is undone; a waiter is woken by the
 //! message of whoever lets go, and its poll is only the net under a lost one; a key is taken over only from a replica
 //! that was found silent, by deleting the very token that was seen.
+//!
+//! A key may hold a token that its own replica knows nothing of: set by a take that arrived long after it was given up,
+//! or copied by a failover that missed the release. So whoever waits for long asks the token's replica, which deletes
+//! what it does not hold.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 use super::claim::{self, Claim};
 use super::line::Place;
 use super::metrics::{By, Class, LockMetrics, WokenBy};
-use super::redis::{Fault, Take};
+use super::redis::{Fault, Take, wake_channel};
 use super::renewal::Held;
 use super::timing::{BEAT, LIFE_BELIEVED_FOR};
 use super::{Breaker, BreakerState, DatabaseOnly, Inner, LockError, LockKey, Redis, Timing, Topology};
 use crate::ids;
 
+/// What a question to a token's replica begins with. A wake-up is a token alone.
+pub(super) const ASK: &str = "ask";
 /// The least a Redis call is given, however many failed before it.
 const LEAST_BUDGET: Duration = Duration::from_millis(50);
 /// How many replicas' lives are remembered; beyond it each is asked for again.
@@ -96,7 +102,10 @@ impl Layer {
     /// and a replica that was only slow is protected by its row lock.
     async fn bury(&self, holder: &str, claim: &Claim) -> Result<bool, Fault> {
         let Some(replica) = claim::replica_of(holder) else { return Ok(false) };
-        if replica == self.replica || self.seems_alive(replica).await? {
+        if replica == self.replica {
+            return self.disown(holder, claim).await;
+        }
+        if self.seems_alive(replica).await? {
             return Ok(false);
         }
         let theirs = Claim { token: holder.into(), ..claim.clone() };
@@ -108,6 +117,23 @@ impl Layer {
             "took over from a replica that stopped beating; the row lock protects what it may still write"
         );
         self.metrics.takeovers.get_or_create(&Class { class: claim.class }).inc_by(freed as u64);
+        Ok(true)
+    }
+
+    /// If `token`, one of this replica's, belongs to no section and no request here, deletes it from `claim`'s keys
+    /// and answers true.
+    pub(super) async fn disown(&self, token: &str, claim: &Claim) -> Result<bool, Fault> {
+        let is_ours = claim::replica_of(token) == Some(self.replica.as_str());
+        if !is_ours || self.waiters().contains_key(token) || self.is_held(token) {
+            return Ok(false);
+        }
+        let orphan = Claim { token: token.into(), ..claim.clone() };
+        let freed = self.redis.release(&orphan, &[]).await?;
+        tracing::warn!(
+            lock.keys = freed,
+            lock.first_key = claim.names.first(),
+            "a key held a token of this replica that nobody here owns; it is free now"
+        );
         Ok(true)
     }
 
@@ -125,6 +151,16 @@ impl Layer {
         Ok(lives)
     }
 
+    /// Asks the replica whose token a key holds whether it does hold it. One that doesn't lets go.
+    async fn ask_owner(&self, token: &str, name: &str) -> Result<(), Fault> {
+        match claim::replica_of(token) {
+            Some(replica) => {
+                self.redis.publish(&wake_channel(replica), &format!("{ASK} {token} {name}")).await
+            }
+            None => Ok(()),
+        }
+    }
+
     fn lives(&self) -> MutexGuard<'_, HashMap<String, (Instant, bool)>> {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +169,7 @@ impl Layer {
     fn waiting(&self, token: &Arc<str>) -> Waiting<'_> {
         let called = Arc::new(Notify::new());
         self.waiters().insert(token.clone(), called.clone());
-        Waiting { layer: self, token: token.clone(), called }
+        Waiting { layer: self, token: token.clone(), called, ask_owner_at: Instant::now() + BEAT }
     }
 
     pub(super) fn waiters(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Notify>>> {
@@ -178,7 +214,7 @@ impl Inner {
             };
             stands_in_line = true;
             let wait = waiting.until_worth_a_try(
-                &holder,
+                (&holder, &claim.names[index]),
                 &claim,
                 jittered(timing.retry),
                 started + timing.wait,
@@ -236,13 +272,15 @@ struct Waiting<'a> {
     layer: &'a Layer,
     token: Arc<str>,
     called: Arc<Notify>,
+    /// When the replica that seems to hold the key is asked whether it does.
+    ask_owner_at: Instant,
 }
 
 impl Waiting<'_> {
     /// Ends when called, when `holder` was found dead and buried, or after `poll` in case the call was lost.
     async fn until_worth_a_try(
         &mut self,
-        holder: &str,
+        (holder, name): (&str, &str),
         claim: &Claim,
         poll: Duration,
         deadline: Instant,
@@ -259,7 +297,11 @@ impl Waiting<'_> {
                 () = tokio::time::sleep_until(deadline) => return Err(GiveUp::Deadline),
                 () = self.called.notified() => WokenBy::Message,
                 () = tokio::time::sleep_until(look_at) => WokenBy::Poll,
-                () = tokio::time::sleep(BEAT) => continue,
+                () = tokio::time::sleep_until(self.ask_owner_at) => {
+                    self.ask_owner_at = Instant::now() + BEAT;
+                    self.layer.ask_owner(holder, name).await.map_err(GiveUp::Fault)?;
+                    continue;
+                }
             };
             self.layer.metrics.wake_ups.get_or_create(&By { by: woken_by }).inc();
             return Ok(());

@@ -308,7 +308,7 @@ impl Redis {
     /// # Errors
     /// A [`Fault`] if Redis can't be reached.
     pub async fn subscribe(&self, replica: &str) -> Result<PubSub, Fault> {
-        let channel = format!("holdfast:wake:{replica}");
+        let channel = wake_channel(replica);
         timeout(self.budget, self.topology.subscribe(&channel, self.budget))
             .await
             .map_err(|_| Fault::Timeout(self.budget))?
@@ -348,6 +348,11 @@ async fn over<T>(
         Ok(answer)
     };
     timeout(budget, asking).await.map_err(|_| Fault::Timeout(budget))?
+}
+
+/// Where a replica hears that its waiters come next, and what others ask of it.
+pub(super) fn wake_channel(replica: &str) -> String {
+    format!("holdfast:wake:{replica}")
 }
 
 /// Redis's own clock, in ms.

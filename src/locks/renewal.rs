@@ -37,6 +37,11 @@ impl Layer {
         self.held().remove(token)
     }
 
+    /// Whether a section runs under this token.
+    pub(super) fn is_held(&self, token: &str) -> bool {
+        self.held().contains_key(token)
+    }
+
     /// Counts and warns of keys that were lost, but for those that were lost before.
     pub(super) fn lost(&self, claim: &Claim, owned: usize, held: &Held) {
         let lost = (claim.names.len() - owned).saturating_sub(held.lost);

@@ -30,9 +30,9 @@ pub mod wire;
 pub use app::TestApp;
 pub use certificate::Certificate;
 pub use client::{Client, Reply};
-pub use cluster::Cluster;
 #[cfg(target_os = "linux")]
 pub use clocked::ClockedRedis;
+pub use cluster::Cluster;
 pub use crowd::Crowd;
 pub use database::TestDatabase;
 pub use eventually::eventually;

@@ -177,7 +177,7 @@ impl Sentinel {
 
     async fn stranger(&self) -> Stranger {
         let url = format!("redis://127.0.0.1:{}", self.plain_port);
-        eventually(LIMIT, "a sentinel answers", async || Stranger::try_at(&url).await.is_some()).await;
+        eventually(LIMIT, "a sentinel answers", async || Stranger::try_at(&url).await.is_ok()).await;
         Stranger::at(&url).await
     }
 }
