@@ -2,9 +2,9 @@
 //! `target/debug/holdfast servers -- cargo bench --bench locks`.
 //!
 //! Polling is what the usual client libraries do: `SET key token NX PX ttl`, a pause of 100 ms if that failed, and a
-//! compare-and-delete at the end. Both sides do the same work: clients that take one key, hold it for 1 ms, let go and
-//! ask again. Two runs: a fair share (24 clients at 3 replicas) and a crowd (64 waiters). `SECONDS_EACH` says for how
-//! long; each pair runs `ROUNDS` times in turn, and the medians are told.
+//! compare-and-delete at the end. Both sides do the same: clients that take one key, hold it for 1 ms, let go and ask
+//! again. Two questions: how evenly is it shared out in `SECONDS_EACH` (24 clients at 3 replicas), and how soon is a
+//! crowd through (64 waiters, 20 turns each). Each pair runs `ROUNDS` times in turn, and the medians are told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,25 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Deletes a key if it holds the caller's token.
 const COMPARE_AND_DELETE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// How many turns each of a crowd wants.
+const TURNS: usize = 20;
+
+/// When a client has had enough.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    Over(Duration),
+    Turns(usize),
+}
+
+impl Until {
+    fn goes_on(self, client: &Client, started: Instant) -> bool {
+        match self {
+            Self::Over(span) => started.elapsed() < span,
+            Self::Turns(turns) => client.waits.len() < turns,
+        }
+    }
+}
 
 /// What one client of one replica saw.
 struct Client {
@@ -54,13 +73,17 @@ fn main() -> anyhow::Result<()> {
     // `cargo bench` and `cargo test` both pass options that mean something to other harnesses only.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        for (what, replicas, clients) in [("fair share", 3, 24), ("crowd", 1, 64), ("crowd over replicas", 3, 63)] {
-            println!("{what}: {clients} clients at {replicas} replicas, one key held for 1 ms, {rounds} rounds of {span:?}");
+        for (what, replicas, clients, until) in [
+            ("fair share", 3, 24, Until::Over(span)),
+            ("crowd", 1, 64, Until::Turns(TURNS)),
+            ("crowd over replicas", 3, 64, Until::Turns(TURNS)),
+        ] {
+            println!("{what}: {clients} clients at {replicas} replicas, one key held for 1 ms, {until:?}, {rounds} rounds");
             println!("{:<9} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9}", "", "takes/s", "p50 ms", "p99 ms", "longest", "gave up", "clients", "replicas");
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             for _ in 0..rounds.max(1) {
-                ours.push(with_line(&url, replicas, clients, span).await?);
-                theirs.push(with_polling(&url, replicas, clients, span).await?);
+                ours.push(with_line(&url, replicas, clients, until).await?);
+                theirs.push(with_polling(&url, replicas, clients, until).await?);
             }
             let (ours, theirs) = (median(&ours), median(&theirs));
             ours.print("line");
@@ -77,7 +100,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Clients of the lock module, each replica with locks of its own.
-async fn with_line(url: &str, replicas: usize, clients: usize, span: Duration) -> anyhow::Result<Run> {
+async fn with_line(url: &str, replicas: usize, clients: usize, until: Until) -> anyhow::Result<Run> {
     let (stopped, key) = (CancellationToken::new(), ids::fresh());
     let mut processes = Vec::new();
     let mut keepers = JoinSet::new();
@@ -93,7 +116,7 @@ async fn with_line(url: &str, replicas: usize, clients: usize, span: Duration) -
     let mut running = JoinSet::new();
     for n in 0..clients {
         let locks = processes[n % replicas].clone();
-        running.spawn(take_in_line(locks, key, n % replicas, started + span));
+        running.spawn(take_in_line(locks, key, n % replicas, until));
     }
     let seen = running.join_all().await;
     stopped.cancel();
@@ -101,9 +124,9 @@ async fn with_line(url: &str, replicas: usize, clients: usize, span: Duration) -
     Ok(Run::of(&seen, started.elapsed(), replicas))
 }
 
-async fn take_in_line(locks: Locks, key: Uuid, replica: usize, end: Instant) -> Client {
-    let (gone, mut client) = (CancellationToken::new(), Client::at(replica));
-    while Instant::now() < end {
+async fn take_in_line(locks: Locks, key: Uuid, replica: usize, until: Until) -> Client {
+    let (gone, started, mut client) = (CancellationToken::new(), Instant::now(), Client::at(replica));
+    while until.goes_on(&client, started) {
         let asked = Instant::now();
         match locks.acquire(LockKeys::variant(key), &gone).await {
             Ok(lease) => {
@@ -117,7 +140,7 @@ async fn take_in_line(locks: Locks, key: Uuid, replica: usize, end: Instant) -> 
 }
 
 /// Clients that poll, each with a connection of its own.
-async fn with_polling(url: &str, replicas: usize, clients: usize, span: Duration) -> anyhow::Result<Run> {
+async fn with_polling(url: &str, replicas: usize, clients: usize, until: Until) -> anyhow::Result<Run> {
     let (server, key) = (redis::Client::open(url)?, format!("bench:{}", ids::token()));
     let mut connections = Vec::new();
     for _ in 0..clients {
@@ -126,7 +149,7 @@ async fn with_polling(url: &str, replicas: usize, clients: usize, span: Duration
     let (script, started) = (Arc::new(redis::Script::new(COMPARE_AND_DELETE)), Instant::now());
     let mut running = JoinSet::new();
     for (n, connection) in connections.into_iter().enumerate() {
-        running.spawn(take_by_polling(connection, script.clone(), key.clone(), n % replicas, started + span));
+        running.spawn(take_by_polling(connection, script.clone(), key.clone(), n % replicas, until));
     }
     let mut seen = Vec::new();
     for client in running.join_all().await {
@@ -140,10 +163,10 @@ async fn take_by_polling(
     release: Arc<redis::Script>,
     key: String,
     replica: usize,
-    end: Instant,
+    until: Until,
 ) -> anyhow::Result<Client> {
-    let mut client = Client::at(replica);
-    while Instant::now() < end {
+    let (started, mut client) = (Instant::now(), Client::at(replica));
+    while until.goes_on(&client, started) {
         let (asked, token) = (Instant::now(), ids::token());
         let taking = async {
             loop {

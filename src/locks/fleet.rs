@@ -73,12 +73,14 @@ impl Redis {
         self.call(self.budget, async |conn| call.query_async(conn).await).await
     }
 
-    /// Whether `replica` has beaten lately.
+    /// The last beat of `replica`, if it is not too long ago: another one each time it beats.
     ///
     /// # Errors
     /// A [`Fault`].
-    pub async fn lives(&self, replica: &str) -> Result<bool, Fault> {
-        self.exists(&alive(replica)).await
+    pub async fn last_beat(&self, replica: &str) -> Result<Option<String>, Fault> {
+        let mut call = redis::cmd("GET");
+        call.arg(alive(replica));
+        self.call(self.budget, async |conn| call.query_async(conn).await).await
     }
 
     /// What Redis does when its memory is full.

@@ -21,7 +21,7 @@ use super::line::Place;
 use super::metrics::{By, Class, LockMetrics, WokenBy};
 use super::redis::{Fault, Take, wake_channel};
 use super::renewal::Held;
-use super::timing::{BEAT, LIFE_BELIEVED_FOR};
+use super::timing::{BEAT, LIFE_BELIEVED_FOR, LIVENESS};
 use super::{Breaker, BreakerState, DatabaseOnly, Inner, LockError, LockKey, Redis, Timing, Topology};
 use crate::ids;
 
@@ -46,10 +46,25 @@ pub(super) struct Layer {
     pub(super) orphans: Mutex<VecDeque<Arc<Claim>>>,
     /// The leases of sections that run, by token: what is renewed.
     pub(super) held: Mutex<HashMap<Arc<str>, Held>>,
-    /// When other replicas were last looked for, and whether they lived.
-    lives: Mutex<HashMap<String, (Instant, bool)>>,
+    /// What was last seen of other replicas.
+    lives: Mutex<HashMap<String, Life>>,
     /// Tells the keeper that there is something to do.
     pub(super) stirred: Notify,
+}
+
+/// What was seen of another replica.
+#[derive(Debug, Clone)]
+struct Life {
+    beat: Option<String>,
+    /// When that beat was first seen.
+    beaten_at: Instant,
+    looked_at: Instant,
+}
+
+impl Life {
+    fn is_on(&self) -> bool {
+        self.beat.is_some() && self.looked_at - self.beaten_at < LIVENESS
+    }
 }
 
 impl Layer {
@@ -137,17 +152,22 @@ impl Layer {
         Ok(true)
     }
 
+    /// Whether `replica` has beaten lately: by its key in Redis, and, should Redis's clock have jumped, by this
+    /// process's own.
     async fn seems_alive(&self, replica: &str) -> Result<bool, Fault> {
-        let known = self.lives().get(replica).copied();
-        if let Some((_, lives)) = known.filter(|(at, _)| at.elapsed() < LIFE_BELIEVED_FOR) {
-            return Ok(lives);
+        let known = self.lives().get(replica).cloned();
+        if let Some(life) = known.as_ref().filter(|life| life.looked_at.elapsed() < LIFE_BELIEVED_FOR) {
+            return Ok(life.is_on());
         }
-        let lives = self.redis.lives(replica).await?;
+        let (beat, now) = (self.redis.last_beat(replica).await?, Instant::now());
+        let beaten_at = known.filter(|life| life.beat == beat).map_or(now, |life| life.beaten_at);
+        let life = Life { beat, beaten_at, looked_at: now };
+        let lives = life.is_on();
         let mut known = self.lives();
         if known.len() >= MAX_LIVES {
             known.clear();
         }
-        known.insert(replica.to_owned(), (Instant::now(), lives));
+        known.insert(replica.to_owned(), life);
         Ok(lives)
     }
 
@@ -161,7 +181,7 @@ impl Layer {
         }
     }
 
-    fn lives(&self) -> MutexGuard<'_, HashMap<String, (Instant, bool)>> {
+    fn lives(&self) -> MutexGuard<'_, HashMap<String, Life>> {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,7 +7,8 @@
 local replica, lives = ARGV[1], tonumber(ARGV[2])
 local now = clock() / 1000
 
-redis.call('SET', KEYS[1], '1', 'PX', lives)
+-- Another value with every beat: where a jump of the clock keeps a dead one's key alive, it still does not change.
+redis.call('SET', KEYS[1], text(clock()), 'PX', lives)
 redis.call('ZADD', KEYS[2], text(now + lives), replica)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now))
 redis.call('DEL', KEYS[3])

@@ -39,3 +39,8 @@ local function stand_in(line, token, arrival, asks_until)
     redis.call('HSET', line, token, text(arrival) .. ' ' .. text(asks_until))
     redis.call('PEXPIRE', line, 60000)
 end
+
+-- Tells a waiter that its turn has come. A token begins with the 32 characters that name its replica.
+local function call(token)
+    redis.call('PUBLISH', 'holdfast:wake:' .. string.sub(token, 1, 32), token)
+end

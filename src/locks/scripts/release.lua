@@ -23,14 +23,13 @@ for i = 1, locks do
     -- Its turn is kept until it asks: else whoever is called now would overtake it.
     local successor = ARGV[1 + 2 * i]
     if successor ~= '' then
-        local arrival = now - tonumber(ARGV[2 + 2 * i])
-        stand_in(line, successor, math.min(arrival, arrival_in(line, successor) or arrival), now + linger)
+        local arrival = arrival_in(line, successor) or now - tonumber(ARGV[2 + 2 * i])
+        stand_in(line, successor, arrival, now + linger)
     end
     local head = head_of(line, now)
     if head and head ~= successor and not called[head] then
         called[head] = true
-        -- A token begins with the 32 characters that name its replica.
-        redis.call('PUBLISH', 'holdfast:wake:' .. string.sub(head, 1, 32), head)
+        call(head)
     end
 end
 if index and #owned > 0 then

@@ -27,6 +27,8 @@ for i = 1, locks do
     if head == token then
         in_line[i] = true
     elseif head then
+        -- It has been called already, unless arrivals crossed on their way here: then nobody else would tell it.
+        call(head)
         busy, left, holder = i, 0, ''
         break
     end
@@ -48,12 +50,15 @@ if not busy then
     return {0}
 end
 
--- One arrival for all lines, the earliest known: then any two takers stand in the same order in all the lines they
--- share, and the first of all can always go.
-local arrival = now - waited
+-- One arrival for all lines, the earliest that any of them knows: then any two takers stand in the same order in all
+-- the lines they share, and the first of all can always go. What a line knows already stays: the wait that is told is
+-- off by the way here, and nobody may be overtaken because of that.
+local arrival
 for i = 1, locks do
-    arrival = math.min(arrival, arrival_in(KEYS[2 * i], token) or arrival)
+    local known = arrival_in(KEYS[2 * i], token)
+    arrival = known and math.min(known, arrival or known) or arrival
 end
+arrival = arrival or now - waited
 for i = 1, locks do
     stand_in(KEYS[2 * i], token, arrival, now + linger)
 end
