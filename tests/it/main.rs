@@ -2,7 +2,8 @@
 //!
 //! They need Postgres and Redis, which `make test` starts for them and hands over as `DATABASE_URL` and
 //! `REDIS_URL`. Each test has a database of its own and ends by checking that its books agree; tests of
-//! faults start servers of their own, which nobody else is hurt by.
+//! faults start servers of their own, which nobody else is hurt by. With `HOLDFAST_CAMPAIGN=long` those that
+//! break things again and again do a lot more of it; `--nocapture` shows what they measured.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on ends")]
 

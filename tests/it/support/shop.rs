@@ -126,6 +126,11 @@ impl Outage<'_> {
         }
     }
 
+    /// Lasts until the crowd was answered often enough: that it bites is seen otherwise.
+    pub async fn lasts(&mut self) {
+        self.lasts_until("the crowd is answered", async |_| true).await;
+    }
+
     /// Redis is well again, though the replicas may not know: waits until all use it, by themselves.
     pub async fn ends(self) {
         let writable = async || {
@@ -184,13 +189,10 @@ impl Section {
         Self { key, token, row, variant, sale }
     }
 
-    /// Another replica sells the same, believes to be alone, and both end well, one after the other.
-    pub async fn ends_beside(self, other: &Client, redis: &Stranger) {
+    /// Another replica sells the same, and nothing holds it back but the row: both end well, one after the other.
+    pub async fn ends_beside(self, other: &Client, app: &TestApp) {
         let second = sell(other, self.variant);
-        eventually(SOON, "another has the key", async || {
-            redis.holder(&self.key).await.is_some_and(|token| token != self.token)
-        })
-        .await;
+        self.row.until_wanted_by(2, &app.database.pool).await;
         self.row.let_go().await;
         for sale in [self.sale, second] {
             sale.await.unwrap().expect(200);
