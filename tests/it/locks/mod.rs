@@ -4,6 +4,7 @@ mod all_or_nothing;
 mod arrival_order;
 mod clusters;
 mod evidence;
+mod fair_share;
 mod hung_up;
 mod interop;
 mod model;
