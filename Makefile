@@ -32,6 +32,7 @@ prove: servers tools build ## The long campaigns, into docs/PROOF.md (DATA=FILE.
 
 bench: servers ## Measure, and add the figures to load/RESULTS.md
 	cargo build --release --workspace --bins
+	cargo bench --quiet --bench locks --no-run
 	TARGET=$(TARGET) scripts/bench.sh
 
 check: servers build ## Formatting, lints, documentation, queries, licences

@@ -2,7 +2,7 @@
 # Measures a release build against private servers that write to disk as real ones do, prints the figures and adds
 # them to load/RESULTS.md together with the machine they were taken on. Called by `make bench`.
 #
-# SECONDS_EACH and CONNECTIONS change how long and how wide each part runs.
+# SECONDS_EACH and CONNECTIONS change how long and how wide each part runs, ROUNDS how often the locks are measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -82,6 +82,15 @@ for part in spread hot orders; do
         echo '```'
     } | tee -a "$work/report"
 done
+
+{
+    echo
+    echo "### locks: the line beside polling"
+    echo
+    echo '```'
+    SECONDS_EACH=$seconds SQLX_OFFLINE=true cargo bench --quiet --bench locks 2>/dev/null
+    echo '```'
+} | tee -a "$work/report"
 
 if [[ ! -s $results ]]; then
     printf '# Results\n\nWritten by make bench, the newest last.\n' >"$results"

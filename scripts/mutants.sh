@@ -25,18 +25,28 @@ no row lock (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDE
 no row lock (orders)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY variant_id|row_order|sql
 rows locked in any order (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE"|row_order|sql
 rows locked in any order (orders)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock|row_order|sql
-release without asking whose key it is|src/locks/release.lua|if redis.pcall('GET', key) == token then|if true then|owner
-take whatever the key holds|src/locks/take.lua|if holder == 'ours' or holder == 'stranger' then|if false then|strangers
-one token for all sections|src/locks/mod.rs|token: format!("{}{}{OURS}", self.replica, ids::token())|token: format!("{}{}{OURS}", self.replica, self.replica)|owner
-the dead are waited for|src/locks/take.lua|== 1 and 'ours' or 'dead'|== 1 and 'ours' or 'ours'|long_before_its_ttl
-the living are taken for dead|src/locks/take.lua|== 1 and 'ours' or 'dead'|== 1 and 'dead' or 'dead'|owner
-no line across replicas|src/locks/take.lua|local head = head_of(key)|local head = nil|arrival_order
-no message at release|src/locks/release.lua|redis.call('PUBLISH',|redis.call('ECHO', next) -- (|wake_up
-no look without a message|src/locks/mod.rs|() = tokio::time::sleep(poll) => Ok(()),|() = tokio::time::sleep(poll * 1_000) => Ok(()),|wake_up
-the breaker never closes|src/locks/breaker.rs|inner.turn(BreakerState::Closed,|inner.turn(BreakerState::Open,|after_its_return
+release without asking whose key it is|src/locks/scripts/release.lua|if redis.pcall('GET', key) == token then|if true then|owner interop
+take whatever the key holds|src/locks/scripts/take.lua|    if holder then|    if false then|strangers interop
+one token for all sections|src/locks/claim.rs|format!("{replica}{}{OURS}", ids::token()).into()|format!("{replica}{replica}{OURS}").into()|every_section_has_a_token
+renew without asking whose key it is|src/locks/scripts/renew.lua|if redis.pcall('GET', KEYS[i]) == token then|if true then|renewal
+no renewal|src/locks/renewal.rs|                self.renew(&claim).await;|                drop(claim);|renewal
+renewal after the end|src/locks/renewal.rs|self.held().remove(token)|self.held().get(token).cloned()|renewal
+the dead are waited for|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if true \|\| self.seems_alive(replica).await? {|long_before_its_ttl
+the living are taken for dead|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if false && self.seems_alive(replica).await? {|a_replica_that_lives
+a jump of Redis's clock keeps the dead alive|src/locks/layer.rs|self.beat.is_some() && self.looked_at|self.beat.is_some() \|\| self.looked_at|set_back_does_not_seem
+nobody disowns a token|src/locks/layer.rs|        if !is_ours \|\| |        if true \|\| |missed_the_last_releases given_up_and_swept
+no line across replicas|src/locks/scripts/take.lua|local head = head_of(KEYS[2 * i], now)|local head = nil|arrival_order
+arrival counts from asking Redis|src/locks/redis.rs|call.arg(&*claim.token).arg(micros(waited))|call.arg(&*claim.token).arg(micros(waited * 0))|who_came_first
+no successor is announced|src/locks/scripts/release.lua|    if successor ~= '' then|    if false then|who_came_first
+no message at release|src/locks/scripts/line.lua|redis.call('PUBLISH', 'holdfast:wake:' .. string.sub(token, 1, 32), token)|redis.call('ECHO', token)|wake_up fair_share
+no look without a message|src/locks/layer.rs|() = tokio::time::sleep_until(look_at) =>|() = tokio::time::sleep_until(look_at + poll * 1_000) =>|wake_up
+the breaker never closes|src/locks/breaker.rs|self.turn(&mut inner, BreakerState::Closed,|self.turn(&mut inner, BreakerState::Open,|after_its_return
 the breaker never opens|src/locks/breaker.rs|if opens {|if opens && false {|killed_before
+an open breaker skips the row lock too|src/inventory/change.rs|    let mut ledger = Ledger::lock_in_tx(conn, &[cmd.variant_id]).await?;|    sqlx::Executor::execute(&mut *conn, "SAVEPOINT m").await.map_err(crate::db::DbError::from)?; let mut ledger = Ledger::lock_in_tx(conn, &[cmd.variant_id]).await?; if witness.lock.mode == crate::locks::LockMode::DatabaseOnly { sqlx::Executor::execute(&mut *conn, "ROLLBACK TO m").await.map_err(crate::db::DbError::from)?; }|sell_as_one
 orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
+the key is checked in Redis only|src/section.rs|let Self { app, caller, claim, success } = *self;|let Self { app, caller, success, .. } = *self; let claim: Option<&Claim> = None;|idempotency
 the key's claim in a transaction of its own|src/section.rs|                let witness =|                tx.commit().await.map_err(DbError::from)?; tx = app.db.begin().await?; let witness =|postgres_breaks_off
+a cancellation is carried out each time it is asked for|src/orders/rules.rs|let left = \|line: &Line\| line.quantity - line.cancelled_quantity;|let left = \|line: &Line\| line.quantity;|orders::cancel
 answer before the commit|src/section.rs|tx.commit().await.map_err(DbError::from)?;|drop(tokio::spawn(tx.commit()));|postgres_breaks_off
 commits that are not written down|src/db.rs|.options([|.options([("synchronous_commit", "off".to_owned()),|a_crash_of_postgres
 work in the handler's own future|src/http/shell.rs|app.tasks.spawn(answer(request, next, request_id.clone()).instrument(span))|async { Ok::<_, tokio::task::JoinError>(answer(request, next, request_id.clone()).instrument(span).await) }|hung_up hang_ups

@@ -102,6 +102,26 @@ replays() {
     redis=
 }
 
+model() {
+    local status=0
+    printf '\n### The lock protocol, every state of it\n\n```\n'
+    tests/model/check.sh || status=$?
+    printf '```\n'
+    if ((status)); then failed=yes; fi
+}
+
+# What every run of the tests does a little of: hang-ups, and each fault of Redis and of replicas.
+campaign() {
+    local status=0
+    printf '\n### Hang-ups, and every fault of Redis let loose on three replicas\n\n```\n'
+    HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
+        faults::redis_matrix >"$work/campaign" 2>&1 || status=$?
+    sed -n 's/^\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/campaign" | sort
+    grep '^test result' "$work/campaign" || tail -40 "$work/campaign"
+    printf '```\n'
+    if ((status)); then failed=yes; fi
+}
+
 mutants() {
     local status=0
     printf '\n### Mutants\n\n```\n'
@@ -126,6 +146,8 @@ mutants() {
     else
         printf '\n### The shop replayed\n\nNot run: no DATA was given.\n'
     fi
+    model
+    campaign
     mutants
 } >"$work/page"
 cp "$work/page" docs/PROOF.md

@@ -29,6 +29,8 @@
 //! | the process dies | Postgres ends the row locks with the connection; a waiter that finds its replica silent for 1.3 s deletes the token it saw and goes on |
 //! | a replica hangs and wakes again | its keys were taken over meanwhile; its transaction still holds its row, or was ended by the server |
 //!
+//! The protocol is searched state by state, with mistakes planted that the search must find: `tests/model/lock.pml`.
+//!
 //! # Reading order
 //! [`timing`] (the limits, their order checked), [`keys`] (what can be locked), [`mod@line`] (the queue in this
 //! process), the scripts (the queue across replicas), [`claim`] (names and tokens), [`topology`] and [`redis`]

@@ -5,8 +5,8 @@ pub fn amount(short: usize, long: usize) -> usize {
     if std::env::var("HOLDFAST_CAMPAIGN").is_ok_and(|campaign| campaign == "long") { long } else { short }
 }
 
-/// What was measured, for whoever runs the tests with `--nocapture`.
+/// What was measured, for whoever runs the tests with `--nocapture`: `make prove` collects these lines.
 #[expect(clippy::print_stdout, reason = "figures of a test are its output")]
 pub fn report(line: &str) {
-    println!("{line}");
+    println!("measured: {line}");
 }
