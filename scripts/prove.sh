@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The long campaigns, and their results in docs/PROOF.md. Called by `make prove DATA=FILE.csv.gz`, where FILE is a
-# shop's orders as load/README.md describes; without DATA that part is left out and the page says so.
+# shop's orders as load/README.md describes; without DATA that part is left out and the page says so. PARTS names those
+# that are run (default: shop model faults mutants); of the others the page keeps what it has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}
 data=${DATA:-}
+parts=${PARTS:-shop model faults mutants}
 
 # First call: start the servers, and run this again with them.
 if [[ ${1:-} != --with-servers ]]; then
@@ -70,7 +72,7 @@ replay() { # TITLE REDIS_URL
     replica "$2" && second=$url
     "$bin/release/holdfast-load" replay "$data" --target "$first" --target "$second" --key "$key" \
         --concurrency 32 --retry-share 0.1 >"$work/replay" 2>"$work/progress" || status=$?
-    printf '\n### The shop replayed: %s\n\n```\n' "$1"
+    printf '\n### %s\n\n```\n' "$1"
     grep -E '^(file|pace|order|cancel|increment|adjust|repeated|books|audit|VERDICT|FAULT)|lock mode|latency' "$work/replay" || cat "$work/progress"
     printf '```\n'
     if ((status)); then failed=yes; fi
@@ -103,33 +105,51 @@ replays() {
 }
 
 model() {
-    local status=0
-    printf '\n### The lock protocol, every state of it\n\n```\n'
-    tests/model/check.sh || status=$?
-    printf '```\n'
-    if ((status)); then failed=yes; fi
+    tests/model/check.sh || failed=yes
 }
 
 # What every run of the tests does a little of: hang-ups, and each fault of Redis and of replicas.
-campaign() {
+faults() {
     local status=0
-    printf '\n### Hang-ups, and every fault of Redis let loose on three replicas\n\n```\n'
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
-        faults::redis_matrix >"$work/campaign" 2>&1 || status=$?
-    sed -n 's/^\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/campaign" | sort
-    grep '^test result' "$work/campaign" || tail -40 "$work/campaign"
-    printf '```\n'
+        faults::redis_matrix >"$work/faults" 2>&1 || status=$?
+    sed -n 's/^\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort
+    grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then failed=yes; fi
 }
 
 mutants() {
     local status=0
-    printf '\n### Mutants\n\n```\n'
     scripts/mutants.sh 2>"$work/mutants.err" || status=$?
-    printf '```\n'
     if ((status)); then
         failed=yes
         tail -20 "$work/mutants.err" >&2
+    fi
+}
+
+shop() {
+    if [[ -n $data ]]; then
+        replays
+    else
+        echo 'Not run: no DATA was given.'
+    fi
+}
+
+# A part's results under its title, or what the page has had of it.
+part() { # NAME TITLE
+    printf '\n## %s\n' "$2"
+    if [[ " $parts " != *" $1 "* ]]; then
+        awk -v title="## $2" '$0 == title { ours = 1; next } /^## / { ours = 0 } ours' docs/PROOF.md |
+            sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
+        return
+    fi
+    printf '\n%s, commit %s\n' "$(date -u '+%Y-%m-%d %H:%M UTC')" "$(git rev-parse --short HEAD)"
+    if [[ $1 == shop ]]; then
+        shop
+    else
+        printf '\n```\n'
+        "$1"
+        printf '```\n'
     fi
 }
 
@@ -138,17 +158,12 @@ mutants() {
     echo
     echo 'What the long campaigns found when they last ran. Written by `make prove`.'
     echo
-    echo "$(date -u '+%Y-%m-%d %H:%M UTC'), commit $(git rev-parse --short HEAD), $(getconf _NPROCESSORS_ONLN) cores," \
-        "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -1), $(uname -sr);" \
-        'Postgres with fsync on; service, servers and load on this one machine.'
-    if [[ -n $data ]]; then
-        replays
-    else
-        printf '\n### The shop replayed\n\nNot run: no DATA was given.\n'
-    fi
-    model
-    campaign
-    mutants
+    echo "$(getconf _NPROCESSORS_ONLN) cores, $(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -1)," \
+        "$(uname -sr); Postgres with fsync on; service, servers and load on this one machine."
+    part shop 'The shop replayed'
+    part model 'The lock protocol, every state of it'
+    part faults 'Hang-ups, and every fault of Redis let loose on three replicas'
+    part mutants 'Mutants: mistakes planted, and the tests that notice'
 } >"$work/page"
 cp "$work/page" docs/PROOF.md
 cat docs/PROOF.md
