@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::EncodeLabelValue;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ pub enum LockKey {
 }
 
 /// Which family a key belongs to: it decides the TTL, what its waits are counted as, and what an operator is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockClass {
     /// Placing an order.

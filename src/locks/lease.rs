@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelValue;
 use tokio::time::Instant;
 
 use super::claim::Claim;
@@ -13,7 +12,7 @@ use super::metrics::{ClassAndMode, Without};
 use super::{BreakerState, Evidence, Inner, LockMode};
 
 /// Why a lease is without its Redis layer. Not an error: the row lock protects the write all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DatabaseOnly {
     /// No Redis is configured.
     NotConfigured,

@@ -1,8 +1,9 @@
 //! What is counted and timed about locks, by class: never by variant, of which there are too many to tell apart.
 
+use std::fmt::{self, Write};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -39,7 +40,7 @@ pub struct ClassAndWhy {
 }
 
 /// Why no lease was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refused {
     /// Somebody else held it for as long as the caller may wait.
     Busy,
@@ -71,7 +72,7 @@ pub struct By {
 }
 
 /// What made a waiter look again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WokenBy {
     /// The release told it.
     Message,
@@ -125,6 +126,27 @@ impl Default for LockMetrics {
             breaker: Gauge::default(),
         }
     }
+}
+
+/// The values of labels, as `GET /locks/status` and the answers of writes spell them too. The derive would write the
+/// variants' names.
+macro_rules! label_values {
+    ($($label:ty { $($value:ident: $text:literal),* })*) => {$(
+        impl EncodeLabelValue for $label {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+                encoder.write_str(match self {
+                    $(Self::$value => $text,)*
+                })
+            }
+        }
+    )*};
+}
+label_values! {
+    LockClass { Order: "order", Inventory: "inventory", Rack: "rack", Invoice: "invoice", Custom: "custom" }
+    LockMode { TwoLayer: "two_layer", DatabaseOnly: "database_only" }
+    DatabaseOnly { NotConfigured: "not_configured", BreakerOpen: "breaker_open", Fault: "fault" }
+    Refused { Busy: "busy", Overloaded: "overloaded", CallerGone: "caller_gone" }
+    WokenBy { Message: "message", Poll: "poll" }
 }
 
 /// From 100 µs to 13 s, each twice the one before.

@@ -61,7 +61,6 @@ pub mod topology;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelValue;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +78,7 @@ pub use self::timing::Timing;
 pub use self::topology::{Topology, TopologyError};
 
 /// Which layers protected a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockMode {
     /// The Redis lock and the row lock.
