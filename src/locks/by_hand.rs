@@ -25,15 +25,24 @@ impl Locks {
         self.0.usable_layer().ok_or(Fault::Unreachable)?.redis.break_lock(key, token).await
     }
 
-    /// Remembers, for all replicas, that `lease` is a test endpoint's. Where Redis can't be told, only the replica
-    /// that holds it can clear it.
-    pub async fn note_test_lock(&self, lease: &Lease) {
-        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return };
+    /// Remembers, for all replicas, that `lease` is a test endpoint's. False where Redis can't be told: then only the
+    /// replica that holds it can clear it.
+    pub async fn note_test_lock(&self, lease: &Lease) -> bool {
+        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return false };
         for name in &claim.names {
             if let Err(fault) = layer.redis.note_test_lock(name, &claim.token).await {
                 tracing::warn!(why = fault.describe(), "other replicas can't be told of a test lock");
+                return false;
             }
         }
+        true
+    }
+
+    /// Whether what was noted of `lease` is gone: another replica cleared it. False where Redis can't tell.
+    pub async fn was_cleared(&self, lease: &Lease) -> bool {
+        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return false };
+        let Ok(noted) = layer.redis.test_locks().await else { return false };
+        claim.names.iter().any(|name| noted.get(name).is_none_or(|token| **token != *claim.token))
     }
 
     /// Forgets that.

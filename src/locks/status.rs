@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -36,9 +36,10 @@ pub struct LockStatus {
     pub inventory_locks: usize,
     /// All others.
     pub custom_locks: usize,
-    /// How many requests wait, over all replicas. Those of others as of their last beat.
+    /// How many requests wait, over all replicas; those of others as of their last beat. One that waits for several
+    /// locks counts at each.
     pub waiters: usize,
-    /// Each of them, the waited-for first; at most a thousand.
+    /// Each of them, those that most wait for first; at most a thousand.
     pub locks: Vec<LockSeen>,
 }
 
@@ -92,14 +93,16 @@ impl Locks {
             None => None,
         };
         let lock_service_available = seen.is_some();
-        let sight = seen.unwrap_or_else(|| self.look_inside());
-        let breaker = self.breaker_status();
+        let mut sight = seen.unwrap_or_else(|| self.look_inside());
+        let timestamp = clock::shown_now();
+        sight.locks.iter_mut().for_each(|lock| lock.expires_at = end_of(lock.ttl_ms, timestamp));
+        sight.locks.sort_by(|one, other| (other.waiters, &one.key).cmp(&(one.waiters, &other.key)));
         let inventory_locks = sight.inventory;
         LockStatus {
             lock_service_available,
             lock_mode: self.mode(),
-            breaker,
-            timestamp: clock::shown_now(),
+            breaker: self.breaker_status(),
+            timestamp,
             total_active_locks: sight.total,
             inventory_locks,
             custom_locks: sight.total - inventory_locks,
@@ -129,6 +132,7 @@ impl Locks {
         let behind = self.crowds_everywhere().await?;
         let live = layer.redis.live_locks().await?;
         let mut names: Vec<String> = behind.keys().cloned().collect();
+        names.sort_unstable_by_key(|name| std::cmp::Reverse(behind[name]));
         names.extend(live.iter().filter(|name| !behind.contains_key(*name)).cloned());
         let is_whole = names.len() <= LOCKS_TOLD;
         names.truncate(LOCKS_TOLD);
@@ -149,9 +153,11 @@ impl Locks {
     }
 
     /// How many wait behind the head of each line, over all replicas: here as of now, elsewhere as of the last beat.
+    /// Of this process all lines count, even those without a crowd: the head itself may wait for a stranger, whose lock
+    /// no index knows.
     async fn crowds_everywhere(&self) -> Result<HashMap<String, usize>, Fault> {
         let Some(layer) = &self.0.layer else { return Err(Fault::Unreachable) };
-        let here = self.0.lines.look(LOCKS_TOLD).into_iter().filter(|line| line.waiting > 0);
+        let here = self.0.lines.look(LOCKS_TOLD).into_iter();
         let mut behind: HashMap<String, usize> =
             here.map(|line| (line.key.to_string(), line.waiting)).collect();
         for (replica, crowds) in layer.redis.waiting().await? {
@@ -165,7 +171,7 @@ impl Locks {
     /// What this process holds and who waits in it.
     fn look_inside(&self) -> Sight {
         let lines = self.0.lines.look(LOCKS_TOLD);
-        let waiters = self.0.lines.waiting();
+        let waiters = lines.iter().map(|line| line.waiting).sum();
         let held = lines.into_iter().filter(|line| line.is_served);
         let locks = held.map(|line| {
             let key = line.key.to_string();
@@ -173,6 +179,11 @@ impl Locks {
         });
         Sight::of(locks.collect(), waiters)
     }
+}
+
+/// When a lock with so much left ends; `None` for one that never does, or not before dates end.
+fn end_of(ttl_ms: Option<u64>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    now.checked_add_signed(TimeDelta::try_milliseconds(i64::try_from(ttl_ms?).ok()?)?)
 }
 
 /// What was seen.
@@ -198,7 +209,6 @@ impl LockSeen {
             replica: replica_of(&seen.holder).map_or("stranger", |replica| &replica[..8]).to_owned(),
             ttl: seen.left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
             ttl_ms: seen.left.map(millis),
-            expires_at: seen.left.map(|left| clock::shown_now() + left),
             waiters,
             ..Self::unknown(seen.name.clone())
         }
