@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::error::OperationsError;
@@ -15,7 +16,7 @@ use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
-use crate::idempotency::{self, Claim};
+use crate::idempotency::{self, Claim, Fingerprint, KeyedRequest};
 use crate::ids;
 use crate::locks::status::owner_hash;
 use crate::text::Reason;
@@ -52,17 +53,26 @@ pub async fn release_lock(
     InPath(key): InPath<String>,
     body: Body<ReleaseLock>,
 ) -> Result<Answer, OperationsError> {
-    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
-    let known =
-        key.chars().count() <= NAME_MAX_CHARS && LOCK_NAMES.iter().any(|start| key.starts_with(start));
-    if !known {
+    if !is_name_of_a_lock(&key) {
         return Err(OperationsError::NotALock);
     }
-    release(&app, &caller, key, &body.value.reason, claim.as_ref()).await
+    let reason = body.value.reason;
+    let claim = body.keyed.map(|keyed| {
+        // Names of locks differ by case, which a path's fingerprint does not see.
+        let fingerprint = Fingerprint::of("POST", "release lock", &json!([key, reason.as_str()]));
+        Claim::of_subject(&caller.principal.subject, KeyedRequest { fingerprint, ..keyed })
+    });
+    release(&app, &caller, key, &reason, claim.as_ref()).await
 }
 
-/// Deletes the very token that was seen, and writes that down, or does neither. Nobody waits for the rows that are
-/// locked meanwhile but a repetition of this request, so Redis may be asked under them.
+fn is_name_of_a_lock(name: &str) -> bool {
+    let is_short = name.chars().count() <= NAME_MAX_CHARS && !name.contains(char::is_control);
+    is_short && LOCK_NAMES.iter().any(|start| name.starts_with(start))
+}
+
+/// Writes down, then deletes the very token that was seen, then commits: only a commit that fails leaves a deletion
+/// without its record, and then the log has it. Nobody waits for the rows that are locked meanwhile but a repetition of
+/// this request, so Redis may be asked under them.
 async fn release(
     app: &App,
     caller: &Caller,
