@@ -38,14 +38,10 @@ pub struct LocksArgs {
 /// If the settings can't be read.
 pub async fn run(args: &LocksArgs) -> anyhow::Result<ExitCode> {
     let config = Config::from_env()?;
-    let timing = config.timing.clone();
-    let locks = match &config.redis_url {
-        None => Locks::database_only(timing, TaskTracker::new()),
-        Some(url) => Locks::two_layer(url.expose_secret(), timing, TaskTracker::new())
-            .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
-    };
     let db = Db::new(config.database_url.expose_secret(), 1)?;
     loop {
+        // Anew each time: nobody here would close the breaker of a Redis that comes back.
+        let locks = locks(&config)?;
         locks.look_once().await;
         let status = lock_status::look(&locks, &db).await;
         if args.watch && std::io::stdout().is_terminal() {
@@ -57,6 +53,15 @@ pub async fn run(args: &LocksArgs) -> anyhow::Result<ExitCode> {
             return Ok(if status.database_available { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn locks(config: &Config) -> anyhow::Result<Locks> {
+    let timing = config.timing.clone();
+    match &config.redis_url {
+        None => Ok(Locks::database_only(timing, TaskTracker::new())),
+        Some(url) => Locks::two_layer(url.expose_secret(), timing, TaskTracker::new())
+            .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}")),
     }
 }
 
@@ -110,7 +115,7 @@ fn table(status: &Status) -> String {
                 wait.waiting_for,
                 wait.seconds,
                 blockers.join(" "),
-                statement.chars().take(60).collect::<String>()
+                statement.chars().filter(|c| !c.is_control()).take(60).collect::<String>()
             );
         }
     }
