@@ -1,49 +1,55 @@
 //! What a test call was given: in its query, in its JSON body, or in both, of which the body counts.
 
-use axum::extract::FromRequestParts;
-use axum::extract::Request;
-use serde::Deserialize;
+use axum::extract::{FromRequestParts, Request};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::http::extract::{Body, Params};
 use crate::http::problem::Problem;
-use crate::idempotency::KeyedRequest;
-use crate::inventory::model::Quantity;
-use crate::text::Reason;
+use crate::idempotency::{Fingerprint, KeyedRequest};
 
-/// The parameters of all test calls; each uses some.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Given {
-    pub(super) variant_id: Option<Uuid>,
-    pub(super) quantity: Option<Quantity>,
-    pub(super) reason: Option<Reason>,
-    pub(super) lock_duration: Option<u64>,
+/// The fields of a call, all of which may be left out where they are read.
+pub(super) trait Given: Default + Serialize + DeserializeOwned + Send {
+    /// The path's last part.
+    const CALL: &str;
+
+    /// These, and of `query` those that are missing here.
+    fn or(self, query: Self) -> Self;
 }
 
-impl Given {
-    /// Reads both.
-    ///
-    /// # Errors
-    /// [`Problem`] if either can't be read.
-    pub(super) async fn read(request: Request) -> Result<(Self, Option<KeyedRequest>), Problem> {
-        let (mut parts, body) = request.into_parts();
-        let Params(query) = Params::<Self>::from_request_parts(&mut parts, &()).await?;
-        let body = Body::<Self>::or_default(Request::from_parts(parts, body)).await?;
-        let given = Self {
-            variant_id: body.value.variant_id.or(query.variant_id),
-            quantity: body.value.quantity.or(query.quantity),
-            reason: body.value.reason.or(query.reason),
-            lock_duration: body.value.lock_duration.or(query.lock_duration),
-        };
-        Ok((given, body.keyed))
-    }
+/// Query parameters none of which is unknown.
+struct Known<T>(T);
 
-    /// The variant, which every call needs.
-    ///
-    /// # Errors
-    /// [`Problem`] if there is none.
-    pub(super) fn variant_id(&self) -> Result<Uuid, Problem> {
-        self.variant_id.ok_or_else(|| Problem::invalid("variant_id", "is required, in the query or as JSON"))
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Known<T> {
+    fn deserialize<D: Deserializer<'de>>(query: D) -> Result<Self, D::Error> {
+        let mut unknown = None;
+        let value = serde_ignored::deserialize(query, |path| unknown = Some(path.to_string()))?;
+        match unknown {
+            None => Ok(Self(value)),
+            Some(name) => Err(D::Error::custom(format!("unknown field `{name}`"))),
+        }
     }
+}
+
+/// Reads both, and the idempotency key. However a value was given, it is the same request.
+///
+/// # Errors
+/// [`Problem`] if either can't be read.
+pub(super) async fn read<T: Given>(request: Request) -> Result<(T, Option<KeyedRequest>), Problem> {
+    let (mut parts, body) = request.into_parts();
+    let Params(Known(query)) = Params::<Known<T>>::from_request_parts(&mut parts, &()).await?;
+    let body = Body::<T>::or_default(Request::from_parts(parts, body)).await?;
+    let given = body.value.or(query);
+    let meant = serde_json::to_value(&given).unwrap_or_default();
+    let fingerprint = Fingerprint::of("POST", T::CALL, &meant);
+    Ok((given, body.keyed.map(|keyed| KeyedRequest { fingerprint, ..keyed })))
+}
+
+/// The variant, which most calls need.
+///
+/// # Errors
+/// [`Problem`] if there is none.
+pub(super) fn required(variant_id: Option<Uuid>) -> Result<Uuid, Problem> {
+    variant_id.ok_or_else(|| Problem::invalid("variant_id", "is required, in the query or as JSON"))
 }

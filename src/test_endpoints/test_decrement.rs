@@ -8,23 +8,48 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::given::Given;
+use super::given::{self, required};
 use crate::app::App;
 use crate::clock;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::idempotency::Claim;
-use crate::inventory::change::{StockChange, change};
-use crate::inventory::model::{Occasion, Quantity};
+use crate::inventory::StockError;
+use crate::inventory::change::{StockChange, change_in_tx};
+use crate::inventory::model::{Occasion, Quantity, Witness};
 use crate::inventory::rules::Change;
-use crate::locks::LockMode;
+use crate::locks::{Evidence, LockKeys, LockMode};
+use crate::section::{Section, Verb};
 use crate::text::Reason;
+
+/// The reason that the movement is written with unless another is given.
+const REASON: &str = "test";
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Given {
+    variant_id: Option<Uuid>,
+    quantity: Option<Quantity>,
+    reason: Option<Reason>,
+}
+
+impl given::Given for Given {
+    const CALL: &str = "test-decrement";
+
+    fn or(self, query: Self) -> Self {
+        Self {
+            variant_id: self.variant_id.or(query.variant_id),
+            quantity: self.quantity.or(query.quantity),
+            reason: self.reason.or(query.reason),
+        }
+    }
+}
 
 /// How it went.
 #[derive(Debug, Serialize)]
@@ -32,73 +57,121 @@ struct Outcome {
     success: bool,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<Value>,
+    code: Option<&'static str>,
     variant_id: Option<Uuid>,
     quantity_decremented: i64,
     duration_ms: f64,
     timestamp: DateTime<Utc>,
     lock_service_available: bool,
-    lock: Value,
+    lock: Option<Evidence>,
+}
+
+/// What is known of the request so far.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    variant_id: Option<Uuid>,
+    since: Instant,
+}
+
+/// The sale. Its outcome, a refusal too, is kept with the request's key in the shape that was answered.
+#[derive(Debug)]
+struct Sale {
+    asked: Asked,
+    quantity: Quantity,
+    change: StockChange,
 }
 
 /// Sells. Every outcome has the same shape.
 pub async fn test_decrement(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
-    let started = Instant::now();
-    let mut asked = Asked::default();
-    let sold = sell(&app, &caller, request, &mut asked).await;
-    let (status, body, retry_after) = match sold {
-        Ok(answer) => (answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default(), None),
+    let mut asked = Asked { variant_id: None, since: Instant::now() };
+    match sell(&app, &caller, request, &mut asked).await {
+        Ok(answer) => respond(answer),
         Err(problem) => {
-            let body = serde_json::from_slice(&problem.render(&caller.request_id)).unwrap_or_default();
-            (problem.code.status(), body, problem.retry_after)
+            let outcome = Outcome {
+                lock_service_available: app.locks.mode() == LockMode::TwoLayer,
+                ..asked.refused(&problem)
+            };
+            let mut response = (problem.code.status(), Json(outcome)).into_response();
+            if let Some(pause) = problem.retry_after {
+                let pause = HeaderValue::from(pause.as_secs().max(1));
+                response.headers_mut().insert(header::RETRY_AFTER, pause);
+            }
+            response
         }
-    };
-    let outcome = asked.outcome(&app, status, &body, started);
-    let mut response = (status, Json(outcome)).into_response();
-    if let Some(pause) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
     }
-    response
-}
-
-/// What is known of the request so far.
-#[derive(Debug, Default)]
-struct Asked {
-    variant_id: Option<Uuid>,
-    quantity: i64,
 }
 
 async fn sell(app: &App, caller: &Caller, request: Request, asked: &mut Asked) -> Result<Answer, Problem> {
-    let (given, keyed) = Given::read(request).await?;
-    let variant_id = given.variant_id()?;
-    let quantity = given.quantity.or(Quantity::try_from(1).ok());
-    let quantity = quantity.ok_or_else(|| Problem::invalid("quantity", "is required"))?;
-    *asked = Asked { variant_id: Some(variant_id), quantity: quantity.get() };
-    let reason = given.reason.or_else(|| Reason::try_from("test".to_owned()).ok());
-    let cmd = StockChange {
+    let (given, keyed) = given::read::<Given>(request).await?;
+    asked.variant_id = given.variant_id;
+    let variant_id = required(given.variant_id)?;
+    let one = || Quantity::try_from(1).map_err(|rule| Problem::invalid("quantity", rule));
+    let quantity = given.quantity.map_or_else(one, Ok)?;
+    let reason = given.reason.or_else(|| Reason::try_from(REASON.to_owned()).ok());
+    let change = StockChange {
         variant_id,
         change: Change::Sell(quantity),
         occasion: Occasion { reason, ..Occasion::default() },
         claim: keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
-    Ok(change(app, caller, &cmd).await?)
+    let sale = Sale { asked: *asked, quantity, change };
+    let section = Section { app, caller, claim: sale.change.claim.as_ref(), success: StatusCode::OK };
+    Ok(section.run(&LockKeys::variant(variant_id), &sale).await?)
+}
+
+/// A refusal was kept as an outcome like another: here it gets its status.
+fn respond(answer: Answer) -> Response {
+    #[derive(Deserialize)]
+    struct Kept {
+        success: bool,
+    }
+    let was_sold = serde_json::from_slice::<Kept>(answer.body()).is_ok_and(|kept| kept.success);
+    let mut response = answer.into_response();
+    if !was_sold {
+        *response.status_mut() = Code::InsufficientStock.status();
+    }
+    response
+}
+
+impl Verb for Sale {
+    type Done = Outcome;
+    type Error = StockError;
+
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Outcome, StockError> {
+        let lock = witness.lock;
+        let outcome = match change_in_tx(conn, &self.change, witness).await {
+            Ok(_) => self.asked.sold(self.quantity),
+            Err(StockError::Refused(refusal)) if refusal.code().is_refusal() => {
+                self.asked.refused(&refusal.problem())
+            }
+            Err(fault) => return Err(fault),
+        };
+        let lock_service_available = lock.mode == LockMode::TwoLayer;
+        Ok(Outcome { lock_service_available, lock: Some(lock), ..outcome })
+    }
 }
 
 impl Asked {
-    fn outcome(&self, app: &App, status: StatusCode, body: &Value, started: Instant) -> Outcome {
-        let success = status.is_success();
-        let sold = if success { self.quantity } else { 0 };
-        let why_not = body["detail"].as_str().unwrap_or("It was not done.");
+    fn sold(&self, quantity: Quantity) -> Outcome {
+        let quantity = quantity.get();
+        self.outcome(true, format!("Decremented by {quantity}."), None, quantity)
+    }
+
+    fn refused(&self, problem: &Problem) -> Outcome {
+        self.outcome(false, problem.detail.clone(), Some(problem.code.as_str()), 0)
+    }
+
+    fn outcome(&self, success: bool, message: String, code: Option<&'static str>, sold: i64) -> Outcome {
         Outcome {
             success,
-            message: if success { format!("Decremented by {sold}.") } else { why_not.to_owned() },
-            code: body.get("code").cloned(),
+            message,
+            code,
             variant_id: self.variant_id,
             quantity_decremented: sold,
-            duration_ms: started.elapsed().as_secs_f64() * 1_000.0,
+            duration_ms: self.since.elapsed().as_secs_f64() * 1_000.0,
             timestamp: clock::shown_now(),
-            lock_service_available: app.locks.mode() == LockMode::TwoLayer,
-            lock: body["lock"].clone(),
+            lock_service_available: false,
+            lock: None,
         }
     }
 }
