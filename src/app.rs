@@ -13,6 +13,7 @@ use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::http::auth::Keyring;
 use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
+use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
 use crate::test_endpoints::TestHolds;
 
@@ -25,6 +26,8 @@ pub struct App {
     pub locks: Locks,
     /// What is counted and timed.
     pub metrics: Metrics,
+    /// Shared by all who look at the locks.
+    pub lookout: Lookout,
     /// The locks that the test endpoints hold; `None` where there are no test endpoints.
     pub test_holds: Option<TestHolds>,
     /// Who may call.
@@ -57,6 +60,7 @@ impl App {
         };
         Ok(Self {
             metrics: Metrics::new(&locks),
+            lookout: Lookout::default(),
             test_holds: config.test_endpoints.then(TestHolds::default),
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,
             locks,

@@ -111,7 +111,7 @@ pub struct LockMetrics {
 
 impl Default for LockMetrics {
     fn default() -> Self {
-        Self {
+        let metrics = Self {
             waits: Family::new_with_constructor(times),
             holds: Family::new_with_constructor(times),
             refused: Family::default(),
@@ -124,7 +124,9 @@ impl Default for LockMetrics {
             mode_seconds: Family::default(),
             waiting: Family::default(),
             breaker: Gauge::default(),
-        }
+        };
+        metrics.begin_at_zero();
+        metrics
     }
 }
 
@@ -155,6 +157,28 @@ fn times() -> Histogram {
 }
 
 impl LockMetrics {
+    /// Whatever can be counted is told from the start: the first of its kind is an increase, not a beginning.
+    fn begin_at_zero(&self) {
+        for class in [LockClass::Order, LockClass::Inventory] {
+            for mode in [LockMode::TwoLayer, LockMode::DatabaseOnly] {
+                drop(self.waits.get_or_create(&ClassAndMode { class, mode }));
+                drop(self.holds.get_or_create(&ClassAndMode { class, mode }));
+            }
+            for why in [Refused::Busy, Refused::Overloaded, Refused::CallerGone] {
+                drop(self.refused.get_or_create(&ClassAndWhy { class, why }));
+            }
+            for counter in [&self.takeovers, &self.lost, &self.renewals] {
+                drop(counter.get_or_create(&Class { class }));
+            }
+        }
+        for why in [DatabaseOnly::NotConfigured, DatabaseOnly::BreakerOpen, DatabaseOnly::Fault] {
+            drop(self.database_only.get_or_create(&Without { why }));
+        }
+        for by in [WokenBy::Message, WokenBy::Poll] {
+            drop(self.wake_ups.get_or_create(&By { by }));
+        }
+    }
+
     fn register(&self, registry: &mut Registry) {
         let locks = registry.sub_registry_with_prefix("lock");
         let (waits, holds) = (self.waits.clone(), self.holds.clone());

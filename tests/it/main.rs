@@ -13,4 +13,6 @@ mod faults;
 mod http;
 mod inventory;
 mod locks;
+mod operations;
 mod orders;
+mod test_endpoints;
