@@ -224,7 +224,8 @@ async fn a_look_costs_what_live_locks_cost_and_nothing_for_what_else_redis_keeps
     let three = take(3).await;
     locks.status().await;
     let few = commands_of(&locks, &stranger, 10).await;
-    let fill = "for i = 1, 10000 do redis.call('SET', 'inventory_lock_log:' .. ARGV[1] .. i, 'x') end return 1";
+    let fill =
+        "for i = 1, 10000 do redis.call('SET', 'inventory_lock_log:' .. ARGV[1] .. i, 'x') end return 1";
     for part in 0..20 {
         let _filled: i64 = stranger.ask(&["EVAL", fill, "0", &format!("{part}:")]).await;
     }
