@@ -6,6 +6,8 @@
 //! again. Two questions: how evenly is it shared out in `SECONDS_EACH` (24 clients at 3 replicas), and how soon is a
 //! crowd through (64 waiters, 20 turns each). Each pair runs `ROUNDS` times in turn, and the medians are told.
 
+#![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,15 @@ const TURNS: usize = 20;
 enum Until {
     Over(Duration),
     Turns(usize),
+}
+
+impl std::fmt::Display for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Over(span) => write!(f, "for {span:?}"),
+            Self::Turns(turns) => write!(f, "{turns} turns each"),
+        }
+    }
 }
 
 impl Until {
@@ -70,7 +81,6 @@ fn main() -> anyhow::Result<()> {
     let number =
         |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (span, rounds) = (Duration::from_secs(number("SECONDS_EACH", 10)), number("ROUNDS", 5));
-    // `cargo bench` and `cargo test` both pass options that mean something to other harnesses only.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         for (what, replicas, clients, until) in [
@@ -78,8 +88,11 @@ fn main() -> anyhow::Result<()> {
             ("crowd", 1, 64, Until::Turns(TURNS)),
             ("crowd over replicas", 3, 64, Until::Turns(TURNS)),
         ] {
-            println!("{what}: {clients} clients at {replicas} replicas, one key held for 1 ms, {until:?}, {rounds} rounds");
-            println!("{:<9} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9}", "", "takes/s", "p50 ms", "p99 ms", "longest", "gave up", "clients", "replicas");
+            println!("{what}: {clients} clients at {replicas} replicas, one key held for 1 ms, {until}, {rounds} rounds");
+            println!(
+                "{:<9} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9}",
+                "", "takes/s", "p50 ms", "p99 ms", "longest", "gave up", "clients", "replicas"
+            );
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             for _ in 0..rounds.max(1) {
                 ours.push(with_line(&url, replicas, clients, until).await?);
