@@ -258,7 +258,7 @@ async fn with_redis_killed_it_tells_since_when_and_what_this_process_holds() {
     let next = tokio::spawn(async move { client.decrement(variant, 1).await });
     eventually(SOON, "the next waits", async || app.app.locks.in_line(variant) == 2).await;
     redis.kill().await.unwrap();
-    let before = Utc::now();
+    let before = holdfast::clock::shown_now();
 
     // At once, before anybody knows what became of Redis.
     let told = status(&app.client).await;
