@@ -194,6 +194,9 @@ impl Redis {
             for index in 0..claim.names.len() {
                 owned += self.release_part(conn, claim, index..index + 1, successors).await?;
             }
+            if claim.names.is_empty() {
+                return Ok(owned);
+            }
             let mut forget = redis::cmd("ZREM");
             forget.arg(INDEX).arg(&claim.names);
             forget.query_async::<Value>(conn).await?;
@@ -263,6 +266,9 @@ impl Redis {
 
     /// In a cluster the index lives elsewhere than the locks, so it is written after them.
     async fn note_in_index(&self, conn: &mut Connection, claim: &Claim) -> Result<(), RedisError> {
+        if claim.names.is_empty() {
+            return Ok(());
+        }
         let now = clock_ms(conn).await?;
         let mut note = redis::cmd("ZADD");
         note.arg(INDEX);
