@@ -36,8 +36,8 @@ the living are taken for dead|src/locks/layer.rs|        if self.seems_alive(rep
 a jump of Redis's clock keeps the dead alive|src/locks/layer.rs|self.beat.is_some() && self.looked_at|self.beat.is_some() \|\| self.looked_at|set_back_does_not_seem
 nobody disowns a token|src/locks/layer.rs|        if !is_ours \|\| |        if true \|\| |missed_the_last_releases given_up_and_swept
 no line across replicas|src/locks/scripts/take.lua|local head = head_of(KEYS[2 * i], now)|local head = nil|arrival_order
-arrival counts from asking Redis|src/locks/redis.rs|call.arg(&*claim.token).arg(micros(waited))|call.arg(&*claim.token).arg(micros(waited * 0))|who_came_first
-no successor is announced|src/locks/scripts/release.lua|    if successor ~= '' then|    if false then|who_came_first
+arrival counts from asking Redis|src/locks/scripts/release.lua|now - tonumber(ARGV[2 + 2 * i])|now|arrival_order
+no successor is announced|src/locks/scripts/release.lua|    if successor ~= '' then|    if false then|further_from_redis
 no message at release|src/locks/scripts/line.lua|redis.call('PUBLISH', 'holdfast:wake:' .. string.sub(token, 1, 32), token)|redis.call('ECHO', token)|wake_up fair_share
 no look without a message|src/locks/layer.rs|() = tokio::time::sleep_until(look_at) =>|() = tokio::time::sleep_until(look_at + poll * 1_000) =>|wake_up
 the breaker never closes|src/locks/breaker.rs|self.turn(&mut inner, BreakerState::Closed,|self.turn(&mut inner, BreakerState::Open,|after_its_return

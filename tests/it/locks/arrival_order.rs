@@ -5,8 +5,9 @@
 use serde_json::json;
 
 use super::SOON;
+use crate::support::row::until_at_a_row;
 use crate::support::stranger::inventory_lock;
-use crate::support::{HeldRow, Peer, Stranger, TestApp, TestDatabase, eventually, shared_redis};
+use crate::support::{HeldRow, Link, Peer, Proxy, Stranger, TestApp, TestDatabase, eventually, shared_redis};
 
 #[tokio::test]
 async fn replicas_are_served_in_the_order_in_which_they_came() {
@@ -71,5 +72,42 @@ async fn who_came_first_is_served_first_whichever_replica_it_came_to() {
         assert!(served.is_sorted(), "served out of turn: {served:?}");
     }
     peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_is_overtaken_because_its_replica_is_further_from_redis() {
+    let way = Proxy::before_redis(&shared_redis()).await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&way.redis_url()), &[]).await;
+    let near = Peer::start(&app.database.url, Some(&shared_redis()), &[]).await;
+    let (variant, redis) = (app.client.variant(100).await, Stranger::at(&shared_redis()).await);
+    app.client.decrement(variant, 1).await.expect(200);
+    way.link(Link::Slow(15, 15));
+    let row = HeldRow::of(&app.database, variant).await;
+    let first = app.client.clone();
+    let first = tokio::spawn(async move { first.decrement(variant, 1).await });
+    until_at_a_row(&app.database.pool, 1).await;
+    let mut sales = vec![first];
+    for n in 2..=4 {
+        let client = app.client.clone();
+        sales.push(tokio::spawn(async move { client.decrement(variant, 1).await }));
+        eventually(SOON, "it has arrived", async || app.app.locks.in_line(variant) == n).await;
+    }
+    // Arrivals are told over that way, so by as much as it takes they are not told apart.
+    let arrived = tokio::time::Instant::now();
+    eventually(SOON, "longer than the way takes", async || arrived.elapsed().as_millis() > 100).await;
+    let client = near.client.clone();
+    sales.push(tokio::spawn(async move { client.decrement(variant, 1).await }));
+    let key = inventory_lock(variant);
+    eventually(SOON, "the last stands in line", async || redis.line(&key).await.len() == 1).await;
+    // A release is heard by the near one long before the next of the far ones can ask.
+    row.let_go().await;
+    let mut served = Vec::new();
+    for sale in sales {
+        served.push(sale.await.unwrap().expect(200).json()["version"].as_i64().unwrap());
+    }
+    assert!(served.is_sorted(), "served out of turn: {served:?}");
+    way.link(Link::Sound);
+    near.finish().await;
     app.finish().await;
 }
