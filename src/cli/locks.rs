@@ -73,7 +73,7 @@ fn table(status: &Status) -> String {
         (false, LockMode::DatabaseOnly) => "Redis can't be used: locks are database-only",
     };
     let mut text = format!(
-        "{}  {redis}; {} locks held ({} of variants), {} requests wait\n",
+        "{}  {redis}; locks held: {}, of variants: {}; requests that wait: {}\n",
         locks.timestamp.format("%Y-%m-%d %H:%M:%S UTC"),
         locks.total_active_locks,
         locks.inventory_locks,

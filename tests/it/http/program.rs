@@ -6,7 +6,11 @@ use hyper::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{ADMIN_KEY, Replica, TestApp, TestDatabase, holdfast, shared_redis, unique};
+use crate::support::row::until_at_a_row;
+use crate::support::stranger::inventory_lock;
+use crate::support::{
+    ADMIN_KEY, HeldRow, Private, Replica, TestApp, TestDatabase, holdfast, shared_redis, unique,
+};
 
 /// A file that is gone when the test is over.
 struct TempFile(PathBuf);
@@ -218,6 +222,7 @@ async fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         ("HOLDFAST_LISTEN", "203.0.113.7:0"),
         ("HOLDFAST_ADMIN_KEY", "sesame"),
         ("HOLDFAST_DB_MAX_CONNECTIONS", "0"),
+        ("HOLDFAST_TEST_ENDPOINTS", "sesame"),
         ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "100"),
         ("HOLDFAST_ORDER_LOCK_TTL_MS", "sesame"),
         ("HOLDFAST_LOCK_WAIT_MS", "-5"),
@@ -246,4 +251,67 @@ async fn a_server_serves_says_where_and_ends_well_when_asked() {
     let said = holdfast(&database.url, &["audit"], &[("HOLDFAST_ADMIN_KEY", ADMIN_KEY)]).await;
     assert!(said.succeeded, "{said:?}");
     database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_locks_of_all_replicas_are_shown_as_a_table_and_as_json() {
+    let redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[]).await;
+    let variant = app.client.variant(5).await;
+    let key = inventory_lock(variant);
+    let row = HeldRow::of(&app.database, variant).await;
+    let client = app.client.clone();
+    let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
+    until_at_a_row(&app.database.pool, 1).await;
+    let seen = app.client.get("/locks/status").await.json();
+    let owner = seen["locks"][0]["owner"].as_str().unwrap();
+
+    let url = redis.url();
+    let said = holdfast(&app.database.url, &["locks"], &[("REDIS_URL", &url)]).await;
+    assert!(said.succeeded && said.err.is_empty(), "{said:?}");
+    let lines: Vec<_> = said.out.lines().collect();
+    assert!(
+        lines[0].ends_with("Redis is used; locks held: 1, of variants: 1; requests that wait: 0"),
+        "{}",
+        said.out
+    );
+    let line = lines.iter().find(|line| line.starts_with(&key)).expect("the lock has a line");
+    assert!(line.contains(owner) && line.contains(" s "), "{line}");
+    let pid = seen["database_waits"][0]["pid"].to_string();
+    assert!(
+        lines.iter().any(|line| line.starts_with(&pid) && line.contains("FROM stock")),
+        "who waits in Postgres has a line: {}",
+        said.out
+    );
+
+    let said = holdfast(&app.database.url, &["locks", "--json"], &[("REDIS_URL", &url)]).await;
+    let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let names = |status: &serde_json::Value| status.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&told), names(&seen), "as GET /locks/status");
+    assert_eq!((&told["locks"][0]["key"], &told["locks"][0]["owner"]), (&json!(key), &json!(owner)));
+    assert_eq!(told["total_active_locks"], 1);
+
+    row.let_go().await;
+    sale.await.unwrap().expect(200);
+    let said = holdfast(&app.database.url, &["locks"], &[("REDIS_URL", &url)]).await;
+    assert!(said.out.contains("locks held: 0") && !said.out.contains(&key), "{}", said.out);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_locks_are_shown_without_redis_and_without_postgres() {
+    let database = TestDatabase::fresh().await;
+    let said = holdfast(&database.url, &["locks"], &[]).await;
+    assert!(said.succeeded && said.out.contains("Redis can't be used: locks are database-only"), "{said:?}");
+    let away = [("REDIS_URL", "redis+unix:///no/such.sock")];
+    let said = holdfast(&database.url, &["locks", "--json"], &away).await;
+    let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&told["lock_service_available"], &told["database_available"]), (&json!(false), &json!(true)));
+    database.close().await;
+
+    let redis = shared_redis();
+    let nowhere = "postgres://holdfast@localhost/none?host=/no/such/folder";
+    let said = holdfast(nowhere, &["locks"], &[("REDIS_URL", &redis)]).await;
+    assert!(!said.succeeded && said.out.contains("Postgres can't be asked who waits in it."), "{said:?}");
+    assert!(said.out.contains("Redis is used"), "{said:?}");
 }
