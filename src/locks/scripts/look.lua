@@ -2,11 +2,18 @@
 --
 -- KEYS for each lock its key and its line
 --
--- Answers for each {holder or '', ms left, how many replicas have a taker in its line}.
-local seen = {}
+-- Answers for each {holder or '', ms left, how many replicas have a taker who still asks in its line}.
+local seen, now = {}, clock()
 for i = 1, #KEYS, 2 do
     local holder = redis.pcall('GET', KEYS[i])
-    holder = type(holder) == 'string' and holder or ''
-    seen[#seen + 1] = {holder, redis.call('PTTL', KEYS[i]), redis.call('HLEN', KEYS[i + 1])}
+    if type(holder) ~= 'string' then
+        holder = holder and 'not a lock' or ''
+    end
+    local takers = 0
+    for _, entry in ipairs(redis.call('HVALS', KEYS[i + 1])) do
+        local asks_until = tonumber(string.match(entry, ' (%d+)$'))
+        takers = takers + (asks_until and asks_until >= now and 1 or 0)
+    end
+    seen[#seen + 1] = {holder, redis.call('PTTL', KEYS[i]), takers}
 end
 return seen
