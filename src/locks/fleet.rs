@@ -110,7 +110,7 @@ impl Redis {
     ) -> Result<(), RedisError> {
         let (alive, waiters) = (alive(replica), waiters_of(replica));
         let mut call = self.scripts.beat.call();
-        call.key(&alive).key(REPLICAS).key(&waiters);
+        call.key(&alive).key(REPLICAS).key(&waiters).key(INDEX);
         call.arg(replica).arg(millis(LIVENESS));
         for (name, count) in waiting {
             call.arg(name).arg(*count);

@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::BreakerState;
-use super::claim::Claim;
+use super::claim::{Claim, fits_a_cluster};
 use super::layer::{ASK, Layer, jittered};
 use super::timing::BEAT;
 use super::{LockMode, Locks, ModeChange};
@@ -188,6 +188,9 @@ impl Layer {
             return;
         };
         let Some((token, name)) = question.trim_start().split_once(' ') else { return };
+        if self.redis.is_cluster() && !fits_a_cluster(name) {
+            return;
+        }
         let asked = Claim::of_names(vec![name.to_owned()], token.into());
         if let Err(fault) = self.disown(token, &asked).await {
             self.breaker.failed(&fault.describe());

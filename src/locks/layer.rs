@@ -132,7 +132,8 @@ impl Layer {
             "took over from a replica that stopped beating; the row lock protects what it may still write"
         );
         self.metrics.takeovers.get_or_create(&Class { class: claim.class }).inc_by(freed as u64);
-        Ok(true)
+        // Only what was freed is worth another try at once.
+        Ok(freed > 0)
     }
 
     /// If `token`, one of this replica's, belongs to no section and no request here, deletes it from `claim`'s keys
@@ -149,7 +150,7 @@ impl Layer {
             lock.first_key = claim.names.first(),
             "a key held a token of this replica that nobody here owns; it is free now"
         );
-        Ok(true)
+        Ok(freed > 0)
     }
 
     /// Whether `replica` has beaten lately: by its key in Redis, and, should Redis's clock have jumped, by this

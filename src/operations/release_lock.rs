@@ -22,7 +22,8 @@ use crate::locks::status::owner_hash;
 use crate::text::Reason;
 
 /// What the published names of locks begin with: nothing else in Redis is touched.
-const LOCK_NAMES: [&str; 5] = ["inventory_lock:", "lock:", "rack:lock:", "session:lock:", "processing:"];
+const LOCK_NAMES: [&str; 6] =
+    ["inventory_lock:", "lock:", "rack:lock:", "session:lock:", "user:heartbeat:", "processing:"];
 /// The longest name of a lock, in characters: that of an order.
 const NAME_MAX_CHARS: usize = 512;
 
@@ -70,8 +71,8 @@ fn is_name_of_a_lock(name: &str) -> bool {
     is_short && LOCK_NAMES.iter().any(|start| name.starts_with(start))
 }
 
-/// Writes down, then deletes the very token that was seen, then commits: only a commit that fails leaves a deletion
-/// without its record, and then the log has it. Nobody waits for the rows that are locked meanwhile but a repetition of
+/// Writes down, then deletes the very token that was seen, then commits. Where Redis gives no answer, or the commit
+/// fails, the lock may be gone without its record, and then the log has it. Nobody waits for the rows that are locked meanwhile but a repetition of
 /// this request, so Redis may be asked under them.
 async fn release(
     app: &App,
@@ -90,16 +91,18 @@ async fn release(
     let release = Release { release_id, key, owner, reason: reason.as_str().to_owned() };
     let (subject, request_id) = (&caller.principal.subject, &caller.request_id);
     store::insert_release_in_tx(&mut tx, &release, subject, request_id).await?;
-    let was_held = app.locks.break_lock(&release.key, &holder).await;
-    if !was_held.map_err(|_| OperationsError::LocksUnavailable)? {
-        return Err(OperationsError::NotHeld);
-    }
+    // Before, so that the log has it whatever comes of the call and of the commit.
     tracing::warn!(
         lock.key = release.key,
         lock.owner = release.owner,
         subject,
-        "an operator took a lock away"
+        reason = release.reason,
+        "an operator takes a lock away"
     );
+    let was_held = app.locks.break_lock(&release.key, &holder).await;
+    if !was_held.map_err(|_| OperationsError::LocksUnavailable)? {
+        return Err(OperationsError::NotHeld);
+    }
     let done: Result<_, OperationsError> = Ok(release);
     let answer = idempotency::finish_in_tx(&mut tx, claim, request_id, StatusCode::OK, done).await?;
     tx.commit().await.map_err(DbError::from)?;
