@@ -20,7 +20,7 @@ async fn however_soon_a_fault_goes_redis_is_used_again_within_two_seconds() {
     let redis = Private::redis().await;
     let link = Proxy::before_redis(&redis.url()).await;
     let app = TestApp::with(TestDatabase::fresh().await, Some(&link.redis_url()), &[]).await;
-    let variant = app.client.variant(1_000).await;
+    let variant = app.client.variant(1_000_000).await;
     let until = async |mode| {
         eventually(SOON, "the mode changes", async || {
             app.client.decrement(variant, 1).await.expect(200);
@@ -46,7 +46,7 @@ async fn a_redis_that_refuses_scripts_is_found_out_however_seldom_it_is_asked() 
     let redis = Private::redis().await;
     let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[]).await;
     let admin = Stranger::at(&redis.url()).await;
-    let variant = app.client.variant(1_000).await;
+    let variant = app.client.variant(1_000_000).await;
     let _done: String = admin.ask(&["ACL", "SETUSER", "default", "-@scripting"]).await;
     for _ in 0..10 {
         let sold = app.client.decrement(variant, 1).await.expect(200);
@@ -97,7 +97,7 @@ async fn a_take_that_arrives_after_it_was_given_up_and_swept_locks_nobody_out() 
     let redis = Private::redis().await;
     let (link, admin) = (Proxy::before_redis(&redis.url()).await, Stranger::at(&redis.url()).await);
     let app = TestApp::with(TestDatabase::fresh().await, Some(&link.redis_url()), &[]).await;
-    let variant = app.client.variant(1_000).await;
+    let variant = app.client.variant(1_000_000).await;
     app.client.decrement(variant, 1).await.expect(200);
     // The take waits on its way, and so does all that shares a connection with one.
     link.link(Link::StalledSoFar);
