@@ -72,8 +72,8 @@ fn is_name_of_a_lock(name: &str) -> bool {
 }
 
 /// Writes down, then deletes the very token that was seen, then commits. Where Redis gives no answer, or the commit
-/// fails, the lock may be gone without its record, and then the log has it. Nobody waits for the rows that are locked meanwhile but a repetition of
-/// this request, so Redis may be asked under them.
+/// fails, the lock may be gone without its record, and then the log has it. Nobody waits for the rows that are locked
+/// meanwhile but a repetition of this request, so Redis may be asked under them.
 async fn release(
     app: &App,
     caller: &Caller,
