@@ -58,6 +58,8 @@ pub struct Breaker {
 struct Inner {
     state: BreakerState,
     in_a_row: u32,
+    /// When the first of these began.
+    failing_since: Option<Instant>,
     /// The last calls: when, and whether they failed.
     recent: VecDeque<(Instant, bool)>,
     history: VecDeque<ModeChange>,
@@ -76,6 +78,7 @@ impl Breaker {
         let inner = Inner {
             state: BreakerState::Closed,
             in_a_row: 0,
+            failing_since: None,
             recent: VecDeque::with_capacity(RATE_CALLS),
             history: VecDeque::new(),
             lasted: [Duration::ZERO; 2],
@@ -97,17 +100,26 @@ impl Breaker {
         self.inner().in_a_row
     }
 
+    /// When the first of the failures in a row began, if the last call failed.
+    #[must_use]
+    pub fn failing_since(&self) -> Option<Instant> {
+        self.inner().failing_since
+    }
+
     /// A call went well.
     pub fn succeeded(&self) {
         let mut inner = self.inner();
         inner.in_a_row = 0;
+        inner.failing_since = None;
         inner.saw(false);
     }
 
-    /// A call failed because of `why`. True if this opened the breaker.
-    pub fn failed(&self, why: &str) -> bool {
+    /// A call failed because of `why`, and it `took` so long to. True if this opened the breaker.
+    pub fn failed(&self, why: &str, took: Duration) -> bool {
         let mut inner = self.inner();
         inner.in_a_row += 1;
+        let now = Instant::now();
+        inner.failing_since.get_or_insert(now.checked_sub(took).unwrap_or(now));
         inner.saw(true);
         if inner.state != BreakerState::Closed {
             return false;
@@ -134,6 +146,7 @@ impl Breaker {
             BreakerState::Open => self.turn(&mut inner, BreakerState::HalfOpen, "a probe wrote and read"),
             BreakerState::HalfOpen => {
                 inner.in_a_row = 0;
+                inner.failing_since = None;
                 inner.recent.clear();
                 self.turn(&mut inner, BreakerState::Closed, "a second probe wrote and read");
             }
@@ -245,9 +258,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_in_a_row_open_it_and_a_success_between_starts_the_count_again() {
         let breaker = Breaker::new(3);
-        assert!(!breaker.failed("refused") && !breaker.failed("refused"));
+        assert!(!breaker.failed("refused", Duration::ZERO) && !breaker.failed("refused", Duration::ZERO));
         breaker.succeeded();
-        assert!(!breaker.failed("refused") && !breaker.failed("refused") && breaker.failed("refused"));
+        assert!(
+            !breaker.failed("refused", Duration::ZERO)
+                && !breaker.failed("refused", Duration::ZERO)
+                && breaker.failed("refused", Duration::ZERO)
+        );
         assert_eq!(breaker.state(), Open);
     }
 
@@ -256,14 +273,14 @@ mod tests {
         let spread = Breaker::new(100);
         for _ in 0..20 {
             spread.succeeded();
-            spread.failed("slow");
+            spread.failed("slow", Duration::ZERO);
             tokio::time::advance(Duration::from_millis(300)).await;
         }
         assert_eq!(spread.state(), Closed);
         let dense = Breaker::new(100);
         for _ in 0..5 {
             dense.succeeded();
-            dense.failed("slow");
+            dense.failed("slow", Duration::ZERO);
         }
         assert_eq!(dense.state(), Open);
     }
@@ -271,7 +288,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_good_probes_close_it_and_a_bad_one_between_opens_it_again() {
         let breaker = Breaker::new(1);
-        breaker.failed("refused");
+        breaker.failed("refused", Duration::ZERO);
         assert_eq!(breaker.probe_succeeded(), HalfOpen);
         breaker.probe_failed("refused");
         assert_eq!(breaker.state(), Open);
@@ -285,8 +302,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_while_open_change_nothing() {
         let breaker = Breaker::new(1);
-        assert!(breaker.failed("refused"));
-        assert!(!breaker.failed("refused"));
+        assert!(breaker.failed("refused", Duration::ZERO));
+        assert!(!breaker.failed("refused", Duration::ZERO));
         assert_eq!(breaker.history().len(), 1);
     }
 
@@ -296,7 +313,7 @@ mod tests {
         let mut heard = breaker.changes();
         for _ in 0..60 {
             tokio::time::advance(Duration::from_secs(2)).await;
-            breaker.failed("refused");
+            breaker.failed("refused", Duration::ZERO);
             tokio::time::advance(Duration::from_secs(1)).await;
             breaker.probe_succeeded();
             breaker.probe_succeeded();

@@ -52,6 +52,25 @@ impl Claim {
         Self { names, lines, ttls_ms, token, class: LockClass::Inventory }
     }
 
+    /// Its keys of each class by themselves.
+    #[must_use]
+    pub fn by_class(&self) -> Vec<(LockClass, Self)> {
+        let mut parts: Vec<(LockClass, Self)> = Vec::new();
+        for (index, name) in self.names.iter().enumerate() {
+            let class = LockClass::of_name(name);
+            if parts.last().is_none_or(|(last, _)| *last != class) {
+                let (names, lines, ttls_ms) = (Vec::new(), Vec::new(), Vec::new());
+                parts.push((class, Self { names, lines, ttls_ms, token: self.token.clone(), class }));
+            }
+            if let Some((_, part)) = parts.last_mut() {
+                part.names.push(name.clone());
+                part.lines.push(self.lines[index].clone());
+                part.ttls_ms.push(self.ttls_ms[index]);
+            }
+        }
+        parts
+    }
+
     /// The shortest TTL among its keys.
     #[must_use]
     pub fn shortest_ttl(&self) -> Duration {

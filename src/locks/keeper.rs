@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::BreakerState;
@@ -27,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 /// The most lines whose length one beat tells.
 const LINES_TOLD: usize = 1_000;
+/// Questions about tokens of ours that wait to be answered; more are not heard.
+const QUESTIONS_MAX: usize = 1_000;
 /// Changes of mode that wait to be told while Redis is away.
 const CHANGES_KEPT: usize = 100;
 /// Where changes of mode are told to whoever listens.
@@ -72,9 +75,7 @@ impl Locks {
                     crowds.into_iter().map(|(key, count)| (key.to_string(), count)).collect();
                 match layer.redis.beat(&layer.replica, &waiting).await {
                     Ok(()) => layer.breaker.succeeded(),
-                    Err(fault) => {
-                        layer.breaker.failed(&fault.describe());
-                    }
+                    Err(fault) => layer.count(&fault),
                 }
             }
             tokio::time::sleep(BEAT).await;
@@ -151,8 +152,19 @@ impl Layer {
         }
     }
 
-    /// Hears who is called, on one connection, made anew when it is lost or silent.
+    /// Hears who is called, on one connection, made anew when it is lost or silent. Questions are answered beside it:
+    /// nobody's turn waits for Redis to answer one.
     async fn hear_wake_ups(&self, interval: Duration) {
+        let (questions, mut asked) = mpsc::channel::<(String, String)>(QUESTIONS_MAX);
+        let answering = async {
+            while let Some((token, name)) = asked.recv().await {
+                self.answer(&token, name).await;
+            }
+        };
+        tokio::join!(self.hear_all(interval, questions), answering);
+    }
+
+    async fn hear_all(&self, interval: Duration, questions: mpsc::Sender<(String, String)>) {
         loop {
             if self.breaker.state() == BreakerState::Closed
                 && let Ok(wake_ups) = self.redis.subscribe(&self.replica).await
@@ -161,7 +173,7 @@ impl Layer {
                 loop {
                     tokio::select! {
                         message = messages.next() => match message {
-                            Some(message) => self.hear(&message).await,
+                            Some(message) => self.hear(&message, &questions),
                             None => break,
                         },
                         () = tokio::time::sleep(SILENCE) => {
@@ -179,7 +191,7 @@ impl Layer {
     }
 
     /// A waiter's turn has come, or somebody waits for a token of ours and doubts that we hold it.
-    async fn hear(&self, message: &redis::Msg) {
+    fn hear(&self, message: &redis::Msg, questions: &mpsc::Sender<(String, String)>) {
         let Ok(text) = message.get_payload::<String>() else { return };
         let Some(question) = text.strip_prefix(ASK) else {
             if let Some(waiter) = self.waiters().get(text.as_str()) {
@@ -188,12 +200,17 @@ impl Layer {
             return;
         };
         let Some((token, name)) = question.trim_start().split_once(' ') else { return };
-        if self.redis.is_cluster() && !fits_a_cluster(name) {
+        // Whoever still waits asks again.
+        let _heard = questions.try_send((token.to_owned(), name.to_owned()));
+    }
+
+    async fn answer(&self, token: &str, name: String) {
+        if self.redis.is_cluster() && !fits_a_cluster(&name) {
             return;
         }
-        let asked = Claim::of_names(vec![name.to_owned()], token.into());
+        let asked = Claim::of_names(vec![name], token.into());
         if let Err(fault) = self.disown(token, &asked).await {
-            self.breaker.failed(&fault.describe());
+            self.count(&fault);
         }
     }
 

@@ -17,17 +17,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::{self, Claim};
-use super::line::Place;
+use super::lease::Taken;
+use super::line::{Place, Successor};
 use super::metrics::{By, Class, LockMetrics, WokenBy};
 use super::redis::{Fault, Take, wake_channel};
 use super::renewal::Held;
-use super::timing::{BEAT, LIFE_BELIEVED_FOR, LIVENESS};
+use super::timing::{BEAT, LIFE_BELIEVED_FOR, LIFE_DOUBTED_FOR, LIVENESS};
 use super::{Breaker, BreakerState, DatabaseOnly, Inner, LockError, LockKey, Redis, Timing, Topology};
 use crate::ids;
 
 /// What a question to a token's replica begins with. A wake-up is a token alone.
 pub(super) const ASK: &str = "ask";
-/// The least a Redis call is given, however many failed before it.
+/// What a take is given, however many calls failed before it.
 const LEAST_BUDGET: Duration = Duration::from_millis(50);
 /// How many replicas' lives are remembered; beyond it each is asked for again.
 const MAX_LIVES: usize = 1_000;
@@ -55,15 +56,24 @@ pub(super) struct Layer {
 /// What was seen of another replica.
 #[derive(Debug, Clone)]
 struct Life {
+    /// Its last beat; none where Redis knows of none.
     beat: Option<String>,
-    /// When that beat was first seen.
-    beaten_at: Instant,
+    /// When that was first seen.
+    seen_at: Instant,
     looked_at: Instant,
 }
 
 impl Life {
+    /// Without a beat it may still be alive: a Redis that lost everything hears of it with its next one.
     fn is_on(&self) -> bool {
-        self.beat.is_some() && self.looked_at - self.beaten_at < LIVENESS
+        let allowed = if self.beat.is_some() { LIVENESS } else { BEAT };
+        self.looked_at - self.seen_at < allowed
+    }
+
+    /// Whether it is too early to look again.
+    fn is_fresh(&self) -> bool {
+        let beats = self.beat.is_some() && self.looked_at - self.seen_at < 2 * BEAT;
+        self.looked_at.elapsed() < if beats { LIFE_BELIEVED_FOR } else { LIFE_DOUBTED_FOR }
     }
 }
 
@@ -96,19 +106,36 @@ impl Layer {
         Claim::of_keys(fitting, timing, token)
     }
 
-    /// One try, within what the breaker's count of failures leaves of the budget: of a line that meets a
-    /// hung Redis one after another, the first pays the whole of it, the next half, and so on.
-    async fn take(&self, claim: &Claim, waited: Duration, timing: &Timing) -> Result<Take, Fault> {
+    /// One try within `allowance`, and within less the more calls failed before it: of those who come one after
+    /// another to a hung Redis, the first pays the whole timeout, the next half, and so on.
+    async fn take(
+        &self,
+        claim: &Claim,
+        waited: Duration,
+        allowance: Duration,
+        timing: &Timing,
+    ) -> Result<Take, Fault> {
         let shrunk = timing.redis_timeout / (1 << self.breaker.failures().min(4));
-        let budget = shrunk.max(timing.redis_timeout.min(LEAST_BUDGET));
-        let take = self.redis.take(claim, waited, budget).await?;
+        let take = self.redis.take(claim, waited, shrunk.max(LEAST_BUDGET).min(allowance)).await?;
         self.breaker.succeeded();
         Ok(take)
     }
 
+    /// What Redis may still cost a request that waits since then: its timeout, less what the request has waited while
+    /// Redis was failing others, ahead of it in its line.
+    fn allowance(&self, since: Instant, timing: &Timing) -> Duration {
+        let lost = self.breaker.failing_since().map(|began| began.max(since).elapsed());
+        timing.redis_timeout.saturating_sub(lost.unwrap_or_default())
+    }
+
+    /// Counts a fault.
+    pub(super) fn count(&self, fault: &Fault) {
+        self.breaker.failed(&fault.describe(), fault.took());
+    }
+
     /// Counts a fault, and remembers the claim whose outcome it left unknown.
     pub(super) fn blame(&self, fault: &Fault, claim: Arc<Claim>) {
-        self.breaker.failed(&fault.describe());
+        self.count(fault);
         self.orphan(claim);
     }
 
@@ -123,15 +150,19 @@ impl Layer {
         if self.seems_alive(replica).await? {
             return Ok(false);
         }
-        let theirs = Claim { token: holder.into(), ..claim.clone() };
-        let freed = self.redis.release(&theirs, &[]).await?;
+        let mut freed = 0;
+        for (class, part) in claim.by_class() {
+            let theirs = Claim { token: holder.into(), ..part };
+            let keys = self.redis.release(&theirs, &[]).await?;
+            self.metrics.takeovers.get_or_create(&Class { class }).inc_by(keys as u64);
+            freed += keys;
+        }
         tracing::warn!(
             lock.replica = &replica[..8],
             lock.keys = freed,
             lock.first_key = claim.names.first(),
             "took over from a replica that stopped beating; the row lock protects what it may still write"
         );
-        self.metrics.takeovers.get_or_create(&Class { class: claim.class }).inc_by(freed as u64);
         // Only what was freed is worth another try at once.
         Ok(freed > 0)
     }
@@ -157,12 +188,12 @@ impl Layer {
     /// process's own.
     async fn seems_alive(&self, replica: &str) -> Result<bool, Fault> {
         let known = self.lives().get(replica).cloned();
-        if let Some(life) = known.as_ref().filter(|life| life.looked_at.elapsed() < LIFE_BELIEVED_FOR) {
+        if let Some(life) = known.as_ref().filter(|life| life.is_fresh()) {
             return Ok(life.is_on());
         }
         let (beat, now) = (self.redis.last_beat(replica).await?, Instant::now());
-        let beaten_at = known.filter(|life| life.beat == beat).map_or(now, |life| life.beaten_at);
-        let life = Life { beat, beaten_at, looked_at: now };
+        let seen_at = known.filter(|life| life.beat == beat).map_or(now, |life| life.seen_at);
+        let life = Life { beat, seen_at, looked_at: now };
         let lives = life.is_on();
         let mut known = self.lives();
         if known.len() >= MAX_LIVES {
@@ -207,7 +238,7 @@ impl Inner {
         token: Arc<str>,
         started: Instant,
         gone: &CancellationToken,
-    ) -> Result<Result<Arc<Claim>, DatabaseOnly>, LockError> {
+    ) -> Result<Result<Taken, DatabaseOnly>, LockError> {
         let (Some(layer), timing) = (&self.layer, &self.timing) else {
             return Ok(Err(DatabaseOnly::NotConfigured));
         };
@@ -222,10 +253,15 @@ impl Inner {
                 }
                 return Ok(Err(DatabaseOnly::BreakerOpen));
             }
-            let (index, left, holder) = match layer.take(&claim, started.elapsed(), timing).await {
+            let (asked, allowance) = (Instant::now(), layer.allowance(started, timing));
+            if allowance.is_zero() && !stands_in_line {
+                return Ok(Err(DatabaseOnly::Fault));
+            }
+            let (index, left, holder) = match layer.take(&claim, asked - started, allowance, timing).await {
                 Ok(Take::Held) => {
                     layer.hold(&claim);
-                    return Ok(Ok(claim));
+                    let allowance = timing.redis_timeout.saturating_sub(asked.elapsed());
+                    return Ok(Ok(Taken { claim, allowance }));
                 }
                 Ok(Take::Busy { index, left, holder }) => (index, left, holder),
                 Err(fault) => {
@@ -267,17 +303,27 @@ impl Inner {
 
     /// Leaves the lines of all replicas, in the background: the caller has its answer.
     fn leave(self: &Arc<Self>, claim: Arc<Claim>) {
-        let inner = self.clone();
-        self.tasks.spawn(async move { inner.let_go(claim, &[]).await });
+        let (inner, budget) = (self.clone(), self.timing.redis_timeout);
+        self.tasks.spawn(async move { inner.let_go(claim, &[], budget).await });
     }
 
     /// A request that waited in its process's line gives up. Redis may have been told that it comes next.
-    pub(super) fn give_up(self: &Arc<Self>, place: &Place, token: Arc<str>) {
-        if let Some(layer) = &self.layer
-            && place.was_announced()
-        {
-            self.leave(Arc::new(layer.claim(place.keys().as_slice(), &self.timing, token)));
+    pub(super) fn give_up(self: &Arc<Self>, place: Place, token: Arc<str>) {
+        let Some(layer) = &self.layer else { return };
+        let claim = layer.claim(place.keys().as_slice(), &self.timing, token);
+        if place.leave() {
+            self.leave(Arc::new(claim));
         }
+    }
+
+    /// Who comes next in this process, at each of the keys that Redis knows.
+    pub(super) fn successors(&self, place: &Place) -> Vec<Option<Successor>> {
+        let all = place.successors();
+        if !self.layer.as_ref().is_some_and(|layer| layer.redis.is_cluster()) {
+            return all;
+        }
+        let keys = place.keys().as_slice().iter().map(LockKey::to_string);
+        keys.zip(all).filter(|(name, _)| claim::fits_a_cluster(name)).map(|(_, next)| next).collect()
     }
 }
 
@@ -309,6 +355,12 @@ impl Waiting<'_> {
     ) -> Result<(), GiveUp> {
         let look_at = Instant::now() + poll;
         loop {
+            if gone.is_cancelled() {
+                return Err(GiveUp::CallerGone);
+            }
+            if Instant::now() >= deadline {
+                return Err(GiveUp::Deadline);
+            }
             if self.layer.bury(holder, claim).await.map_err(GiveUp::Fault)? {
                 return Ok(());
             }

@@ -22,6 +22,15 @@ pub enum DatabaseOnly {
     Fault,
 }
 
+/// What a request got from Redis.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// What it holds there.
+    pub(super) claim: Arc<Claim>,
+    /// What is left of the time that Redis may cost it.
+    pub(super) allowance: Duration,
+}
+
 /// The right to go next on a set of keys. Ends by [`Lease::release`] or [`Lease::release_after`]; one that
 /// is dropped (a panic) is released in the background, and its TTL ends it if even that fails.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub struct Lease {
     /// Held for its place in the lines of this process, which dropping it gives up.
     place: Option<Place>,
     claim: Option<Arc<Claim>>,
+    /// What Redis may still cost this request.
+    allowance: Duration,
     labels: ClassAndMode,
     waited: Duration,
     since: Instant,
@@ -39,18 +50,20 @@ impl Lease {
     pub(super) fn new(
         inner: Arc<Inner>,
         place: Place,
-        claim: Result<Arc<Claim>, DatabaseOnly>,
+        taken: Result<Taken, DatabaseOnly>,
         asked: Instant,
     ) -> Self {
-        if let Err(why) = claim {
+        if let Err(why) = taken {
             inner.metrics.database_only.get_or_create(&Without { why }).inc();
         }
         let class = place.keys().as_slice().first().map_or(LockClass::Inventory, LockKey::class);
-        let mode = if claim.is_ok() { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
+        let mode = if taken.is_ok() { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
         let (labels, since) = (ClassAndMode { class, mode }, Instant::now());
         let waited = since - asked;
         inner.metrics.waits.get_or_create(&labels).observe(waited.as_secs_f64());
-        Self { inner, place: Some(place), claim: claim.ok(), labels, waited, since }
+        let (claim, allowance) = taken.ok().map(|taken| (taken.claim, taken.allowance)).unzip();
+        let allowance = allowance.unwrap_or_default();
+        Self { inner, place: Some(place), claim, allowance, labels, waited, since }
     }
 
     /// What the write is to say about its lock.
@@ -74,9 +87,10 @@ impl Lease {
 
     /// Lets the next one go. A failure changes nothing for the caller, whose work is committed.
     pub async fn release(mut self) {
-        if let Some(claim) = self.claim.take() {
-            let successors = self.place.as_ref().map(Place::successors).unwrap_or_default();
-            self.inner.let_go(claim, &successors).await;
+        if let (Some(claim), Some(place)) = (self.claim.take(), &self.place) {
+            let successors = self.inner.successors(place);
+            self.inner.let_go(claim.clone(), &successors, self.allowance).await;
+            self.inner.take_back(&claim, &successors, place).await;
         }
         // Only now: the next in this process's line finds the Redis key free.
         self.place.take();
@@ -87,12 +101,12 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.inner.metrics.holds.get_or_create(&self.labels).observe(self.since.elapsed().as_secs_f64());
         let Some(claim) = self.claim.take() else { return };
-        let (inner, place) = (self.inner.clone(), self.place.take());
+        let (inner, place, allowance) = (self.inner.clone(), self.place.take(), self.allowance);
         let tasks = self.inner.tasks.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             tasks.spawn_on(
                 async move {
-                    inner.let_go(claim, &[]).await;
+                    inner.let_go(claim, &[], allowance).await;
                     drop(place);
                 },
                 &runtime,
@@ -102,16 +116,19 @@ impl Drop for Lease {
 }
 
 impl Inner {
-    /// Releases in Redis, or remembers to; leaves its lines there too. `successors` stand behind it in this process,
-    /// in the order of its keys.
-    pub(super) async fn let_go(&self, claim: Arc<Claim>, successors: &[Option<Successor>]) {
+    /// Releases in Redis within `budget`, or remembers to; leaves its lines there too. `successors` stand behind it in
+    /// this process, in the order of its keys.
+    pub(super) async fn let_go(&self, claim: Arc<Claim>, successors: &[Option<Successor>], budget: Duration) {
         let Some(layer) = &self.layer else { return };
-        let held = layer.no_longer_held(&claim.token);
+        let held = layer.ends(&claim.token);
         if layer.breaker.state() != BreakerState::Closed {
+            layer.no_longer_held(&claim.token);
             layer.orphan(claim);
             return;
         }
-        match layer.redis.release(&claim, successors).await {
+        let released = layer.redis.release_within(&claim, successors, budget).await;
+        layer.no_longer_held(&claim.token);
+        match released {
             Ok(owned) => {
                 layer.breaker.succeeded();
                 if let Some(held) = held
@@ -121,6 +138,17 @@ impl Inner {
                 }
             }
             Err(fault) => layer.blame(&fault, claim),
+        }
+    }
+
+    /// Takes those of `successors` out of Redis's lines again who left while Redis was being told of them.
+    async fn take_back(&self, claim: &Claim, successors: &[Option<Successor>], place: &Place) {
+        for (index, successor) in successors.iter().enumerate() {
+            let Some(gone) = successor.as_ref().filter(|successor| place.has_lost(successor)) else {
+                continue;
+            };
+            let gone = Claim::of_names(vec![claim.names[index].clone()], gone.token.clone());
+            self.let_go(Arc::new(gone), &[], self.timing.redis_timeout).await;
         }
     }
 }

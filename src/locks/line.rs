@@ -70,6 +70,7 @@ pub struct Successor {
     pub token: Arc<str>,
     /// How long it has waited.
     pub waited: Duration,
+    ticket: u64,
 }
 
 /// One line as an onlooker sees it.
@@ -201,7 +202,7 @@ impl Place {
     /// place is given up. They count as announced from now on.
     #[must_use]
     pub fn successors(&self) -> Vec<Option<Successor>> {
-        let mut guard = self.lines.state();
+        let (mut guard, now) = (self.lines.state(), Instant::now());
         let State { lines, waiting, .. } = &mut *guard;
         let next = |key| lines.get(key).and_then(|line: &Line| line.tickets.get(1).copied());
         let second: Vec<Option<u64>> = self.keys.as_slice().iter().map(next).collect();
@@ -211,15 +212,22 @@ impl Place {
             let ticket = (*ticket)?;
             let next = waiting.get_mut(&ticket).filter(|next| next.behind == held_up_here[&ticket])?;
             next.announced = true;
-            Some(Successor { token: next.token.clone(), waited: next.since.elapsed() })
+            Some(Successor { token: next.token.clone(), waited: now - next.since, ticket })
         };
         second.iter().map(successor).collect()
     }
 
-    /// Whether Redis was told of this place while it waited here.
+    /// Whether `successor`, announced by this place, has left before it was served: Redis may have been told of it
+    /// only after that.
     #[must_use]
-    pub fn was_announced(&self) -> bool {
-        self.lines.state().waiting.get(&self.ticket).is_some_and(|waiting| waiting.announced)
+    pub fn has_lost(&self, successor: &Successor) -> bool {
+        !self.lines.state().waiting.contains_key(&successor.ticket)
+    }
+
+    /// Gives it up. Answers whether Redis may have been told of it while it waited here; it won't be from now on.
+    #[must_use]
+    pub fn leave(self) -> bool {
+        self.lines.state().waiting.remove(&self.ticket).is_some_and(|waiting| waiting.announced)
     }
 }
 
@@ -329,9 +337,15 @@ mod tests {
         let tokens: Vec<_> =
             holder.successors().into_iter().map(|successor| successor.map(|next| next.token)).collect();
         assert_eq!(tokens, [Some(Arc::from("next")), Some(Arc::from("next")), None]);
-        assert!(next.was_announced() && !held_up_elsewhere.was_announced());
         drop(elsewhere);
-        assert_eq!(&*holder.successors()[2].as_ref().unwrap().token, "held up");
+        let successors = holder.successors();
+        let held_up = successors[2].as_ref().unwrap();
+        assert_eq!(&*held_up.token, "held up");
+        assert!(!holder.has_lost(held_up));
+        assert!(next.leave() && held_up_elsewhere.leave(), "Redis was told of both");
+        assert!(holder.has_lost(held_up), "it was told of one that is gone");
+        let unannounced = join(&lines, keys(&[1])).unwrap();
+        assert!(!unannounced.leave());
     }
 
     #[test]

@@ -200,13 +200,13 @@ impl Locks {
             biased;
             () = place.served() => {}
             () = gone.cancelled() => {
-                inner.give_up(&place, token);
+                inner.give_up(place, token);
                 return Err(LockError::CallerGone);
             }
             () = tokio::time::sleep_until(deadline) => {
-                inner.give_up(&place, token);
                 let (key, holder_age) = place.blocked_by().unzip();
                 let key = key.unwrap_or_else(|| place.keys().as_slice()[0].clone());
+                inner.give_up(place, token);
                 return Err(LockError::Busy { key, holder_age, waited: started.elapsed() });
             }
         }

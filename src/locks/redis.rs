@@ -44,6 +44,15 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// How long it took to be seen: an error is an answer, and comes as fast as one.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        match self {
+            Self::Timeout(budget) => *budget,
+            Self::Unreachable | Self::Failed(_) => Duration::ZERO,
+        }
+    }
+
     /// The fault and its causes in one line.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -186,7 +195,20 @@ impl Redis {
     /// # Errors
     /// A [`Fault`]; the keys may have been released all the same.
     pub async fn release(&self, claim: &Claim, successors: &[Option<Successor>]) -> Result<usize, Fault> {
-        self.call(self.budget_for(claim, self.budget), async |conn| {
+        self.release_within(claim, successors, self.budget).await
+    }
+
+    /// The same within `budget`.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the keys may have been released all the same.
+    pub async fn release_within(
+        &self,
+        claim: &Claim,
+        successors: &[Option<Successor>],
+        budget: Duration,
+    ) -> Result<usize, Fault> {
+        self.call(self.budget_for(claim, budget), async |conn| {
             if !self.is_cluster() {
                 return self.release_part(conn, claim, 0..claim.names.len(), successors).await;
             }
@@ -296,8 +318,10 @@ impl Redis {
     pub async fn probe(&self, replica: &str) -> Result<(), Fault> {
         let pool = new_pool(&self.topology, self.budget);
         let claim = Claim::of_names(vec![format!("holdfast:probe:{replica}")], replica.into());
+        over(&pool, self.budget, async |_| Ok(())).await?;
+        over(&pool, self.budget, async |conn| self.beat_on(conn, replica, &[]).await).await?;
+        // These two within what they may cost a request: where that is not enough, Redis is no use to it.
         over(&pool, self.budget, async |conn| {
-            self.beat_on(conn, replica, &[]).await?;
             self.take_part(conn, &claim, 0..1, Duration::ZERO).await?;
             match self.release_part(conn, &claim, 0..1, &[]).await? {
                 1 => Ok(()),

@@ -23,21 +23,31 @@ pub(super) struct Held {
     renew_at: Instant,
     /// How many of its keys are known to be lost.
     lost: usize,
+    /// Whether its section has ended, and Redis is being told.
+    ends: bool,
 }
 
 impl Layer {
     /// From now on the lease is renewed.
     pub(super) fn hold(&self, claim: &Arc<Claim>) {
-        let held = Held { claim: claim.clone(), renew_at: next_renewal(claim), lost: 0 };
+        let held = Held { claim: claim.clone(), renew_at: next_renewal(claim), lost: 0, ends: false };
         self.held().insert(claim.token.clone(), held);
     }
 
-    /// From now on it is not. Answers what was known of it.
-    pub(super) fn no_longer_held(&self, token: &str) -> Option<Held> {
-        self.held().remove(token)
+    /// From now on it is not, though it stays ours until Redis has let it go. Answers what was known of it.
+    pub(super) fn ends(&self, token: &str) -> Option<Held> {
+        let mut held = self.held();
+        let lease = held.get_mut(token)?;
+        lease.ends = true;
+        Some(lease.clone())
     }
 
-    /// Whether a section runs under this token.
+    /// It is not ours any more.
+    pub(super) fn no_longer_held(&self, token: &str) {
+        self.held().remove(token);
+    }
+
+    /// Whether a section runs under this token, or is just letting it go.
     pub(super) fn is_held(&self, token: &str) -> bool {
         self.held().contains_key(token)
     }
@@ -62,7 +72,7 @@ impl Layer {
         // No lease that is taken meanwhile is due earlier.
         let longest_pause = timing.inventory_ttl.min(timing.order_ttl) / RENEWALS_A_TTL;
         loop {
-            let first = self.held().values().map(|held| held.renew_at).min();
+            let first = self.held().values().filter(|held| !held.ends).map(|held| held.renew_at).min();
             let latest = Instant::now() + longest_pause;
             tokio::time::sleep_until(first.map_or(latest, |first| first.min(latest))).await;
             for claim in self.due() {
@@ -74,7 +84,7 @@ impl Layer {
     fn due(&self) -> Vec<Arc<Claim>> {
         let now = Instant::now();
         let mut held = self.held();
-        let due = held.values_mut().filter(|held| held.renew_at <= now);
+        let due = held.values_mut().filter(|held| !held.ends && held.renew_at <= now);
         due.map(|held| {
             held.renew_at = next_renewal(&held.claim);
             held.claim.clone()
@@ -91,16 +101,14 @@ impl Layer {
                 self.metrics.renewals.get_or_create(&Class { class: claim.class }).inc();
                 // If its section has ended meanwhile, its keys are not lost but let go.
                 let known = self.held().get(&claim.token).cloned();
-                if let Some(known) = known.filter(|_| owned < claim.names.len()) {
+                if let Some(known) = known.filter(|known| !known.ends && owned < claim.names.len()) {
                     self.lost(claim, owned, &known);
                     let lost = claim.names.len() - owned;
                     self.held().entry(claim.token.clone()).and_modify(|held| held.lost = lost);
                 }
             }
             // It is tried again before the lease ends.
-            Err(fault) => {
-                self.breaker.failed(&fault.describe());
-            }
+            Err(fault) => self.count(&fault),
         }
     }
 

@@ -33,6 +33,8 @@ pub const BEAT: Duration = Duration::from_millis(300);
 pub const LIVENESS: Duration = Duration::from_millis(1_300);
 /// How long what was found out about another replica's life is believed.
 pub const LIFE_BELIEVED_FOR: Duration = Duration::from_millis(200);
+/// The same of a replica whose beat is late or missing.
+pub const LIFE_DOUBTED_FOR: Duration = Duration::from_millis(50);
 /// Within how long the keys of a killed replica are free, if the poll is at its default.
 pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2);
 /// The least time that a waiter keeps its place across replicas without asking again.
@@ -54,9 +56,11 @@ const _: () = assert!(ORDER_TTL.as_millis() >= INVENTORY_TTL.as_millis());
 const _: () = assert!(WAIT.as_millis() < INVENTORY_TTL.as_millis());
 const _: () = assert!(REDIS_TIMEOUT.as_millis() < WAIT.as_millis());
 const _: () = assert!(3 * BEAT.as_millis() < LIVENESS.as_millis());
+const _: () = assert!(LIFE_BELIEVED_FOR.as_millis() + 2 * BEAT.as_millis() < LIVENESS.as_millis());
 const _: () = assert!(
-    LIVENESS.as_millis() + LIFE_BELIEVED_FOR.as_millis() + RETRY.as_millis() * 5 / 4
-        < TAKEN_OVER_WITHIN.as_millis()
+    LIVENESS.as_millis() + BEAT.as_millis() + 2 * (LIFE_DOUBTED_FOR.as_millis() + RETRY.as_millis() * 5 / 4)
+        < TAKEN_OVER_WITHIN.as_millis(),
+    "a dead replica's beat ends, and is missed twice"
 );
 const _: () = assert!(
     INVENTORY_TTL.as_millis() / RENEWALS_A_TTL as u128 > 2 * REDIS_TIMEOUT.as_millis(),
