@@ -22,7 +22,7 @@ use super::line::{Place, Successor};
 use super::metrics::{By, Class, LockMetrics, WokenBy};
 use super::redis::{Fault, Take, wake_channel};
 use super::renewal::Held;
-use super::timing::{BEAT, LIFE_BELIEVED_FOR, LIFE_DOUBTED_FOR, LIVENESS};
+use super::timing::{BEAT, BEAT_MISSED_FOR, LIFE_BELIEVED_FOR, LIFE_DOUBTED_FOR, LIVENESS};
 use super::{Breaker, BreakerState, DatabaseOnly, Inner, LockError, LockKey, Redis, Timing, Topology};
 use crate::ids;
 
@@ -66,7 +66,7 @@ struct Life {
 impl Life {
     /// Without a beat it may still be alive: a Redis that lost everything hears of it with its next one.
     fn is_on(&self) -> bool {
-        let allowed = if self.beat.is_some() { LIVENESS } else { BEAT };
+        let allowed = if self.beat.is_some() { LIVENESS } else { BEAT_MISSED_FOR };
         self.looked_at - self.seen_at < allowed
     }
 

@@ -26,7 +26,7 @@
 //! | the section is slow | the lease is renewed at a third of its TTL for as long as the section lives, and no longer |
 //! | the lease is lost under its section (expired, flushed, stolen) | seen at the next renewal or at release, counted, warned of: the row lock protects the commit |
 //! | the caller hangs up | it leaves the [line](Lines) if it still waits; once served, its section runs to its end |
-//! | the process dies | Postgres ends the row locks with the connection; a waiter that finds its replica silent for 1.3 s deletes the token it saw and goes on |
+//! | the process dies | Postgres ends the row locks with the connection; a waiter that finds its replica silent for 1.25 s deletes the token it saw and goes on |
 //! | a replica hangs and wakes again | its keys were taken over meanwhile; its transaction still holds its row, or was ended by the server |
 //!
 //! The protocol is searched state by state, with mistakes planted that the search must find: `tests/model/lock.pml`.

@@ -28,9 +28,12 @@ pub const RETRY: Duration = Duration::from_millis(100);
 pub const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How often a replica says that it lives.
-pub const BEAT: Duration = Duration::from_millis(300);
+pub const BEAT: Duration = Duration::from_millis(250);
 /// For how long a beat proves that a replica lives. Three in a row may be lost or late.
-pub const LIVENESS: Duration = Duration::from_millis(1_300);
+pub const LIVENESS: Duration = Duration::from_millis(1_250);
+/// For how long a replica may be without a beat before it counts as dead: Redis lost the last one, and the next is due
+/// sooner.
+pub const BEAT_MISSED_FOR: Duration = Duration::from_millis(375);
 /// How long what was found out about another replica's life is believed.
 pub const LIFE_BELIEVED_FOR: Duration = Duration::from_millis(200);
 /// The same of a replica whose beat is late or missing.
@@ -58,10 +61,13 @@ const _: () = assert!(REDIS_TIMEOUT.as_millis() < WAIT.as_millis());
 const _: () = assert!(3 * BEAT.as_millis() < LIVENESS.as_millis());
 const _: () = assert!(LIFE_BELIEVED_FOR.as_millis() + 2 * BEAT.as_millis() < LIVENESS.as_millis());
 const _: () = assert!(
-    LIVENESS.as_millis() + BEAT.as_millis() + 2 * (LIFE_DOUBTED_FOR.as_millis() + RETRY.as_millis() * 5 / 4)
+    LIVENESS.as_millis()
+        + BEAT_MISSED_FOR.as_millis()
+        + 2 * (LIFE_DOUBTED_FOR.as_millis() + RETRY.as_millis() * 5 / 4)
         < TAKEN_OVER_WITHIN.as_millis(),
-    "a dead replica's beat ends, and is missed twice"
+    "a dead replica's beat ends, and is missed for a while"
 );
+const _: () = assert!(BEAT.as_millis() + 100 < BEAT_MISSED_FOR.as_millis());
 const _: () = assert!(
     INVENTORY_TTL.as_millis() / RENEWALS_A_TTL as u128 > 2 * REDIS_TIMEOUT.as_millis(),
     "a renewal that failed can be tried again before the lease ends"

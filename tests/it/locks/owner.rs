@@ -5,12 +5,17 @@
 
 use std::time::Duration;
 
+use holdfast::ids;
+use holdfast::locks::{LockKeys, Timing};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::SOON;
 use crate::support::row::{sessions_at_a_row, until_at_a_row};
 use crate::support::stranger::{inventory_lock, order_lock};
-use crate::support::{HeldRow, Peer, Stranger, TestApp, eventually, shared_redis, unique};
+use crate::support::{
+    HeldRow, LockProcess, Peer, Private, Stranger, TestApp, eventually, shared_redis, unique,
+};
 
 #[tokio::test]
 async fn while_a_section_runs_the_published_keys_hold_its_token_and_after_the_answer_they_are_gone() {
@@ -112,4 +117,27 @@ async fn a_replica_that_lives_keeps_its_key_however_long_its_section_lasts() {
     second.await.unwrap().expect(200);
     peer.finish().await;
     app.finish().await;
+}
+
+#[tokio::test]
+async fn after_a_flush_nobody_takes_over_from_a_replica_that_has_not_beaten_yet() {
+    let server = Private::redis().await;
+    let redis = Stranger::at(&server.url()).await;
+    let [one, other] = [0, 1].map(|_| LockProcess::start(&server.url(), Timing::default()));
+    for _ in 0..5 {
+        let variant = ids::fresh();
+        let _flushed: String = redis.ask(&["FLUSHALL"]).await;
+        let lease = one.lease(LockKeys::variant(variant)).await;
+        let locks = other.locks.clone();
+        let waiter = tokio::spawn(async move {
+            locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap()
+        });
+        let looks = other.counted("wake_ups");
+        eventually(SOON, "it has looked three times", async || other.counted("wake_ups") >= looks + 3).await;
+        lease.release().await;
+        waiter.await.unwrap().release().await;
+    }
+    assert_eq!((one.counted("lost"), other.counted("takeovers")), (0, 0));
+    one.stop().await;
+    other.stop().await;
 }

@@ -7,55 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::ids;
-use holdfast::locks::{Lease, LockKey, LockKeys, LockMode, Locks, Timing};
-use holdfast::operations::metrics::Metrics;
+use holdfast::locks::{LockKey, LockKeys, Timing};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::SOON;
 use crate::support::stranger::inventory_lock;
-use crate::support::{Stranger, eventually, shared_redis};
+use crate::support::{Link, LockProcess, Proxy, Stranger, eventually, shared_redis};
 
 /// So short that several pass in a test. (The program refuses it: it has to outlive a statement.)
 const TTL: Duration = Duration::from_millis(400);
 
-/// The locks of one process.
-struct Process {
-    locks: Locks,
-    metrics: Metrics,
-    stopped: CancellationToken,
-    keeper: tokio::task::JoinHandle<()>,
-}
-
-impl Process {
-    fn start() -> Self {
-        let timing = Timing { inventory_ttl: TTL, order_ttl: TTL * 2, ..Timing::default() };
-        let locks = Locks::two_layer(&shared_redis(), timing, TaskTracker::new()).unwrap();
-        let stopped = CancellationToken::new();
-        let keeper = tokio::spawn(locks.clone().keep(stopped.clone()));
-        Self { metrics: Metrics::new(&locks), locks, stopped, keeper }
-    }
-
-    async fn lease(&self, keys: LockKeys) -> Lease {
-        let lease = self.locks.acquire(keys, &CancellationToken::new()).await.unwrap();
-        assert_eq!(lease.evidence().mode, LockMode::TwoLayer);
-        lease
-    }
-
-    /// A counter's value, all labels together.
-    fn counted(&self, name: &str) -> u64 {
-        let text = self.metrics.render(&self.locks).unwrap();
-        let start = format!("holdfast_lock_{name}_total{{");
-        let values = text.lines().filter(|line| line.starts_with(&start));
-        values.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
-    }
-
-    async fn stop(self) {
-        self.stopped.cancel();
-        self.keeper.await.unwrap();
-    }
+fn start() -> LockProcess {
+    LockProcess::start(
+        &shared_redis(),
+        Timing { inventory_ttl: TTL, order_ttl: TTL * 2, ..Timing::default() },
+    )
 }
 
 /// Waits for several TTLs and looks all the while whether `key` is still `owner`'s.
@@ -70,7 +38,7 @@ async fn stays(redis: &Stranger, key: &str, owner: &Option<String>) {
 
 #[tokio::test]
 async fn a_lease_lasts_as_long_as_its_section_and_no_longer() {
-    let (process, redis) = (Process::start(), Stranger::at(&shared_redis()).await);
+    let (process, redis) = (start(), Stranger::at(&shared_redis()).await);
     let variants = [ids::fresh(), ids::fresh()];
     let order = LockKey::order("ann", &ids::token());
     let keys = [order.clone(), LockKey::Inventory(variants[0]), LockKey::Inventory(variants[1])];
@@ -93,7 +61,7 @@ async fn a_lease_lasts_as_long_as_its_section_and_no_longer() {
 
 #[tokio::test]
 async fn a_section_that_panics_or_is_dropped_is_renewed_no_more_and_lets_go() {
-    let (process, redis) = (Arc::new(Process::start()), Stranger::at(&shared_redis()).await);
+    let (process, redis) = (Arc::new(start()), Stranger::at(&shared_redis()).await);
     for panics in [true, false] {
         let variant = ids::fresh();
         let (inner, begun) = (process.clone(), Arc::new(tokio::sync::Notify::new()));
@@ -130,7 +98,7 @@ async fn a_section_that_panics_or_is_dropped_is_renewed_no_more_and_lets_go() {
 
 #[tokio::test]
 async fn a_lease_that_is_lost_under_its_section_is_counted_once_and_its_new_owner_left_alone() {
-    let (process, redis) = (Process::start(), Stranger::at(&shared_redis()).await);
+    let (process, redis) = (start(), Stranger::at(&shared_redis()).await);
     let stolen = ids::fresh();
     let keys = LockKeys::variants([stolen, Uuid::from_u128(stolen.as_u128() + 1)]).unwrap();
     let lease = process.lease(keys).await;
@@ -147,5 +115,30 @@ async fn a_lease_that_is_lost_under_its_section_is_counted_once_and_its_new_owne
     let expected = left - i64::try_from(since.elapsed().as_millis()).unwrap();
     assert!(redis.left_ms(&key).await <= expected + 50, "the thief's time was prolonged");
     redis.delete(&key).await;
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_is_asked_about_while_it_is_let_go_is_not_counted_as_lost() {
+    let link = Proxy::before_redis(&shared_redis()).await;
+    let (process, redis) =
+        (LockProcess::start(&link.redis_url(), Timing::default()), Stranger::at(&shared_redis()).await);
+    // Two connections that are there already.
+    let (some, other) = (ids::fresh(), ids::fresh());
+    let (one, another) =
+        tokio::join!(process.lease(LockKeys::variant(some)), process.lease(LockKeys::variant(other)));
+    let token = redis.holder(&inventory_lock(some)).await.unwrap();
+    eventually(SOON, "it hears questions", async || redis.hearers_of(&token).await == 1).await;
+    tokio::join!(one.release(), another.release());
+    let channel = format!("holdfast:wake:{}", &token[..32]);
+    link.link(Link::Slow(0, 40));
+    for _ in 0..30 {
+        let variant = ids::fresh();
+        let (lease, key) = (process.lease(LockKeys::variant(variant)).await, inventory_lock(variant));
+        let question = format!("ask {} {key}", redis.holder(&key).await.unwrap());
+        let words = ["PUBLISH", &channel, &question];
+        tokio::join!(lease.release(), redis.ask::<i64>(&words));
+    }
+    assert_eq!(process.counted("lost"), 0);
     process.stop().await;
 }
