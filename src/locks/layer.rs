@@ -122,10 +122,11 @@ impl Layer {
     }
 
     /// What Redis may still cost a request that waits since then: its timeout, less what the request has waited while
-    /// Redis was failing others, ahead of it in its line.
+    /// Redis was failing others, ahead of it in its line. Too little to be worth a try is nothing.
     fn allowance(&self, since: Instant, timing: &Timing) -> Duration {
-        let lost = self.breaker.failing_since().map(|began| began.max(since).elapsed());
-        timing.redis_timeout.saturating_sub(lost.unwrap_or_default())
+        let Some(began) = self.breaker.failing_since() else { return timing.redis_timeout };
+        let left = timing.redis_timeout.saturating_sub(began.max(since).elapsed());
+        if left < LEAST_BUDGET { Duration::ZERO } else { left }
     }
 
     /// Counts a fault.

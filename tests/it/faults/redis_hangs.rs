@@ -6,8 +6,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use holdfast::locks::LockMode;
+use holdfast::ids;
+use holdfast::locks::{LockKeys, LockMode, Locks, Timing};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{QUICK_PROBE, SOON};
@@ -57,6 +60,36 @@ async fn a_crowd_that_meets_a_hung_redis_at_once_does_not_pay_one_after_another(
     assert!(took < ALL_REQUESTS_MAX, "{REQUESTS} requests took {took:?}");
     redis.resume();
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_line_that_meets_a_hung_redis_pays_for_it_once() {
+    let mut redis = Private::redis().await;
+    // Nobody beats or probes: what fails is what the line asks.
+    let locks = Locks::two_layer(&redis.url(), Timing::default(), TaskTracker::new()).unwrap();
+    let variant = ids::fresh();
+    let holder = locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap();
+    assert_eq!(holder.evidence().mode, LockMode::TwoLayer);
+    let line: Vec<_> = (0..20)
+        .map(|_| {
+            let locks = locks.clone();
+            tokio::spawn(async move {
+                let lease =
+                    locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap();
+                let mode = lease.evidence().mode;
+                lease.release().await;
+                mode
+            })
+        })
+        .collect();
+    eventually(SOON, "all stand in line", async || locks.in_line(variant) == 21).await;
+    redis.pause();
+    holder.release().await;
+    for lease in line {
+        assert_eq!(lease.await.unwrap(), LockMode::DatabaseOnly);
+    }
+    assert_eq!(locks.breaker().unwrap().failures(), 1, "calls that were waited for in vain");
+    redis.resume();
 }
 
 async fn sell_each(app: &TestApp, variants: &[Uuid]) {

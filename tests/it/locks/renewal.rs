@@ -9,7 +9,6 @@ use std::time::Duration;
 use holdfast::ids;
 use holdfast::locks::{LockKey, LockKeys, Timing};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::SOON;

@@ -110,7 +110,7 @@ async fn keys_stolen_and_deleted_in_mid_section_cost_a_wait_at_most() {
     let redis = Private::redis().await;
     let (shop, admin) = (Shop::on(&redis.url()).await, Stranger::at(&redis.url()).await);
     let (stolen, deleted) = (Cell::new(0), Cell::new(0));
-    let mut outage = shop.outage("stolen and deleted keys");
+    let mut outage = shop.outage("stolen and deleted keys").with_long_lines();
     outage
         .lasts_until("keys that were held are stolen and deleted", async |_| {
             let key = inventory_lock(shop.crowd.some_variant());

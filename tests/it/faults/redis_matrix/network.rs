@@ -48,7 +48,7 @@ async fn a_redis_slow_within_its_budget_is_waited_for_or_done_without() {
     let redis = Private::redis().await;
     let shop = Shop::on(&redis.url()).await;
     for delay in [5, 60] {
-        let mut outage = shop.outage(format!("{delay} ms each way"));
+        let mut outage = shop.outage(format!("{delay} ms each way")).with_long_lines();
         shop.link(Link::Slow(delay, delay));
         outage
             .lasts_until("a sale takes as long as its two calls, or does without", async |_| {

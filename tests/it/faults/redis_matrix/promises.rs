@@ -77,7 +77,7 @@ async fn a_failover_to_a_redis_that_missed_the_last_releases_keeps_nobody_waitin
     section.sale.await.unwrap().expect(200);
     assert_eq!(before.holder(&section.key).await, None);
 
-    let mut outage = shop.outage("failed over to one that lags");
+    let mut outage = shop.outage("failed over to one that lags").with_long_lines();
     for link in &shop.links {
         link.lead_to(&new.url());
     }
@@ -125,9 +125,31 @@ async fn a_redis_whose_delays_change_from_one_piece_to_the_next_fails_no_request
     let redis = Private::redis().await;
     let shop = Shop::on(&redis.url()).await;
     for _ in 0..amount(3, 60) {
-        let mut outage = shop.outage("up to 400 ms each way");
+        let mut outage = shop.outage("up to 400 ms each way").with_long_lines();
         shop.link(Link::Slow(0, 400));
         outage.is_noticed().await;
+        shop.link(Link::Sound);
+        outage.ends().await;
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_locks_come_back_to_a_redis_that_is_slow_but_fast_enough_to_be_used() {
+    let redis = Private::redis().await;
+    let shop = Shop::on(&redis.url()).await;
+    for _ in 0..amount(1, 10) {
+        let mut outage = shop.outage("silent, then 30 ms each way").with_long_lines();
+        shop.link(Link::BlackHole);
+        outage.is_noticed().await;
+        shop.link(Link::Slow(30, 30));
+        shop.crowd.begin_tally();
+        outage
+            .lasts_until("all replicas answer under both layers", async |_| {
+                shop.modes() == [LockMode::TwoLayer; 3]
+                    && shop.crowd.tally().two_layer.iter().all(|answers| *answers > 0)
+            })
+            .await;
         shop.link(Link::Sound);
         outage.ends().await;
     }

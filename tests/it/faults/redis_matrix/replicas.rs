@@ -22,7 +22,8 @@ async fn replicas_with_redis_without_it_and_with_one_that_comes_and_goes_sell_as
     let redis = Private::redis().await;
     let shop = Shop::on(&redis.url()).await;
     for fault in [Link::Refused, Link::BlackHole] {
-        let mut outage = shop.outage(format!("{fault:?} for one, now and then for another"));
+        let mut outage =
+            shop.outage(format!("{fault:?} for one, now and then for another")).with_long_lines();
         shop.links[1].link(fault);
         for _ in 0..amount(3, 60) {
             for link in [fault, Link::Sound] {
