@@ -30,10 +30,14 @@ take whatever the key holds|src/locks/scripts/take.lua|    if holder then|    if
 one token for all sections|src/locks/claim.rs|format!("{replica}{}{OURS}", ids::token()).into()|format!("{replica}{replica}{OURS}").into()|every_section_has_a_token
 renew without asking whose key it is|src/locks/scripts/renew.lua|if redis.pcall('GET', KEYS[i]) == token then|if true then|renewal
 no renewal|src/locks/renewal.rs|                self.renew(&claim).await;|                drop(claim);|renewal
-renewal after the end|src/locks/renewal.rs|self.held().remove(token)|self.held().get(token).cloned()|renewal
+renewal after the end|src/locks/renewal.rs|self.held().remove(token);|self.held().entry(token.into()).and_modify(\|held\| held.ends = false);|renewal
+a lease that is let go is nobody's|src/locks/lease.rs|let held = layer.ends(&claim.token);|let held = layer.ends(&claim.token); layer.no_longer_held(&claim.token);|asked_about_while
+whoever left stays in line|src/locks/lease.rs|            self.inner.take_back(&claim, &successors, place).await;||whoever_leaves
+each in line pays for a hung Redis|src/locks/layer.rs|let Some(began) = self.breaker.failing_since() else|let Some(began) = None::<Instant> else|pays_for_it_once
 the dead are waited for|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if true \|\| self.seems_alive(replica).await? {|long_before_its_ttl
 the living are taken for dead|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if false && self.seems_alive(replica).await? {|a_replica_that_lives
-a jump of Redis's clock keeps the dead alive|src/locks/layer.rs|self.beat.is_some() && self.looked_at|self.beat.is_some() \|\| self.looked_at|set_back_does_not_seem
+a jump of Redis's clock keeps the dead alive|src/locks/layer.rs|        self.looked_at - self.seen_at < allowed|        self.beat.is_some() \|\| self.looked_at - self.seen_at < allowed|set_back_does_not_seem
+who has no beat is dead at once|src/locks/layer.rs|else { BEAT_MISSED_FOR };|else { BEAT_MISSED_FOR * 0 };|after_a_flush
 nobody disowns a token|src/locks/layer.rs|        if !is_ours \|\| |        if true \|\| |missed_the_last_releases given_up_and_swept
 no line across replicas|src/locks/scripts/take.lua|local head = head_of(KEYS[2 * i], now)|local head = nil|arrival_order
 arrival counts from asking Redis|src/locks/scripts/release.lua|now - tonumber(ARGV[2 + 2 * i])|now|arrival_order
