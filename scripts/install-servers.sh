@@ -4,6 +4,8 @@
 # and why before it does, starts no server and leaves none to be started, and does nothing when there is nothing
 # to do.
 set -euo pipefail
+# shellcheck source=scripts/as-root.sh
+source "$(dirname "$0")/as-root.sh"
 
 postgres_oldest=15
 redis_oldest=7
@@ -49,17 +51,6 @@ has_redis() {
         new_enough "$program" "$redis_oldest" && return 0
     done
     return 1
-}
-
-as_root() {
-    if [[ $(id -u) == 0 ]]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        say "this needs root, and there is no sudo here: run as root: $*"
-        return 1
-    fi
 }
 
 # What apt would install of a package, as a major version; 0 for nothing.

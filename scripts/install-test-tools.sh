@@ -4,6 +4,8 @@
 # why before it does, and does nothing when there is nothing to do. A C compiler is taken to be there: Rust needs one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/as-root.sh
+source scripts/as-root.sh
 
 # What the pinned redis-py needs.
 python_oldest=3.10
@@ -26,17 +28,6 @@ has_python() {
 
 has_redis_py() {
     [[ $("$venv/bin/python" -c 'import redis.lock; print(redis.__version__)' 2>/dev/null) == "$pin" ]]
-}
-
-as_root() {
-    if [[ $(id -u) == 0 ]]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        say "this needs root, and there is no sudo here: run as root: $*"
-        return 1
-    fi
 }
 
 install() { # WHY APT_PACKAGES BREW_FORMULAS
