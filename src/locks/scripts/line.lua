@@ -4,6 +4,9 @@
 -- its head. It holds one taker a replica, so reading the whole of it is cheap. Numbers are written with '%.0f': Lua
 -- would round them.
 
+-- Nobody keeps a place for longer than this without asking, in µs.
+local LONGEST_PLACE = 60000000
+
 local function clock()
     local time = redis.call('TIME')
     return time[1] * 1000000 + time[2]
@@ -11,6 +14,12 @@ end
 
 local function text(number)
     return string.format('%.0f', number)
+end
+
+-- Whether a place in line is still kept. One that seems kept for longer than any is was written before the clock was
+-- set back, and would else stand there until the old time comes round again.
+local function is_kept(asks_until, now)
+    return asks_until and asks_until >= now and asks_until <= now + LONGEST_PLACE
 end
 
 -- The earliest in `line` who still asks. Whoever has not asked for too long is taken out.
@@ -21,7 +30,7 @@ local function head_of(line, now)
         local token = entries[i]
         local arrival, asks_until = string.match(entries[i + 1], '^(%d+) (%d+)$')
         arrival, asks_until = tonumber(arrival), tonumber(asks_until)
-        if not asks_until or asks_until < now then
+        if not is_kept(asks_until, now) then
             redis.call('HDEL', line, token)
         elseif not head or arrival < earliest or (arrival == earliest and token < head) then
             head, earliest = token, arrival
@@ -37,7 +46,7 @@ end
 
 local function stand_in(line, token, arrival, asks_until)
     redis.call('HSET', line, token, text(arrival) .. ' ' .. text(asks_until))
-    redis.call('PEXPIRE', line, 60000)
+    redis.call('PEXPIRE', line, LONGEST_PLACE / 1000)
 end
 
 -- Tells a waiter that its turn has come. A token begins with the 32 characters that name its replica.

@@ -12,7 +12,7 @@ for i = 1, #KEYS, 2 do
     local takers = 0
     for _, entry in ipairs(redis.call('HVALS', KEYS[i + 1])) do
         local asks_until = tonumber(string.match(entry, ' (%d+)$'))
-        takers = takers + (asks_until and asks_until >= now and 1 or 0)
+        takers = takers + (is_kept(asks_until, now) and 1 or 0)
     end
     seen[#seen + 1] = {holder, redis.call('PTTL', KEYS[i]), takers}
 end

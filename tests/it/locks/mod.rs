@@ -2,6 +2,7 @@
 
 mod all_or_nothing;
 mod arrival_order;
+mod clock_set_back;
 mod clusters;
 mod evidence;
 mod fair_share;
