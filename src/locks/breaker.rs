@@ -169,6 +169,14 @@ impl Breaker {
         self.inner().history.iter().cloned().collect()
     }
 
+    /// The changes of mode so far, and the ears for every one from now on: none is in both, none in neither.
+    #[must_use]
+    pub fn all_changes(&self) -> (VecDeque<ModeChange>, broadcast::Receiver<ModeChange>) {
+        // Changes are told under this lock.
+        let inner = self.inner();
+        (inner.history.clone(), self.changes.subscribe())
+    }
+
     /// Hears every change of mode from now on.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<ModeChange> {
@@ -319,6 +327,8 @@ mod tests {
             breaker.probe_succeeded();
         }
         assert_eq!(breaker.history().len(), HISTORY);
+        let (so_far, mut from_now_on) = breaker.all_changes();
+        assert!(so_far.iter().eq(&breaker.history()) && from_now_on.try_recv().is_err());
         assert_eq!(breaker.turned(LockMode::TwoLayer), 60);
         assert_eq!(breaker.lasted(LockMode::TwoLayer), Duration::from_secs(120));
         assert_eq!(breaker.lasted(LockMode::DatabaseOnly), Duration::from_secs(60));

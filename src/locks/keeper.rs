@@ -4,7 +4,6 @@
 //! What must stay true: only this module asks Redis while the breaker is open, at most about once a probe
 //! interval; and the breaker closes only after the orphans that are remembered are gone.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -214,23 +213,23 @@ impl Layer {
         }
     }
 
-    /// Publishes every change of mode, in order, once Redis is there to publish it.
+    /// Publishes every change of mode, in order, once Redis is there to publish it: the one that a start without Redis
+    /// makes too, which comes before this runs.
     async fn tell_of_changes(&self) {
-        let mut changes = self.breaker.changes();
-        let mut untold = VecDeque::new();
+        let (mut untold, mut changes) = self.breaker.all_changes();
         loop {
+            while self.breaker.state() == BreakerState::Closed
+                && let Some(change) = untold.front()
+                && self.redis.publish(NOTIFICATIONS, &self.notice_of(change)).await.is_ok()
+            {
+                untold.pop_front();
+            }
             match changes.recv().await {
                 Ok(change) => untold.push_back(change),
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,
             }
             if untold.len() > CHANGES_KEPT {
-                untold.pop_front();
-            }
-            while self.breaker.state() == BreakerState::Closed
-                && let Some(change) = untold.front()
-                && self.redis.publish(NOTIFICATIONS, &self.notice_of(change)).await.is_ok()
-            {
                 untold.pop_front();
             }
         }

@@ -1,5 +1,6 @@
 //! What is survived: each fault of the failure table in `docs/ARCHITECTURE.md`, for real.
 
+mod changes_of_mode;
 mod hang_ups;
 mod mixed_modes;
 mod postgres_away;
