@@ -3,6 +3,8 @@
 //! What must stay true: a key is deleted only if it still holds the very token that was seen. What its holder still
 //! writes is protected by its row lock.
 
+use super::claim::Claim;
+use super::fleet::TestLock;
 use super::redis::Fault;
 use super::{Lease, Locks};
 
@@ -28,28 +30,28 @@ impl Locks {
     /// Remembers, for all replicas, that `lease` is a test endpoint's. False where Redis can't be told: then only the
     /// replica that holds it can clear it.
     pub async fn note_test_lock(&self, lease: &Lease) -> bool {
-        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return false };
-        for name in &claim.names {
-            if let Err(fault) = layer.redis.note_test_lock(name, &claim.token).await {
+        let Some(layer) = self.0.usable_layer() else { return false };
+        let locks = test_locks_of(lease);
+        for lock in &locks {
+            if let Err(fault) = layer.redis.note_test_lock(lock).await {
                 tracing::warn!(why = fault.describe(), "other replicas can't be told of a test lock");
                 return false;
             }
         }
-        true
+        !locks.is_empty()
     }
 
-    /// Whether what was noted of `lease` is gone: another replica cleared it. False where Redis can't tell.
+    /// Whether another replica cleared it. False where Redis can't tell.
     pub async fn was_cleared(&self, lease: &Lease) -> bool {
         let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return false };
-        let Ok(noted) = layer.redis.test_locks().await else { return false };
-        claim.names.iter().any(|name| noted.get(name).is_none_or(|token| **token != *claim.token))
+        layer.redis.is_cleared(&claim.token).await.unwrap_or(false)
     }
 
-    /// Forgets that.
+    /// Forgets that it is a test endpoint's.
     pub async fn forget_test_lock(&self, lease: &Lease) {
-        let (Some(layer), Some(claim)) = (self.0.usable_layer(), lease.claim()) else { return };
-        for name in &claim.names {
-            if let Err(fault) = layer.redis.forget_test_lock(name).await {
+        let Some(layer) = self.0.usable_layer() else { return };
+        for lock in test_locks_of(lease) {
+            if let Err(fault) = layer.redis.forget_test_lock(&lock).await {
                 tracing::warn!(
                     why = fault.describe(),
                     "a test lock is remembered although it ended; harmless"
@@ -63,10 +65,20 @@ impl Locks {
     pub async fn break_test_locks(&self) -> Option<usize> {
         let layer = self.0.usable_layer()?;
         let mut broken = 0;
-        for (name, token) in layer.redis.test_locks().await.ok()? {
-            broken += usize::from(layer.redis.break_lock(&name, &token).await.ok()?);
-            layer.redis.forget_test_lock(&name).await.ok()?;
+        for lock in layer.redis.test_locks().await.ok()? {
+            // Said before: whatever comes of the rest, its holder ends.
+            layer.redis.say_cleared(&lock.token).await.ok()?;
+            broken += usize::from(layer.redis.break_lock(&lock.name, &lock.token).await.ok()?);
+            layer.redis.forget_test_lock(&lock).await.ok()?;
         }
         Some(broken)
     }
+}
+
+fn test_locks_of(lease: &Lease) -> Vec<TestLock> {
+    let locks = |claim: &Claim| {
+        let names = claim.names.iter().cloned();
+        names.map(|name| TestLock { token: claim.token.to_string(), name }).collect()
+    };
+    lease.claim().map(locks).unwrap_or_default()
 }

@@ -11,11 +11,11 @@ use redis::{RedisError, Value};
 use super::claim::{Claim, fits_a_cluster};
 use super::connection::Connection;
 use super::redis::{Fault, INDEX, Redis, clock_ms, millis};
-use super::timing::LIVENESS;
+use super::timing::{LIVENESS, TEST_LOCK_NOTED};
 
 /// How many locks are looked at in one script.
 const LOOK_AT_ONCE: usize = 200;
-/// The locks that test endpoints hold: name → token.
+/// The locks that test endpoints hold, each a token and a name, by when their notes end.
 const TEST_LOCKS: &str = "holdfast:{fleet}:test_locks";
 /// All replicas by the end of their liveness.
 const REPLICAS: &str = "holdfast:{fleet}:replicas";
@@ -33,34 +33,82 @@ pub struct Seen {
     pub takers: usize,
 }
 
+/// A lock that a test endpoint holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestLock {
+    /// The token of this very hold.
+    pub token: String,
+    /// The key.
+    pub name: String,
+}
+
+impl TestLock {
+    /// As it is noted. A token has no space in it.
+    fn entry(&self) -> String {
+        format!("{} {}", self.token, self.name)
+    }
+
+    fn of_entry(entry: &str) -> Option<Self> {
+        let (token, name) = entry.split_once(' ')?;
+        Some(Self { token: token.to_owned(), name: name.to_owned() })
+    }
+}
+
 impl Redis {
-    /// Remembers that test endpoints hold this lock.
+    /// Remembers for [`TEST_LOCK_NOTED`] that test endpoints hold this lock.
     ///
     /// # Errors
     /// A [`Fault`].
-    pub async fn note_test_lock(&self, name: &str, token: &str) -> Result<(), Fault> {
-        let mut call = redis::cmd("HSET");
-        call.arg(TEST_LOCKS).arg(name).arg(token);
-        self.call(self.budget, async |conn| call.query_async::<Value>(conn).await).await.map(drop)
+    pub async fn note_test_lock(&self, lock: &TestLock) -> Result<(), Fault> {
+        self.call(self.budget, async |conn| {
+            let until = forget_past(conn, TEST_LOCKS).await?.saturating_add(millis(TEST_LOCK_NOTED));
+            redis::cmd("ZADD").arg(TEST_LOCKS).arg(until).arg(lock.entry()).query_async::<Value>(conn).await
+        })
+        .await
+        .map(drop)
     }
 
     /// Forgets that they hold it.
     ///
     /// # Errors
     /// A [`Fault`].
-    pub async fn forget_test_lock(&self, name: &str) -> Result<(), Fault> {
-        let mut call = redis::cmd("HDEL");
-        call.arg(TEST_LOCKS).arg(name);
+    pub async fn forget_test_lock(&self, lock: &TestLock) -> Result<(), Fault> {
+        let mut call = redis::cmd("ZREM");
+        call.arg(TEST_LOCKS).arg(lock.entry());
         self.call(self.budget, async |conn| call.query_async::<Value>(conn).await).await.map(drop)
     }
 
-    /// The locks that test endpoints of all replicas hold: name → token.
+    /// The locks that test endpoints of all replicas hold. Notes that their replica left when it died are forgotten.
     ///
     /// # Errors
     /// A [`Fault`].
-    pub async fn test_locks(&self) -> Result<HashMap<String, String>, Fault> {
-        self.call(self.budget, async |conn| redis::cmd("HGETALL").arg(TEST_LOCKS).query_async(conn).await)
-            .await
+    pub async fn test_locks(&self) -> Result<Vec<TestLock>, Fault> {
+        let entries: Vec<String> = self
+            .call(self.budget, async |conn| {
+                forget_past(conn, TEST_LOCKS).await?;
+                redis::cmd("ZRANGE").arg(TEST_LOCKS).arg(0).arg(-1).query_async(conn).await
+            })
+            .await?;
+        Ok(entries.iter().filter_map(|entry| TestLock::of_entry(entry)).collect())
+    }
+
+    /// Tells whoever holds it that it was cleared. Said of a token, it can mean no later hold; and it is not said by
+    /// the absence of a note, for a Redis that was emptied has none either.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn say_cleared(&self, token: &str) -> Result<(), Fault> {
+        let mut call = redis::cmd("SET");
+        call.arg(cleared(token)).arg(1).arg("PX").arg(millis(TEST_LOCK_NOTED));
+        self.call(self.budget, async |conn| call.query_async::<Value>(conn).await).await.map(drop)
+    }
+
+    /// Whether somebody said that.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn is_cleared(&self, token: &str) -> Result<bool, Fault> {
+        self.exists(&cleared(token)).await
     }
 
     /// Whether a key of this name exists.
@@ -135,10 +183,7 @@ impl Redis {
     /// A [`Fault`].
     pub async fn live_locks(&self) -> Result<Vec<String>, Fault> {
         self.call(self.budget, async |conn| {
-            let now = clock_ms(conn).await?;
-            let mut forget = redis::cmd("ZREMRANGEBYSCORE");
-            forget.arg(INDEX).arg("-inf").arg(now);
-            forget.query_async::<Value>(conn).await?;
+            forget_past(conn, INDEX).await?;
             redis::cmd("ZRANGE").arg(INDEX).arg(0).arg(-1).arg("REV").query_async(conn).await
         })
         .await
@@ -194,6 +239,18 @@ impl Redis {
         })
         .await
     }
+}
+
+/// Takes out of a set by ends what has ended by now, and tells when that is.
+async fn forget_past(conn: &mut Connection, set: &str) -> Result<u64, RedisError> {
+    let now = clock_ms(conn).await?;
+    redis::cmd("ZREMRANGEBYSCORE").arg(set).arg("-inf").arg(now).query_async::<Value>(conn).await?;
+    Ok(now)
+}
+
+/// The key that says that a test's lock was cleared.
+fn cleared(token: &str) -> String {
+    format!("holdfast:{{fleet}}:cleared:{token}")
 }
 
 /// The key that says a replica lives.

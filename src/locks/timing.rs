@@ -45,6 +45,9 @@ pub const LINGER_MIN: Duration = Duration::from_millis(500);
 /// How often a lease is renewed within its TTL.
 pub const RENEWALS_A_TTL: u32 = 3;
 
+/// For how long a hold of the test endpoints can be cleared by other replicas.
+pub const TEST_LOCK_NOTED: Duration = Duration::from_secs(120);
+
 /// Default number of Redis failures in a row that open the breaker.
 pub const BREAKER_FAILURES: u32 = 5;
 /// Default pause between two probes of an open breaker.

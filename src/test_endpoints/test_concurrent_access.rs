@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::given::{self, required};
-use super::{Hold, TestHolds};
+use super::{Holding, TestHolds};
 use crate::app::App;
 use crate::clock;
-use crate::db::DbError;
+use crate::db::{ACQUIRE_TIMEOUT, DbError};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::problem::{Code, Problem};
@@ -24,11 +24,16 @@ use crate::idempotency::{self, Claim};
 use crate::inventory::StockError;
 use crate::inventory::rules::Refusal;
 use crate::inventory::store::lock_levels_in_tx;
+use crate::locks::timing::{STATEMENT_TIMEOUT, TEST_LOCK_NOTED};
 use crate::locks::{Lease, LockError, LockKeys};
 
 /// How long it holds unless told otherwise, and at most.
 const SECONDS: u64 = 5;
 const SECONDS_MAX: u64 = 60;
+const _: () = assert!(
+    SECONDS_MAX + ACQUIRE_TIMEOUT.as_secs() + STATEMENT_TIMEOUT.as_secs() < TEST_LOCK_NOTED.as_secs(),
+    "whoever holds can be told to end, to the end"
+);
 /// How often the transaction shows that it lives, well within the time that the server lets it idle, and looks whether
 /// it is to end.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
@@ -100,17 +105,16 @@ impl Task<'_> {
             return Ok(first);
         }
         let lease = self.app.locks.acquire(LockKeys::variant(self.variant_id), &self.caller.gone).await?;
-        let (id, hold) = holds.begin();
+        let hold = holds.begin();
         let is_noted = self.app.locks.note_test_lock(&lease).await;
         let held = self.hold(&hold, &lease, is_noted).await;
         self.app.locks.forget_test_lock(&lease).await;
         lease.release().await;
-        holds.end(id);
         held
     }
 
     /// Holds the row under the lease.
-    async fn hold(&self, hold: &Hold, lease: &Lease, is_noted: bool) -> Result<Answer, StockError> {
+    async fn hold(&self, hold: &Holding<'_>, lease: &Lease, is_noted: bool) -> Result<Answer, StockError> {
         let claim = self.claim.as_ref();
         let mut tx = self.app.db.begin().await?;
         if let Some(first) = idempotency::begin_in_tx::<StockError>(&mut tx, claim).await? {
@@ -136,14 +140,14 @@ impl Task<'_> {
     async fn wait(
         &self,
         conn: &mut PgConnection,
-        hold: &Hold,
+        hold: &Holding<'_>,
         lease: &Lease,
         is_noted: bool,
     ) -> Result<bool, StockError> {
         let until = Instant::now() + Duration::from_secs(self.seconds);
         while Instant::now() < until {
             tokio::select! {
-                () = hold.stop.cancelled() => return Ok(false),
+                () = hold.is_to_end() => return Ok(false),
                 () = self.caller.gone.cancelled() => return Err(LockError::CallerGone.into()),
                 () = sleep_until(until.min(Instant::now() + SIGN_OF_LIFE)) => {}
             }

@@ -11,6 +11,8 @@ use crate::support::stranger::inventory_lock;
 use crate::support::{Client, HeldRow, Private, Replica, Stranger, TestApp, eventually};
 
 const PATH: &str = "/test/locks/clear-test-locks";
+/// Where replicas tell each other what they hold for tests.
+const TEST_LOCKS: &str = "holdfast:{fleet}:test_locks";
 
 async fn until_held(app: &TestApp, locks: usize) {
     eventually(SOON, "the locks are held", async || {
@@ -39,7 +41,7 @@ async fn holds_here_and_at_other_replicas_end_and_real_sections_and_strangers_st
     let holds = [hold(&app.client, here, 60), hold(&peer.client, there, 60)];
     until_held(&app, 3).await;
     eventually(SOON, "all replicas can know of both", async || {
-        stranger.ask::<u64>(&["HLEN", "holdfast:{fleet}:test_locks"]).await == 2
+        stranger.ask::<u64>(&["ZCARD", TEST_LOCKS]).await == 2
     })
     .await;
     let token = stranger.holder(&inventory_lock(real)).await;
@@ -81,10 +83,8 @@ async fn what_a_dead_replica_held_for_a_test_is_cleared_too() {
         tokio::spawn(
             async move { client.try_post("/test/inventory/test-concurrent-access", &body, None).await },
         );
-    eventually(SOON, "it is known to all", async || {
-        stranger.ask::<u64>(&["HLEN", "holdfast:{fleet}:test_locks"]).await == 1
-    })
-    .await;
+    eventually(SOON, "it is known to all", async || stranger.ask::<u64>(&["ZCARD", TEST_LOCKS]).await == 1)
+        .await;
     replica.kill().await;
     assert!(held.await.unwrap().is_err());
     assert_eq!(clear(&app.client).await["locks_cleared"], 1);
@@ -98,11 +98,53 @@ async fn a_note_that_outlived_its_hold_clears_no_later_holder() {
     let redis = Private::redis().await;
     let app = start(Some(&redis)).await;
     let stranger = Stranger::at(&redis.url()).await;
-    let note = ["HSET", "holdfast:{fleet}:test_locks", "inventory_lock:x", "the token of a hold that ended"];
-    let _noted: i64 = stranger.ask(&note).await;
+    let _noted: i64 = stranger.ask(&["ZADD", TEST_LOCKS, "+inf", "a-hold-that-ended inventory_lock:x"]).await;
     assert!(stranger.take("inventory_lock:x", "a live holder").await);
     assert_eq!(clear(&app.client).await["locks_cleared"], 0);
     assert_eq!(stranger.holder("inventory_lock:x").await.as_deref(), Some("a live holder"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_note_ends_although_its_replica_died() {
+    let redis = Private::redis().await;
+    let app = start(Some(&redis)).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let _noted: i64 =
+        stranger.ask(&["ZADD", TEST_LOCKS, "1", "a-hold-of-a-dead-replica inventory_lock:x"]).await;
+    let variant = app.client.variant(10).await;
+    let held = hold(&app.client, variant, 1);
+    eventually(SOON, "it is noted", async || {
+        let notes: Vec<String> = stranger.ask(&["ZRANGE", TEST_LOCKS, "0", "-1"]).await;
+        notes.len() == 1 && notes[0].ends_with(&inventory_lock(variant))
+    })
+    .await;
+    let (seconds, _): (u64, u64) = stranger.ask(&["TIME"]).await;
+    let until: Vec<String> = stranger.ask(&["ZRANGE", TEST_LOCKS, "0", "-1", "WITHSCORES"]).await;
+    let lasts = until[1].parse::<u64>().unwrap() / 1_000 - seconds;
+    assert!((60..=121).contains(&lasts), "as long as any hold, and not for ever: {lasts} s");
+    held.await.unwrap().expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_ends_takes_nothing_from_another_that_follows_it_on_the_same_variant() {
+    let redis = Private::redis().await;
+    let app = start(Some(&redis)).await;
+    let peer = start_peer(&app, Some(&redis)).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let variant = app.client.variant(10).await;
+    let first = hold(&app.client, variant, 3);
+    until_held(&app, 1).await;
+    // Taken away by hand: the first still holds the row, so both are noted for a while.
+    stranger.delete(&inventory_lock(variant)).await;
+    let second = hold(&peer.client, variant, 3);
+    eventually(SOON, "both are noted", async || stranger.ask::<u64>(&["ZCARD", TEST_LOCKS]).await == 2).await;
+    for held in [first, second] {
+        assert_eq!(held.await.unwrap().expect(200).json()["message"], "The lock was held and let go.");
+    }
+    assert_eq!(stranger.ask::<u64>(&["ZCARD", TEST_LOCKS]).await, 0);
+    peer.finish().await;
     app.finish().await;
 }
 

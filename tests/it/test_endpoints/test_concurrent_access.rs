@@ -247,13 +247,14 @@ async fn redis_emptied_in_mid_hold_costs_no_more_than_the_queue() {
     let app = start(Some(&redis)).await;
     let peer = start_peer(&app, Some(&redis)).await;
     let variant = app.client.variant(10).await;
-    let held = hold(&app.client, variant, 60);
+    let held = hold(&app.client, variant, 3);
     until_held(&app.client, variant).await;
     let stranger = Stranger::at(&redis.url()).await;
     let _gone: String = stranger.ask(&["FLUSHALL"]).await;
-    // With its note the hold is gone too; until it knows, the row is what others wait at.
-    peer.client.decrement(variant, 1).await.expect(200);
-    held.await.unwrap().expect(200);
+    // Emptied is not cleared: the hold goes on, and the row is what others wait at.
+    let sold = peer.client.decrement(variant, 1).await.expect(200);
+    assert_eq!(sold.header("lock-mode"), Some("two_layer"));
+    assert_eq!(held.await.unwrap().expect(200).json()["message"], "The lock was held and let go.");
     peer.finish().await;
     app.finish().await;
 }
