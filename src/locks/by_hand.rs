@@ -1,15 +1,15 @@
 //! Locks taken away from their holders: by operators, and by the test endpoints from themselves.
 //!
-//! What must stay true: a key is deleted only if it still holds the very token that was seen. What its holder still
-//! writes is protected by its row lock.
+//! What must stay true: a key is deleted only if it still holds the very token that was seen, or still is what no lock
+//! is. What its holder still writes is protected by its row lock.
 
 use super::claim::Claim;
-use super::fleet::TestLock;
+use super::fleet::{NOT_A_LOCK, TestLock};
 use super::redis::Fault;
 use super::{Lease, Locks};
 
 impl Locks {
-    /// The token that `key` holds in Redis.
+    /// The token that `key` holds in Redis, or [`NOT_A_LOCK`].
     ///
     /// # Errors
     /// A [`Fault`] if Redis can't be asked.
@@ -19,12 +19,16 @@ impl Locks {
         Ok(seen.into_iter().next().map(|seen| seen.holder).filter(|holder| !holder.is_empty()))
     }
 
-    /// Deletes `key` if it still holds `token`, whoever's that is, and calls the next in line.
+    /// Deletes `key` if it still holds `token`, whoever's that is, and calls the next in line. A key that is no lock at
+    /// all, but keeps everybody waiting like one, is deleted if it still is none.
     ///
     /// # Errors
     /// A [`Fault`] if Redis can't be asked; the key may have been deleted all the same.
     pub async fn break_lock(&self, key: &str, token: &str) -> Result<bool, Fault> {
-        self.0.usable_layer().ok_or(Fault::Unreachable)?.redis.break_lock(key, token).await
+        let redis = &self.0.usable_layer().ok_or(Fault::Unreachable)?.redis;
+        // A stranger's token may be that very text.
+        let was_held = redis.break_lock(key, token).await?;
+        Ok(was_held || (token == NOT_A_LOCK && redis.remove_other_type(key).await?))
     }
 
     /// Remembers, for all replicas, that `lease` is a test endpoint's. False where Redis can't be told: then only the

@@ -11,6 +11,7 @@ use redis::{RedisError, Value};
 use super::claim::{Claim, fits_a_cluster};
 use super::connection::Connection;
 use super::redis::{Fault, INDEX, Redis, clock_ms, millis};
+use super::script::Script;
 use super::timing::{LIVENESS, TEST_LOCK_NOTED};
 
 /// How many locks are looked at in one script.
@@ -20,12 +21,15 @@ const TEST_LOCKS: &str = "holdfast:{fleet}:test_locks";
 /// All replicas by the end of their liveness.
 const REPLICAS: &str = "holdfast:{fleet}:replicas";
 
+/// What scripts call the holder of a key of another type than a lock's: nobody's token, for there is a space in it.
+pub const NOT_A_LOCK: &str = "not a lock";
+
 /// A lock as an onlooker sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// The key.
     pub name: String,
-    /// The token it holds; empty if nobody has it.
+    /// The token it holds, or [`NOT_A_LOCK`]; empty if nobody has it.
     pub holder: String,
     /// What is left of its TTL; `None` for a lock without one.
     pub left: Option<Duration>,
@@ -218,6 +222,20 @@ impl Redis {
             }));
         }
         Ok(seen)
+    }
+
+    /// Deletes `name` if it is of a type that no lock has, and calls the first in its line. Nobody but an operator does
+    /// this: whoever made such a key by mistake may miss what is in it.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the key may have been deleted all the same.
+    pub async fn remove_other_type(&self, name: &str) -> Result<bool, Fault> {
+        let lock = Claim::of_names(vec![name.to_owned()], "".into());
+        let text = concat!(include_str!("scripts/line.lua"), "\n", include_str!("scripts/remove.lua"));
+        let script = Script::new(text.to_owned());
+        let mut call = script.call();
+        call.key(&lock.names[0]).key(&lock.lines[0]);
+        self.call(self.budget, async |conn| call.run(conn).await).await
     }
 
     /// How many requests wait for which lock in each replica that lives.

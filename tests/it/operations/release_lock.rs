@@ -135,10 +135,45 @@ async fn only_names_of_locks_are_touched() {
     for name in ["lock:x", "inventory_lock:", "rack:lock:x", "session:lock:x", "processing:x", &long[..512]] {
         assert_eq!(release(&app.client, name).await.expect(404).code(), "lock_not_held", "{name}");
     }
-    // Held, but not by a token.
-    let _pushed: i64 = stranger.ask(&["RPUSH", "lock:list", "x"]).await;
-    assert_eq!(release(&app.client, "lock:list").await.expect(404).code(), "lock_not_held");
     assert_eq!(app.count("lock_releases").await, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_would_keep_everybody_waiting_for_ever_is_found_by_the_status_and_let_go() {
+    let redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), NO_POLL).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let variant = app.client.variant(10).await;
+    let key = inventory_lock(variant);
+    let mistakes: [&[&str]; 4] = [
+        &["RPUSH", &key, "of another type"],
+        &["HSET", &key, "of", "another type"],
+        &["SET", &key, "without an end"],
+        // What a key of another type is called inside.
+        &["SET", &key, "not a lock"],
+    ];
+    for mistake in mistakes {
+        let _made: redis::Value = stranger.ask(mistake).await;
+        let client = app.client.clone();
+        let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
+        eventually(SOON, "it stands in line", async || stranger.line(&key).await.len() == 1).await;
+        let waiter = stranger.line(&key).await.remove(0);
+        eventually(SOON, "its replica hears wake-ups", async || stranger.hearers_of(&waiter).await == 1)
+            .await;
+        let told = status(&app.client).await;
+        let seen = lock(&told, &key).unwrap_or_else(|| panic!("not shown: {told}"));
+        assert_eq!(
+            (&seen["replica"], &seen["ttl"], &seen["waiters"]),
+            (&json!("stranger"), &Value::Null, &json!(1))
+        );
+        let told = release(&app.client, &key).await.expect(200).json();
+        assert_eq!(told["owner"], seen["owner"]);
+        // Woken: its poll comes only after it would have been refused.
+        assert_eq!(sale.await.unwrap().expect(200).header("lock-mode"), Some("two_layer"), "{mistake:?}");
+    }
+    assert_eq!(app.count("lock_releases").await, 4);
+    assert_eq!(release(&app.client, &key).await.expect(404).code(), "lock_not_held");
     app.finish().await;
 }
 
