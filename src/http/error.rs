@@ -134,6 +134,14 @@ impl From<&OperationsError> for Problem {
                 "Redis can't be asked, so there is nothing to release: locks are database-only now.",
             )
             .retry_after(SOON),
+            OperationsError::ReleaseUnknown { owner } => Self::new(
+                Code::ReleaseUnknown,
+                format!(
+                    "Redis gave no answer, so the lock may be gone or not; the record says `unknown`. Look at GET \
+                     /locks/status: if owner {owner} still holds it, release it once more, with another \
+                     Idempotency-Key if with any."
+                ),
+            ),
             OperationsError::Idempotency(error) => error.into(),
             OperationsError::Db(error) => error.into(),
         }

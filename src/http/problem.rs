@@ -31,6 +31,7 @@ pub enum Code {
     TotalChanged,
     CancelExceedsOrdered,
     BatchRefused,
+    ReleaseUnknown,
     IdempotencyInFlight,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -69,6 +70,7 @@ impl Code {
                 (409, "cancel_exceeds_ordered", "More would be cancelled than is left")
             }
             Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
+            Self::ReleaseUnknown => (409, "release_unknown", "The lock may have been released or not"),
             Self::IdempotencyInFlight => {
                 (409, "idempotency_in_flight", "The first request with this key is still running")
             }

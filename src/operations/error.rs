@@ -18,6 +18,12 @@ pub enum OperationsError {
     /// Redis can't be asked.
     #[error("Redis can't be asked")]
     LocksUnavailable,
+    /// Redis was told to delete the lock, and gave no answer.
+    #[error("Redis gave no answer to the release of a lock")]
+    ReleaseUnknown {
+        /// Whose it was: a hash of the token.
+        owner: String,
+    },
     /// The request's key refuses.
     #[error(transparent)]
     Idempotency(#[from] IdempotencyError),

@@ -1,5 +1,6 @@
 //! `POST /locks/{key}/release`: takes a lock away from its holder, for emergencies. What the holder still writes is
-//! protected by its row lock. Refuses a name that is not a lock's, and a lock that nobody holds.
+//! protected by its row lock. Refuses a name that is not a lock's, and a lock that nobody holds; and says so, here and on
+//! record, where Redis does not tell what became of it.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::error::OperationsError;
@@ -18,6 +20,7 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::idempotency::{self, Claim, Fingerprint, KeyedRequest};
 use crate::ids;
+use crate::locks::redis::Fault;
 use crate::locks::status::owner_hash;
 use crate::text::Reason;
 
@@ -46,6 +49,25 @@ pub struct Release {
     pub reason: String,
 }
 
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Its holder's token was deleted.
+    Released,
+    /// Redis was told to delete it, and gave no answer.
+    Unknown,
+}
+
+impl Outcome {
+    /// Its name in the record.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// # Errors
 /// [`OperationsError`].
 pub async fn release_lock(
@@ -71,9 +93,12 @@ fn is_name_of_a_lock(name: &str) -> bool {
     is_short && LOCK_NAMES.iter().any(|start| name.starts_with(start))
 }
 
-/// Writes down, then deletes the very token that was seen, then commits. Where Redis gives no answer, or the commit
-/// fails, the lock may be gone without its record, and then the log has it. Nobody waits for the rows that are locked
-/// meanwhile but a repetition of this request, so Redis may be asked under them.
+/// Writes down, then deletes the very token that was seen, then commits. Where the commit fails, the lock may be gone
+/// without its record, and then the log has it. Nobody waits for the rows that are locked meanwhile but a repetition of
+/// this request, so Redis may be asked under them.
+///
+/// An unknown outcome is kept with the request's key like a refusal: a repetition that looked for a holder anew might
+/// find, and hit, one who came since.
 async fn release(
     app: &App,
     caller: &Caller,
@@ -89,8 +114,28 @@ async fn release(
     let holder = holder.ok_or(OperationsError::NotHeld)?;
     let (release_id, owner) = (ids::fresh(), owner_hash(&holder));
     let release = Release { release_id, key, owner, reason: reason.as_str().to_owned() };
+    let done = break_on_record_in_tx(&mut tx, app, caller, &release, &holder).await?;
+    let done = match done {
+        Outcome::Released => Ok(release),
+        Outcome::Unknown => Err(OperationsError::ReleaseUnknown { owner: release.owner }),
+    };
+    let answer = idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, done).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(answer)
+}
+
+async fn break_on_record_in_tx(
+    conn: &mut PgConnection,
+    app: &App,
+    caller: &Caller,
+    release: &Release,
+    holder: &str,
+) -> Result<Outcome, OperationsError> {
     let (subject, request_id) = (&caller.principal.subject, &caller.request_id);
-    store::insert_release_in_tx(&mut tx, &release, subject, request_id).await?;
+    // What can't be written down is not done. Records are never changed, so if it comes out otherwise, this one has
+    // never been.
+    let mut record = conn.begin().await.map_err(DbError::from)?;
+    store::insert_release_in_tx(&mut record, release, Outcome::Released, subject, request_id).await?;
     // Before, so that the log has it whatever comes of the call and of the commit.
     tracing::warn!(
         lock.key = release.key,
@@ -99,12 +144,19 @@ async fn release(
         reason = release.reason,
         "an operator takes a lock away"
     );
-    let was_held = app.locks.break_lock(&release.key, &holder).await;
-    if !was_held.map_err(|_| OperationsError::LocksUnavailable)? {
-        return Err(OperationsError::NotHeld);
+    match app.locks.break_lock(&release.key, holder).await {
+        Ok(true) => {
+            record.commit().await.map_err(DbError::from)?;
+            Ok(Outcome::Released)
+        }
+        Ok(false) => Err(OperationsError::NotHeld),
+        // Nothing was sent.
+        Err(Fault::Unreachable) => Err(OperationsError::LocksUnavailable),
+        Err(fault) => {
+            tracing::warn!(lock.key = release.key, why = fault.describe(), "nobody knows whether it is gone");
+            record.rollback().await.map_err(DbError::from)?;
+            store::insert_release_in_tx(conn, release, Outcome::Unknown, subject, request_id).await?;
+            Ok(Outcome::Unknown)
+        }
     }
-    let done: Result<_, OperationsError> = Ok(release);
-    let answer = idempotency::finish_in_tx(&mut tx, claim, request_id, StatusCode::OK, done).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(answer)
 }

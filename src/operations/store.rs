@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::lock_status::DatabaseWait;
-use super::release_lock::Release;
+use super::release_lock::{Outcome, Release};
 use crate::db::DbError;
 
 /// The sessions that wait for a lock now, the longest first: at most a thousand.
@@ -26,20 +26,22 @@ pub(super) async fn database_waits(conn: &mut PgConnection) -> Result<Vec<Databa
     Ok(waits)
 }
 
-/// Writes down that a lock was taken away.
+/// Writes down that a lock was taken away, or may have been.
 pub(super) async fn insert_release_in_tx(
     conn: &mut PgConnection,
     release: &Release,
+    outcome: Outcome,
     subject: &str,
     request_id: &str,
 ) -> Result<(), DbError> {
     sqlx::query!(
-        "INSERT INTO lock_releases (release_id, key, owner, reason, subject, request_id)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO lock_releases (release_id, key, owner, reason, outcome, subject, request_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         release.release_id,
         release.key,
         release.owner,
         release.reason,
+        outcome.as_str(),
         subject,
         request_id,
     )

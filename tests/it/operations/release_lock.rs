@@ -7,8 +7,10 @@ use sqlx::Row;
 
 use super::{SOON, lock, open_section, start, status};
 use crate::support::row::until_at_a_row;
-use crate::support::stranger::{inventory_lock, order_lock};
-use crate::support::{Client, HeldRow, Peer, Private, Reply, Stranger, TestApp, TestDatabase, eventually};
+use crate::support::stranger::{inventory_lock, line_of, order_lock};
+use crate::support::{
+    Client, HeldRow, Link, Peer, Private, Proxy, Reply, Stranger, TestApp, TestDatabase, eventually,
+};
 
 /// Longer than a request waits: whoever misses the message is refused.
 const NO_POLL: &[(&str, &str)] = &[("HOLDFAST_LOCK_RETRY_MS", "10000")];
@@ -70,7 +72,7 @@ async fn the_next_goes_on_at_once_the_victims_write_stays_right_and_the_deed_is_
         (column("key"), column("reason"), column("subject")),
         (key, "stuck since noon".into(), "admin".into())
     );
-    assert_eq!(json!(column("owner")), owner);
+    assert_eq!((json!(column("owner")), column("outcome")), (owner, "released".into()));
     assert_eq!(reply.header("x-request-id"), Some(column("request_id").as_str()));
     for rewriting in
         ["UPDATE lock_releases SET reason = 'x'", "DELETE FROM lock_releases", "TRUNCATE lock_releases"]
@@ -250,6 +252,66 @@ async fn a_repeated_release_gives_the_first_answer_and_spares_a_later_holder() {
     assert_eq!(stranger.holder("lock:Ann").await.as_deref(), Some("the second"));
     assert_eq!(stranger.holder("lock:ann").await.as_deref(), Some("another"));
     assert_eq!(app.count("lock_releases").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn where_redis_gives_no_answer_the_outcome_is_called_unknown_here_on_record_and_to_a_repetition() {
+    let redis = Private::redis().await;
+    let way = Proxy::before_redis(&redis.url()).await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&way.redis_url()), &[]).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    assert!(stranger.take("lock:x", "the first").await);
+    let owner = holdfast::locks::status::owner_hash("the first");
+    // Between its look and its deletion the request writes: there it is held up.
+    let mut table = app.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE lock_releases IN EXCLUSIVE MODE").execute(&mut *table).await.unwrap();
+    let again = async || app.client.post_keyed(&path("lock:x"), &json!({"reason": "r"}), "key-1").await;
+    let (first, ()) = tokio::join!(again(), async {
+        until_at_a_row(&app.database.pool, 1).await;
+        way.link(Link::NoAnswers);
+        table.rollback().await.unwrap();
+    });
+    let first = first.expect(409);
+    assert_eq!(first.code(), "release_unknown");
+    assert!(first.json()["detail"].as_str().unwrap().contains(&owner), "whom to look for: {first:?}");
+    assert_eq!(stranger.holder("lock:x").await, None, "it was released, for all that");
+    let on_record =
+        sqlx::query_as::<_, (String, String, String)>("SELECT key, owner, outcome FROM lock_releases");
+    let on_record = on_record.fetch_all(&app.database.pool).await.unwrap();
+    assert_eq!(on_record, [("lock:x".to_owned(), owner, "unknown".to_owned())]);
+
+    way.link(Link::Sound);
+    eventually(SOON, "Redis is used", async || {
+        status(&app.client).await["lock_service_available"] == json!(true)
+    })
+    .await;
+    assert!(stranger.take("lock:x", "the second").await);
+    let second = again().await.expect(409);
+    assert!(second.was_replayed() && second.bytes == first.bytes);
+    assert_eq!(stranger.holder("lock:x").await.as_deref(), Some("the second"), "a later holder is spared");
+    release(&app.client, "lock:x").await.expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_release_that_fails_in_the_middle_is_unknown_too() {
+    let redis = Private::redis().await;
+    let app = start(&redis).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    assert!(stranger.take("lock:x", "theirs").await);
+    let (seconds, _): (u64, u64) = stranger.ask(&["TIME"]).await;
+    let place = format!("{seconds}000000 {}000000", seconds + 30);
+    let _new: i64 = stranger.ask(&["HSET", &line_of("lock:x"), &"n".repeat(64), &place]).await;
+    // Whoever releases calls the next.
+    let _denied: String = stranger.ask(&["ACL", "SETUSER", "default", "resetchannels"]).await;
+    assert_eq!(release(&app.client, "lock:x").await.expect(409).code(), "release_unknown");
+    assert_eq!(stranger.holder("lock:x").await, None);
+    let unknown: i64 = sqlx::query_scalar("SELECT count(*) FROM lock_releases WHERE outcome = 'unknown'")
+        .fetch_one(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!((unknown, app.count("lock_releases").await), (1, 1));
     app.finish().await;
 }
 
