@@ -69,10 +69,7 @@ impl Locks {
     async fn beat(&self, layer: &Layer) {
         loop {
             if layer.breaker.state() == BreakerState::Closed {
-                let crowds = self.0.lines.crowds(LINES_TOLD);
-                let waiting: Vec<_> =
-                    crowds.into_iter().map(|(key, count)| (key.to_string(), count)).collect();
-                match layer.redis.beat(&layer.replica, &waiting).await {
+                match layer.redis.beat(&layer.replica, &self.waiting_here(layer, LINES_TOLD)).await {
                     Ok(()) => layer.breaker.succeeded(),
                     Err(fault) => layer.count(&fault),
                 }

@@ -4,7 +4,7 @@
 //! panics or is cancelled: each of these drops its [`Lease`](super::Lease), which takes it off the list. A lease that
 //! turns out lost is counted and warned of once, and its section goes on: the row lock protects it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,11 @@ impl Layer {
     /// Whether a section runs under this token, or is just letting it go.
     pub(super) fn is_held(&self, token: &str) -> bool {
         self.held().contains_key(token)
+    }
+
+    /// The names of all keys that sections hold.
+    pub(super) fn names_held(&self) -> HashSet<String> {
+        self.held().values().flat_map(|held| held.claim.names.iter().cloned()).collect()
     }
 
     /// Counts and warns of keys that were lost, but for those that were lost before.

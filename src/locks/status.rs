@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::claim::replica_of;
 use super::fleet::Seen;
+use super::layer::Layer;
 use super::redis::Fault;
 use super::{BreakerState, LockClass, LockMode, Locks, ModeChange};
 use crate::clock;
@@ -153,8 +154,7 @@ impl Locks {
     }
 
     /// How many wait behind the head of each line, over all replicas: here as of now, elsewhere as of the last beat.
-    /// Of this process all lines count, even those without a crowd: the head itself may wait for a stranger, whose lock
-    /// no index knows.
+    /// Lines without a crowd count too, for the same reason as [below](Self::waiting_here).
     async fn crowds_everywhere(&self) -> Result<HashMap<String, usize>, Fault> {
         let Some(layer) = &self.0.layer else { return Err(Fault::Unreachable) };
         let here = self.0.lines.look(LOCKS_TOLD).into_iter();
@@ -166,6 +166,20 @@ impl Locks {
             }
         }
         Ok(behind)
+    }
+
+    /// What others are to know of the lines here, at most `limit` of them: how many wait behind the head, and even if
+    /// nobody does, those whose head does not hold the lock. It may wait for a stranger, whose lock no index knows.
+    pub(super) fn waiting_here(&self, layer: &Layer, limit: usize) -> Vec<(String, usize)> {
+        let (lines, held) = (&self.0.lines, layer.names_held());
+        let crowds = lines.crowds(limit).into_iter().map(|(key, waiting)| (key.to_string(), waiting));
+        let mut told: HashMap<String, usize> = crowds.collect();
+        let alone = lines.look(limit).into_iter().filter(|line| line.is_served && line.waiting == 0);
+        let alone = alone.map(|line| line.key.to_string()).filter(|name| !held.contains(name));
+        for name in alone.take(limit - told.len()) {
+            told.entry(name).or_default();
+        }
+        told.into_iter().collect()
     }
 
     /// What this process holds and who waits in it.

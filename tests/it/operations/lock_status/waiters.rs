@@ -35,6 +35,55 @@ async fn a_strangers_lock_that_a_request_waits_for_is_shown_with_its_waiter() {
 }
 
 #[tokio::test]
+async fn a_strangers_lock_that_a_request_waits_for_at_another_replica_is_shown_too() {
+    let redis = Private::redis().await;
+    let app = start(&redis).await;
+    let peer = Peer::start(&app.database.url, Some(&redis.url()), &[]).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let variant = app.client.variant(10).await;
+    let key = inventory_lock(variant);
+    assert!(stranger.take(&key, "a stranger's").await);
+    let client = peer.client.clone();
+    let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
+    eventually(SOON, "the asked replica shows it", async || {
+        let told = status(&app.client).await;
+        assert_adds_up(&told);
+        lock(&told, &key).is_some_and(|seen| seen["waiters"] == 1 && seen["replica"] == "stranger")
+    })
+    .await;
+    assert!(!sale.is_finished());
+    stranger.delete(&key).await;
+    sale.await.unwrap().expect(200);
+    eventually(SOON, "nothing is left to tell of it", async || {
+        stranger.keys("holdfast:{fleet}:waiting:*").await.is_empty()
+    })
+    .await;
+    peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_section_that_nobody_waits_for_is_not_told_by_beats() {
+    let redis = Private::redis().await;
+    let app = start(&redis).await;
+    let stranger = Stranger::at(&redis.url()).await;
+    let variant = app.client.variant(10).await;
+    let (row, sale) = open_section(&app, variant).await;
+    let replica = stranger.holder(&inventory_lock(variant)).await.unwrap()[..32].to_owned();
+    let beat = format!("holdfast:{{fleet}}:replica:{replica}");
+    // The first may have been under way when the section began.
+    for _ in 0..2 {
+        let last: Option<String> = stranger.ask(&["GET", &beat]).await;
+        eventually(SOON, "it beats", async || stranger.ask::<Option<String>>(&["GET", &beat]).await != last)
+            .await;
+    }
+    assert_eq!(stranger.keys("holdfast:{fleet}:waiting:*").await, [""; 0], "the index has it");
+    row.let_go().await;
+    sale.await.unwrap().expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn waiters_of_all_replicas_add_up_whichever_is_asked() {
     let redis = Private::redis().await;
     let app = start(&redis).await;
