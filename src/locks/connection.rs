@@ -9,7 +9,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value};
 
-/// To one server, or to all nodes of a cluster.
+/// To one server, or to all nodes of a cluster. Clones are the same connection.
+#[derive(Clone)]
 pub enum Connection {
     /// One server.
     Single(MultiplexedConnection),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::{RedisError, Value};
 
 use super::claim::{Claim, fits_a_cluster};
@@ -16,6 +17,8 @@ use super::timing::{LIVENESS, TEST_LOCK_NOTED};
 
 /// How many locks are looked at in one script.
 const LOOK_AT_ONCE: usize = 200;
+/// How many scripts look at the same time in a cluster, at one lock each.
+const LOOKS_SIDE_BY_SIDE: usize = 16;
 /// The locks that test endpoints hold, each a token and a name, by when their notes end.
 const TEST_LOCKS: &str = "holdfast:{fleet}:test_locks";
 /// All replicas by the end of their liveness.
@@ -198,19 +201,20 @@ impl Redis {
     /// # Errors
     /// A [`Fault`].
     pub async fn look(&self, names: &[String]) -> Result<Vec<Seen>, Fault> {
-        let at_once = if self.is_cluster() { 1 } else { LOOK_AT_ONCE };
+        let at_once = if self.is_cluster() { LOOKS_SIDE_BY_SIDE } else { LOOK_AT_ONCE };
         let fitting = names.iter().filter(|name| !self.is_cluster() || fits_a_cluster(name)).cloned();
         let locks = Claim::of_names(fitting.collect(), "".into());
         let keys: Vec<_> = locks.names.iter().zip(&locks.lines).collect();
         let mut seen = Vec::new();
         for keys in keys.chunks(at_once) {
-            let found: Vec<(String, i64, usize)> = self
+            let found = self
                 .call(self.budget, async |conn| {
-                    let mut call = self.scripts.look.call();
-                    keys.iter().for_each(|(name, line)| {
-                        call.key(name).key(line);
-                    });
-                    call.run(conn).await
+                    if !self.is_cluster() {
+                        return self.look_on(conn.clone(), keys).await;
+                    }
+                    // No script there may look at keys of two places.
+                    let looks = keys.chunks(1).map(|key| self.look_on(conn.clone(), key));
+                    Ok(try_join_all(looks).await?.concat())
                 })
                 .await?;
             let there = keys.iter().zip(found).filter(|(_, (_, left, takers))| *left != -2 || *takers > 0);
@@ -222,6 +226,18 @@ impl Redis {
             }));
         }
         Ok(seen)
+    }
+
+    async fn look_on(
+        &self,
+        mut conn: Connection,
+        keys: &[(&String, &String)],
+    ) -> Result<Vec<(String, i64, usize)>, RedisError> {
+        let mut call = self.scripts.look.call();
+        for (name, line) in keys {
+            call.key(name).key(line);
+        }
+        call.run(&mut conn).await
     }
 
     /// Deletes `name` if it is of a type that no lock has, and calls the first in its line. Nobody but an operator does

@@ -3,6 +3,7 @@
 mod all_or_nothing;
 mod arrival_order;
 mod clock_set_back;
+mod cluster_status;
 mod clusters;
 mod evidence;
 mod fair_share;
