@@ -9,7 +9,7 @@
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
-//! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000 | TTL of an order lock |
+//! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000, or the former if that is longer | TTL of an order lock |
 //! | `HOLDFAST_LOCK_WAIT_MS` | 5000 | how long a request waits for its locks |
 //! | `HOLDFAST_LOCK_RETRY_MS` | 100 | pause between two looks at a busy lock |
 //! | `HOLDFAST_REDIS_TIMEOUT_MS` | 250 | budget of one Redis call |
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::locks::timing::{self, LEASE_MARGIN, STATEMENT_TIMEOUT, Timing};
+use crate::locks::timing::{self, LEASE_MARGIN, RENEWALS_A_TTL, STATEMENT_TIMEOUT, Timing};
 
 /// The shortest admin key that is accepted.
 const ADMIN_KEY_MIN_CHARS: usize = 32;
@@ -37,6 +37,12 @@ const ADMIN_KEY_MIN_CHARS: usize = 32;
 const LISTEN: &str = "127.0.0.1:8080";
 const DB_CONNECTIONS_A_CORE: u32 = 4;
 const DB_MAX_CONNECTIONS_DEFAULT: RangeInclusive<u32> = 8..=32;
+
+/// Limits that are compared with each other.
+const INVENTORY_TTL: &str = "HOLDFAST_INVENTORY_LOCK_TTL_MS";
+const ORDER_TTL: &str = "HOLDFAST_ORDER_LOCK_TTL_MS";
+const WAIT: &str = "HOLDFAST_LOCK_WAIT_MS";
+const REDIS_TIMEOUT: &str = "HOLDFAST_REDIS_TIMEOUT_MS";
 
 /// How the logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,15 +153,43 @@ fn read_timing(set: &Env<'_>) -> Result<Timing, ConfigError> {
     };
     let span =
         |name, default, range| Ok(Duration::from_millis(number(set, name, millis_of(default), range)?));
-    Ok(Timing {
-        inventory_ttl: ttl("HOLDFAST_INVENTORY_LOCK_TTL_MS", timing::INVENTORY_TTL)?,
-        order_ttl: ttl("HOLDFAST_ORDER_LOCK_TTL_MS", timing::ORDER_TTL)?,
-        wait: span("HOLDFAST_LOCK_WAIT_MS", timing::WAIT, 1..=60_000)?,
+    let inventory_ttl = ttl(INVENTORY_TTL, timing::INVENTORY_TTL)?;
+    let timing = Timing {
+        inventory_ttl,
+        order_ttl: ttl(ORDER_TTL, timing::ORDER_TTL.max(inventory_ttl))?,
+        wait: span(WAIT, timing::WAIT, 1..=60_000)?,
         retry: span("HOLDFAST_LOCK_RETRY_MS", timing::RETRY, 1..=10_000)?,
-        redis_timeout: span("HOLDFAST_REDIS_TIMEOUT_MS", timing::REDIS_TIMEOUT, 1..=10_000)?,
+        redis_timeout: span(REDIS_TIMEOUT, timing::REDIS_TIMEOUT, 1..=10_000)?,
         breaker_failures: number(set, "HOLDFAST_BREAKER_FAILURES", timing::BREAKER_FAILURES, 1..=1_000)?,
         breaker_probe: span("HOLDFAST_BREAKER_PROBE_MS", timing::BREAKER_PROBE, 10..=60_000)?,
-    })
+    };
+    check_order(&timing, set(REDIS_TIMEOUT).is_some())?;
+    Ok(timing)
+}
+
+/// Limits that were set stand in the order that [`timing`] asserts of the defaults. A budget for Redis that was not
+/// set may be longer than a short wait: what a call needs on a busy machine does not shrink with it.
+fn check_order(timing: &Timing, redis_timeout_is_set: bool) -> Result<(), ConfigError> {
+    if timing.order_ttl < timing.inventory_ttl {
+        return Err(wrong(ORDER_TTL, format!("must not be below {INVENTORY_TTL}")));
+    }
+    // Those of orders are no shorter.
+    if timing.wait >= timing.inventory_ttl {
+        return Err(wrong(
+            WAIT,
+            format!("must be below {INVENTORY_TTL}: whoever waits gives up before a lease ends"),
+        ));
+    }
+    if redis_timeout_is_set && timing.redis_timeout >= timing.wait {
+        return Err(wrong(REDIS_TIMEOUT, format!("must be below {WAIT}")));
+    }
+    if 2 * timing.redis_timeout >= timing.inventory_ttl / RENEWALS_A_TTL {
+        let why = format!(
+            "must be below a sixth of {INVENTORY_TTL}: a renewal that failed is tried again before the lease ends"
+        );
+        return Err(wrong(REDIS_TIMEOUT, why));
+    }
+    Ok(())
 }
 
 /// The log filter and format: read first, so that everything after can be logged.
@@ -271,6 +305,41 @@ mod tests {
             assert!(message.starts_with(&format!("{name}: ")), "{message}");
             assert!(!message.contains('\n') && !message.contains(value), "{message}");
         }
+    }
+
+    #[test]
+    fn limits_are_compared_with_each_other_and_the_one_that_was_set_wrong_is_named() {
+        let refused: [(&str, &[(&'static str, &str)]); 7] = [
+            (REDIS_TIMEOUT, &[(REDIS_TIMEOUT, "5000")]),
+            (REDIS_TIMEOUT, &[(WAIT, "100"), (REDIS_TIMEOUT, "100")]),
+            (REDIS_TIMEOUT, &[(INVENTORY_TTL, "15000"), (REDIS_TIMEOUT, "2500")]),
+            (WAIT, &[(WAIT, "30000")]),
+            (WAIT, &[(WAIT, "15000"), (INVENTORY_TTL, "15000")]),
+            (ORDER_TTL, &[(ORDER_TTL, "29999")]),
+            (ORDER_TTL, &[(ORDER_TTL, "60000"), (INVENTORY_TTL, "60001")]),
+        ];
+        for (name, pairs) in refused {
+            let message = read(pairs).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("{name}: must ")) && !message.contains('\n'), "{message}");
+        }
+        let accepted: [&[(&'static str, &str)]; 5] = [
+            &[(REDIS_TIMEOUT, "4999")],
+            &[(WAIT, "100"), (REDIS_TIMEOUT, "99")],
+            &[(INVENTORY_TTL, "15000"), (REDIS_TIMEOUT, "2499")],
+            &[(WAIT, "29999")],
+            &[(ORDER_TTL, "30000")],
+        ];
+        for pairs in accepted {
+            read(pairs).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_not_set_gives_way_to_what_was() {
+        let timing = read(&[(INVENTORY_TTL, "120000")]).unwrap().timing;
+        assert_eq!(timing.order_ttl, timing.inventory_ttl);
+        let timing = read(&[(WAIT, "50")]).unwrap().timing;
+        assert_eq!(timing.redis_timeout, timing::REDIS_TIMEOUT);
     }
 
     #[test]

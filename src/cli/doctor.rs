@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions}
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::locks::{BreakerState, Locks};
+use crate::locks::{BreakerState, Locks, Timing};
 
 /// The oldest Postgres that is supported.
 const POSTGRES_MIN: i32 = 150_000;
@@ -35,6 +35,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
         Err(error) => vec![Finding(Grade::Error, format!("Postgres: {error:#}"))],
     };
     findings.push(look_at_redis(&config).await?);
+    findings.extend(look_at_polls(&config.timing));
     for Finding(grade, text) in &findings {
         let mark = match grade {
             Grade::Good => "ok     ",
@@ -104,6 +105,16 @@ async fn look_at_schema(conn: &mut PgConnection) -> anyhow::Result<Finding> {
     } else {
         Finding(Grade::Good, format!("schema: {applied} migrations applied"))
     })
+}
+
+/// Not an error: some want to know how often a call is missed.
+fn look_at_polls(timing: &Timing) -> Option<Finding> {
+    let text = format!(
+        "HOLDFAST_LOCK_RETRY_MS is not below HOLDFAST_LOCK_WAIT_MS: whoever misses its call is refused, and a waiter \
+         that died keeps its place for {} s",
+        timing.linger().as_secs()
+    );
+    (timing.retry >= timing.wait).then_some(Finding(Grade::Warning, text))
 }
 
 async fn look_at_redis(config: &Config) -> anyhow::Result<Finding> {

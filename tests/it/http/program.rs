@@ -173,6 +173,9 @@ async fn the_doctor_finds_what_would_lose_a_write_and_what_only_slows() {
 
     let without = holdfast(&database.url, &["doctor"], &[]).await;
     assert!(without.out.contains("ok      Redis: not configured"), "{without:?}");
+    assert!(!without.out.contains("HOLDFAST_LOCK_RETRY_MS"), "{without:?}");
+    let unpolled = holdfast(&database.url, &["doctor"], &[("HOLDFAST_LOCK_RETRY_MS", "5000")]).await;
+    assert!(unpolled.out.contains("warning HOLDFAST_LOCK_RETRY_MS is not below"), "{unpolled:?}");
     let away = holdfast(&database.url, &["doctor"], &[("REDIS_URL", "redis+unix:///no/such.sock")]).await;
     assert!(away.out.contains("warning Redis: can't be written"), "{away:?}");
     database.close().await;
