@@ -59,7 +59,8 @@ TABLE
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-tar cf - --exclude=./target --exclude=./.git --exclude=./.run . | tar xf - -C "$tree"
+# Newer than the mutant that an earlier run built last.
+tar cf - --exclude=./target --exclude=./.git --exclude=./.run . | tar xmf - -C "$tree"
 
 # Builds the tests in $tree and leaves the program's path in $program.
 build() { # sql?

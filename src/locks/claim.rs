@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keys::{LockClass, LockKey};
+use super::keys::{LockClass, LockKey, in_logs};
 use super::timing::Timing;
 use crate::ids;
 
@@ -69,6 +69,12 @@ impl Claim {
             }
         }
         parts
+    }
+
+    /// Its first key, as logs may have it.
+    #[must_use]
+    pub fn first_in_logs(&self) -> Option<String> {
+        self.names.first().map(|name| in_logs(name))
     }
 
     /// The shortest TTL among its keys.

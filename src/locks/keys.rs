@@ -8,6 +8,8 @@ use std::fmt;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::status::owner_hash;
+
 /// The most keys one lease may cover: an order's 2,000 lines, and the order itself.
 pub const MAX_KEYS: usize = 2_001;
 
@@ -53,6 +55,20 @@ impl LockClass {
             Self::Custom
         }
     }
+}
+
+/// A lock's name as logs may have it: that of a variant as it is; of any other, which may tell who orders what under
+/// which key, its family and a hash.
+#[must_use]
+pub fn in_logs(name: &str) -> String {
+    let family = match LockClass::of_name(name) {
+        LockClass::Inventory => return name.to_owned(),
+        LockClass::Order => "order",
+        LockClass::Rack => "rack",
+        LockClass::Invoice => "invoice",
+        LockClass::Custom => "custom",
+    };
+    format!("{family} {}", owner_hash(name))
 }
 
 impl LockKey {
@@ -168,6 +184,18 @@ mod tests {
         let limit = MAX_KEYS as u128;
         assert!(LockKeys::variants(ids(limit).chain(ids(limit))).is_ok());
         assert_eq!(LockKeys::variants(ids(limit + 1)), Err(TooManyKeys(MAX_KEYS + 1)));
+    }
+
+    #[test]
+    fn logs_name_variants_and_no_users() {
+        let variant = LockKey::Inventory(Uuid::from_u128(7)).to_string();
+        assert_eq!(in_logs(&variant), variant);
+        let order = LockKey::order("ann", "k-1").to_string();
+        assert_eq!(in_logs(&order), format!("order {}", owner_hash(&order)));
+        for name in [&order, "session:lock:ann", "user:heartbeat:ann", "lock:invoice_lock_ann", "lock:of ann"]
+        {
+            assert!(!in_logs(name).contains("ann"), "{name}");
+        }
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Layer {
         tracing::warn!(
             lock.replica = &replica[..8],
             lock.keys = freed,
-            lock.first_key = claim.names.first(),
+            lock.first_key = claim.first_in_logs(),
             "took over from a replica that stopped beating; the row lock protects what it may still write"
         );
         // Only what was freed is worth another try at once.
@@ -179,7 +179,7 @@ impl Layer {
         let freed = self.redis.release(&orphan, &[]).await?;
         tracing::warn!(
             lock.keys = freed,
-            lock.first_key = claim.names.first(),
+            lock.first_key = claim.first_in_logs(),
             "a key held a token of this replica that nobody here owns; it is free now"
         );
         Ok(freed > 0)

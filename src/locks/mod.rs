@@ -111,7 +111,7 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
     /// Somebody else held `key` for as long as the caller may wait.
-    #[error("another request holds {key}")]
+    #[error("another request holds {}", keys::in_logs(&key.to_string()))]
     Busy {
         /// The key that stood in the way.
         key: LockKey,

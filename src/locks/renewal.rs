@@ -67,7 +67,7 @@ impl Layer {
         tracing::warn!(
             lock.keys = claim.names.len(),
             lock.lost = lost,
-            lock.first_key = claim.names.first(),
+            lock.first_key = claim.first_in_logs(),
             "a lease was lost before its section ended; the row lock protects the write"
         );
     }

@@ -20,6 +20,7 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::idempotency::{self, Claim, Fingerprint, KeyedRequest};
 use crate::ids;
+use crate::locks::keys::in_logs;
 use crate::locks::redis::Fault;
 use crate::locks::status::owner_hash;
 use crate::text::Reason;
@@ -138,7 +139,7 @@ async fn break_on_record_in_tx(
     store::insert_release_in_tx(&mut record, release, Outcome::Released, subject, request_id).await?;
     // Before, so that the log has it whatever comes of the call and of the commit.
     tracing::warn!(
-        lock.key = release.key,
+        lock.key = in_logs(&release.key),
         lock.owner = release.owner,
         subject,
         reason = release.reason,
@@ -153,7 +154,11 @@ async fn break_on_record_in_tx(
         // Nothing was sent.
         Err(Fault::Unreachable) => Err(OperationsError::LocksUnavailable),
         Err(fault) => {
-            tracing::warn!(lock.key = release.key, why = fault.describe(), "nobody knows whether it is gone");
+            tracing::warn!(
+                lock.key = in_logs(&release.key),
+                why = fault.describe(),
+                "nobody knows whether it is gone"
+            );
             record.rollback().await.map_err(DbError::from)?;
             store::insert_release_in_tx(conn, release, Outcome::Unknown, subject, request_id).await?;
             Ok(Outcome::Unknown)
