@@ -1,5 +1,6 @@
 //! The locking core against a real Redis.
 
+mod acl;
 mod all_or_nothing;
 mod arrival_order;
 mod clock_set_back;
