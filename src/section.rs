@@ -1,4 +1,4 @@
-//! The one way in which a guarded write runs, top to bottom: known answer → lease → begin → claim → the
+//! The one way in which a guarded write runs, top to bottom: known answer → lease → begin → claim → names → the
 //! verb's own `…_in_tx` → answer kept with the claim → commit → release.
 //!
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
@@ -17,9 +17,9 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
 use crate::inventory::model::Witness;
-use crate::locks::{Evidence, LockError, LockKeys};
+use crate::locks::{Evidence, LockError, LockKeys, lock_names_in_tx};
 
-/// A verb that changes stock: what it does inside the transaction.
+/// A guarded verb: what it does inside the transaction.
 pub trait Verb: Sync {
     /// What it answers with.
     type Done: Serialize + Send;
@@ -94,16 +94,17 @@ impl Section<'_> {
             Err(busy) => return self.answer_if_busy(busy).await,
         };
         let evidence = lease.evidence();
-        lease.release_after(self.under(evidence, verb)).await
+        lease.release_after(self.under(evidence, keys, verb)).await
     }
 
-    async fn under<V: Verb>(&self, lock: Evidence, verb: &V) -> Result<Answer, V::Error> {
+    async fn under<V: Verb>(&self, lock: Evidence, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
         let Self { app, caller, claim, success } = *self;
         let started = Instant::now();
         let mut tx = app.db.begin().await?;
         let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
             Some(first) => first,
             None => {
+                lock_names_in_tx(&mut tx, keys).await?;
                 let witness =
                     Witness { subject: &caller.principal.subject, request_id: &caller.request_id, lock };
                 let outcome = verb.in_tx(&mut tx, witness).await;

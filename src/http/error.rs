@@ -43,13 +43,17 @@ impl From<&LockError> for Problem {
     fn from(error: &LockError) -> Self {
         match error {
             LockError::Busy { key: LockKey::Order(_), .. } => Self::from(&IdempotencyError::InFlight),
-            LockError::Busy { key: LockKey::Inventory(variant_id), holder_age, waited } => {
+            LockError::Busy { key, holder_age, waited } => {
+                let what = match key {
+                    LockKey::Inventory(variant_id) => format!("Variant {variant_id}"),
+                    key => key.to_string(),
+                };
                 let age = holder_age.map_or_else(String::new, |age| {
                     format!(" Its holder has had it for {} ms.", age.as_millis())
                 });
                 let waited = waited.as_millis();
                 let detail = format!(
-                    "Variant {variant_id} stayed busy for the {waited} ms that a request waits.{age} Nothing was done."
+                    "{what} stayed busy for the {waited} ms that a request waits.{age} Nothing was done."
                 );
                 Self::new(Code::LockTimeout, detail).retry_after(SOON)
             }

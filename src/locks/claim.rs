@@ -103,8 +103,8 @@ fn line_of(name: &str) -> String {
     if has_tag(name) { format!("holdfast:line:{name}") } else { format!("holdfast:line:{{{name}}}") }
 }
 
-/// Whether a key and its line can live in one slot: not if a brace in the key ends the line's tag too early. Only an
-/// order's key can have one.
+/// Whether a key and its line can live in one slot: not if a brace in the key ends the line's tag too early. Only the
+/// key of an order or a name can have one.
 #[must_use]
 pub fn fits_a_cluster(name: &str) -> bool {
     has_tag(name) || !name.contains('}')

@@ -9,18 +9,48 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::status::owner_hash;
+use crate::text::Name;
 
 /// The most keys one lease may cover: an order's 2,000 lines, and the order itself.
 pub const MAX_KEYS: usize = 2_001;
 
-/// One thing that is locked. The derived order is the lock order: orders before variants.
+/// What the published names of locks begin with: nothing else in Redis is a lock.
+const PUBLISHED: [&str; 6] =
+    ["inventory_lock:", "lock:", "rack:lock:", "session:lock:", "user:heartbeat:", "processing:"];
+/// The longest name of a lock, in characters: that of an order.
+const NAME_MAX_CHARS: usize = 512;
+/// The longest name that a custom lock may be given.
+pub const CUSTOM_MAX_CHARS: usize = 200;
+
+/// Whether `name` is the published name of a lock.
+#[must_use]
+pub fn is_published(name: &str) -> bool {
+    let is_short = name.chars().count() <= NAME_MAX_CHARS && !name.contains(char::is_control);
+    is_short && PUBLISHED.iter().any(|start| name.starts_with(start))
+}
+
+/// One thing that is locked. The derived order is the lock order: orders, then names, then variants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockKey {
     /// The placing of one order: a user and an idempotency key.
     Order(Box<(String, String)>),
+    /// Whatever a verb guards by a name.
+    Named(LockName),
     /// One variant's stock.
     Inventory(Uuid),
 }
+
+/// The whole name of a lock that has no row of its own. Made by [`LockKey::custom`] and [`LockKey::invoice`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockName(Box<str>);
+
+/// A name that no custom lock may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the name of a lock must be 1 to {CUSTOM_MAX_CHARS} visible ASCII characters, and not begin as those of orders \
+     and invoices do"
+)]
+pub struct NotACustomName;
 
 /// Which family a key belongs to: it decides the TTL, what its waits are counted as, and what an operator is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -39,6 +69,9 @@ pub enum LockClass {
 }
 
 impl LockClass {
+    /// All families.
+    pub const ALL: [Self; 5] = [Self::Order, Self::Inventory, Self::Rack, Self::Invoice, Self::Custom];
+
     /// The family of a key that is known by its published name alone.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
@@ -78,11 +111,32 @@ impl LockKey {
         Self::Order(Box::new((user_id.to_owned(), idempotency_key.to_owned())))
     }
 
+    /// A lock on anything that has a name: `lock:{name}`.
+    ///
+    /// # Errors
+    /// [`NotACustomName`] if it is too long or would be taken for a lock of another family.
+    pub fn custom(name: &str) -> Result<Self, NotACustomName> {
+        let fits = (1..=CUSTOM_MAX_CHARS).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+        let whole = format!("lock:{name}");
+        if fits && LockClass::of_name(&whole) == LockClass::Custom {
+            Ok(Self::Named(LockName(whole.into())))
+        } else {
+            Err(NotACustomName)
+        }
+    }
+
+    /// The key that guards an update of one invoice: `lock:invoice_lock_{name}`.
+    #[must_use]
+    pub fn invoice(name: &Name) -> Self {
+        Self::Named(LockName(format!("lock:invoice_lock_{}", name.as_str()).into()))
+    }
+
     /// The family this key belongs to.
     #[must_use]
     pub fn class(&self) -> LockClass {
         match self {
             Self::Order(_) => LockClass::Order,
+            Self::Named(name) => LockClass::of_name(&name.0),
             Self::Inventory(_) => LockClass::Inventory,
         }
     }
@@ -96,6 +150,7 @@ impl fmt::Display for LockKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Order(order) => write!(f, "lock:order_creation_{}_{}", order.0, order.1),
+            Self::Named(name) => f.write_str(&name.0),
             Self::Inventory(variant_id) => write!(f, "inventory_lock:{variant_id}"),
         }
     }
@@ -151,9 +206,17 @@ impl LockKeys {
             .iter()
             .filter_map(|key| match key {
                 LockKey::Inventory(id) => Some(*id),
-                LockKey::Order(_) => None,
+                LockKey::Order(_) | LockKey::Named(_) => None,
             })
             .collect()
+    }
+
+    /// The names among the keys, in lock order: what [`lock_names_in_tx`](super::lock_names_in_tx) takes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|key| match key {
+            LockKey::Named(name) => Some(&*name.0),
+            LockKey::Order(_) | LockKey::Inventory(_) => None,
+        })
     }
 }
 
@@ -162,10 +225,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_sorted_deduplicated_and_orders_come_first() {
+    fn keys_are_sorted_deduplicated_and_orders_come_first_then_names() {
         let (low, high) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let name = LockKey::custom("n").unwrap();
         let keys = LockKeys::new(vec![
             LockKey::Inventory(high),
+            name.clone(),
             LockKey::Inventory(low),
             LockKey::order("u", "k"),
             LockKey::Inventory(high),
@@ -173,9 +238,10 @@ mod tests {
         .unwrap();
         assert_eq!(
             keys.as_slice(),
-            [LockKey::order("u", "k"), LockKey::Inventory(low), LockKey::Inventory(high)]
+            [LockKey::order("u", "k"), name, LockKey::Inventory(low), LockKey::Inventory(high)]
         );
         assert_eq!(keys.variant_ids(), [low, high]);
+        assert_eq!(keys.names().collect::<Vec<_>>(), ["lock:n"]);
     }
 
     #[test]
@@ -203,8 +269,16 @@ mod tests {
         let id = Uuid::from_u128(7);
         assert_eq!(LockKey::Inventory(id).to_string(), format!("inventory_lock:{id}"));
         assert_eq!(LockKey::order("ann", "k-1").to_string(), "lock:order_creation_ann_k-1");
-        for key in [LockKey::Inventory(id), LockKey::order("ann", "k-1")] {
+        let (custom, invoice) = (
+            LockKey::custom("close-of-day").unwrap(),
+            LockKey::invoice(&Name::try_from("SI 1".to_owned()).unwrap()),
+        );
+        assert_eq!(custom.to_string(), "lock:close-of-day");
+        assert_eq!(invoice.to_string(), "lock:invoice_lock_SI 1");
+        assert_eq!((custom.class(), invoice.class()), (LockClass::Custom, LockClass::Invoice));
+        for key in [LockKey::Inventory(id), LockKey::order("ann", "k-1"), custom, invoice] {
             assert_eq!(LockClass::of_name(&key.to_string()), key.class());
+            assert!(is_published(&key.to_string()));
         }
     }
 }

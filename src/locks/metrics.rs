@@ -159,7 +159,7 @@ fn times() -> Histogram {
 impl LockMetrics {
     /// Whatever can be counted is told from the start: the first of its kind is an increase, not a beginning.
     fn begin_at_zero(&self) {
-        for class in [LockClass::Order, LockClass::Inventory] {
+        for class in LockClass::ALL {
             for mode in [LockMode::TwoLayer, LockMode::DatabaseOnly] {
                 drop(self.waits.get_or_create(&ClassAndMode { class, mode }));
                 drop(self.holds.get_or_create(&ClassAndMode { class, mode }));
@@ -215,9 +215,7 @@ impl Locks {
     pub fn update_metrics(&self) {
         let (metrics, inner) = (&self.0.metrics, &self.0);
         let waiting = inner.lines.waiting_by_class();
-        for class in
-            [LockClass::Order, LockClass::Inventory, LockClass::Custom, LockClass::Rack, LockClass::Invoice]
-        {
+        for class in LockClass::ALL {
             let count = waiting.get(&class).copied().unwrap_or_default();
             metrics.waiting.get_or_create(&Class { class }).set(count);
         }

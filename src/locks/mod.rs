@@ -9,8 +9,11 @@
 //! lie; then two requests meet at the row, and the row lets one pass at a time. So answers never depend on
 //! Redis. Only speed and fairness do.
 //!
-//! Order, always: the keys of one lease ([`LockKeys`]: orders, then variants, each sorted), all in one
-//! step → a pool connection → `BEGIN` with the server's own timeouts → the idempotency row → other rows the
+//! What has a name and no row ([`LockKey::custom`]) is locked by an advisory lock of Postgres in the row lock's stead:
+//! [`lock_names_in_tx`].
+//!
+//! Order, always: the keys of one lease ([`LockKeys`]: orders, then names, then variants, each sorted), all in one
+//! step → a pool connection → `BEGIN` with the server's own timeouts → the idempotency row → names → other rows the
 //! verb owns → stock rows `ORDER BY variant_id FOR UPDATE` → decide → write → `COMMIT` → release. Only the
 //! outermost verb takes a lease. No call to anyone else is made while a lease or a row lock is held.
 //!
@@ -36,7 +39,7 @@
 //! process), the scripts (the queue across replicas), [`claim`] (names and tokens), [`topology`] and [`redis`]
 //! (asking Redis within a budget), [`breaker`] (whether to ask), `layer` (waiting across replicas), [`lease`] (what a
 //! verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`fleet`] and [`status`] (what
-//! onlookers see), `by_hand`, [`metrics`].
+//! onlookers see), `by_hand`, [`metrics`], [`store`] (names, locked in Postgres).
 
 pub mod breaker;
 mod by_hand;
@@ -55,6 +58,7 @@ mod renewal;
 mod script;
 mod sentinels;
 pub mod status;
+pub mod store;
 pub mod timing;
 pub mod topology;
 
@@ -68,12 +72,13 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::breaker::{Breaker, BreakerState, ModeChange};
-pub use self::keys::{LockClass, LockKey, LockKeys, TooManyKeys};
+pub use self::keys::{LockClass, LockKey, LockKeys, NotACustomName, TooManyKeys};
 use self::layer::Layer;
 pub use self::lease::{DatabaseOnly, Lease};
 pub use self::line::Lines;
 use self::metrics::{ClassAndWhy, LockMetrics, Refused};
 pub use self::redis::Redis;
+pub use self::store::lock_names_in_tx;
 pub use self::timing::Timing;
 pub use self::topology::{Topology, TopologyError};
 

@@ -20,16 +20,10 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::idempotency::{self, Claim, Fingerprint, KeyedRequest};
 use crate::ids;
-use crate::locks::keys::in_logs;
+use crate::locks::keys::{in_logs, is_published};
 use crate::locks::redis::Fault;
 use crate::locks::status::owner_hash;
 use crate::text::Reason;
-
-/// What the published names of locks begin with: nothing else in Redis is touched.
-const LOCK_NAMES: [&str; 6] =
-    ["inventory_lock:", "lock:", "rack:lock:", "session:lock:", "user:heartbeat:", "processing:"];
-/// The longest name of a lock, in characters: that of an order.
-const NAME_MAX_CHARS: usize = 512;
 
 /// Why.
 #[derive(Debug, Deserialize)]
@@ -77,7 +71,7 @@ pub async fn release_lock(
     InPath(key): InPath<String>,
     body: Body<ReleaseLock>,
 ) -> Result<Answer, OperationsError> {
-    if !is_name_of_a_lock(&key) {
+    if !is_published(&key) {
         return Err(OperationsError::NotALock);
     }
     let reason = body.value.reason;
@@ -87,11 +81,6 @@ pub async fn release_lock(
         Claim::of_subject(&caller.principal.subject, KeyedRequest { fingerprint, ..keyed })
     });
     release(&app, &caller, key, &reason, claim.as_ref()).await
-}
-
-fn is_name_of_a_lock(name: &str) -> bool {
-    let is_short = name.chars().count() <= NAME_MAX_CHARS && !name.contains(char::is_control);
-    is_short && LOCK_NAMES.iter().any(|start| name.starts_with(start))
 }
 
 /// Writes down, then deletes the very token that was seen, then commits. Where the commit fails, the lock may be gone

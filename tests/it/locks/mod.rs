@@ -6,6 +6,7 @@ mod arrival_order;
 mod clock_set_back;
 mod cluster_status;
 mod clusters;
+mod custom;
 mod evidence;
 mod fair_share;
 mod hung_up;

@@ -88,7 +88,7 @@ async fn every_metric_of_the_locks_is_described_and_typed() {
             assert_eq!(told.map(String::as_str), Some(kind), "{name}");
         }
         assert_eq!(scrape.types.len(), 12, "{:?}", scrape.types);
-        for class in ["order", "inventory"] {
+        for class in ["order", "inventory", "rack", "invoice", "custom"] {
             for name in ["waiting", "lost_total", "takeovers_total", "renewals_total"] {
                 assert_eq!(
                     scrape.samples[&format!("holdfast_lock_{name}{{class=\"{class}\"}}")],
