@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::http::auth::Keyring;
+use crate::leases::Leases;
 use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
 use crate::operations::lock_status::Lookout;
@@ -24,6 +25,8 @@ pub struct App {
     pub db: Db,
     /// The two-layer locks.
     pub locks: Locks,
+    /// Claims that outlive a transaction.
+    pub leases: Leases,
     /// What is counted and timed.
     pub metrics: Metrics,
     /// Shared by all who look at the locks.
@@ -58,8 +61,10 @@ impl App {
             Some(url) => Locks::two_layer(url.expose_secret(), timing, tasks.clone())
                 .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
         };
+        let leases = Leases::new(locks.clone());
         Ok(Self {
-            metrics: Metrics::new(&locks),
+            metrics: Metrics::new(&locks, &leases),
+            leases,
             lookout: Lookout::default(),
             test_holds: config.test_endpoints.then(TestHolds::default),
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,

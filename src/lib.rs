@@ -9,6 +9,7 @@
 //! | [`text`], [`money`] | what callers may say, bounded and exact |
 //! | [`json`] | JSON into a plain tree |
 //! | [`locks`] | the locking core: a fair queue in front of the row locks |
+//! | [`leases`] | claims that outlive a transaction, their fences, processing markers |
 //! | [`db`] | Postgres: pool, transactions, what its errors mean |
 //! | [`idempotency`] | one effect a key |
 //! | [`section`] | the one way in which a guarded write runs |
@@ -30,6 +31,8 @@ pub mod money;
 pub mod json;
 
 pub mod locks;
+
+pub mod leases;
 
 pub mod db;
 

@@ -101,6 +101,10 @@ text!(
     /// The storefront's own id of a user: 1 to 64 visible ASCII characters.
     UserId, 64, "visible ASCII characters", is_visible_ascii
 );
+text!(
+    /// Who holds a lease: 1 to 255 characters.
+    LeaseOwner, 255, "characters without control characters", is_plain
+);
 
 #[cfg(test)]
 mod tests {

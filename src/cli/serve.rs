@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
+use crate::leases::purge::keep_purging;
 
 /// How long stopping waits for what is under way: answers, and sections whose callers are gone.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -34,6 +35,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
         );
     }
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
+    let purging = tokio::spawn(keep_purging(app.clone()));
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
     let mut signals = StopSignals::listen()?;
@@ -56,6 +58,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     }
     app.stopping.cancel();
     keeper.await.context("the lock keeper panicked")?;
+    purging.await.context("the purge of leases panicked")?;
     app.db.close().await;
     Ok(())
 }

@@ -13,9 +13,9 @@
 //! [`lock_names_in_tx`].
 //!
 //! Order, always: the keys of one lease ([`LockKeys`]: orders, then names, then variants, each sorted), all in one
-//! step → a pool connection → `BEGIN` with the server's own timeouts → the idempotency row → names → other rows the
-//! verb owns → stock rows `ORDER BY variant_id FOR UPDATE` → decide → write → `COMMIT` → release. Only the
-//! outermost verb takes a lease. No call to anyone else is made while a lease or a row lock is held.
+//! step → a pool connection → `BEGIN` with the server's own timeouts → the idempotency row → names → leases that
+//! outlive it → other rows the verb owns → stock rows `ORDER BY variant_id FOR UPDATE` → decide → write → `COMMIT` →
+//! release. Only the outermost verb takes a lease. No call to anyone else is made while a lease or a row lock is held.
 //!
 //! Three answers, never a bool. [`Locks::acquire`] gives a [`Lease`] that is two-layer (held), a lease
 //! that is database-only because Redis is [unavailable](DatabaseOnly), or [`LockError::Busy`]. Busy is an
@@ -39,7 +39,10 @@
 //! process), the scripts (the queue across replicas), [`claim`] (names and tokens), [`topology`] and [`redis`]
 //! (asking Redis within a budget), [`breaker`] (whether to ask), `layer` (waiting across replicas), [`lease`] (what a
 //! verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`fleet`] and [`status`] (what
-//! onlookers see), `by_hand`, [`metrics`], [`store`] (names, locked in Postgres).
+//! onlookers see), `by_hand`, [`metrics`], [`store`] (names, locked in Postgres), [`shadow`].
+//!
+//! What is to be held over many transactions is a lease of [`crate::leases`], whose truth is a row with a fence; here
+//! is only the key that shows it.
 
 pub mod breaker;
 mod by_hand;
@@ -57,6 +60,7 @@ pub mod redis;
 mod renewal;
 mod script;
 mod sentinels;
+pub mod shadow;
 pub mod status;
 pub mod store;
 pub mod timing;

@@ -96,6 +96,7 @@ pub(super) struct Scripts {
     renew: Script,
     pub(super) beat: Script,
     pub(super) look: Script,
+    pub(super) shadow: Script,
 }
 
 impl Scripts {
@@ -107,6 +108,7 @@ impl Scripts {
             renew: script(include_str!("scripts/renew.lua")),
             beat: script(include_str!("scripts/beat.lua")),
             look: script(include_str!("scripts/look.lua")),
+            shadow: script(include_str!("scripts/shadow.lua")),
         }
     }
 }
@@ -287,7 +289,7 @@ impl Redis {
     }
 
     /// In a cluster the index lives elsewhere than the locks, so it is written after them.
-    async fn note_in_index(&self, conn: &mut Connection, claim: &Claim) -> Result<(), RedisError> {
+    pub(super) async fn note_in_index(&self, conn: &mut Connection, claim: &Claim) -> Result<(), RedisError> {
         if claim.names.is_empty() {
             return Ok(());
         }

@@ -14,6 +14,7 @@ use super::claim::replica_of;
 use super::fleet::Seen;
 use super::layer::Layer;
 use super::redis::Fault;
+use super::shadow::is_a_leases;
 use super::{BreakerState, LockClass, LockMode, Locks, ModeChange};
 use crate::clock;
 
@@ -68,7 +69,8 @@ pub struct LockSeen {
     pub class: LockClass,
     /// A hash of its owner's token; null where it is not known.
     pub owner: Option<String>,
-    /// The beginning of the name of the replica that holds it, or `stranger`.
+    /// The beginning of the name of the replica that holds it; `lease` for one that outlives
+    /// sections, whoever holds it; or `stranger`.
     pub replica: String,
     /// Seconds left, rounded up; null for a lock without an end.
     pub ttl: Option<u64>,
@@ -220,7 +222,12 @@ impl LockSeen {
         let millis = |left: Duration| u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         Self {
             owner: Some(owner_hash(&seen.holder)),
-            replica: replica_of(&seen.holder).map_or("stranger", |replica| &replica[..8]).to_owned(),
+            replica: match replica_of(&seen.holder) {
+                Some(replica) => &replica[..8],
+                None if is_a_leases(&seen.holder) => "lease",
+                None => "stranger",
+            }
+            .to_owned(),
             ttl: seen.left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
             ttl_ms: seen.left.map(millis),
             waiters,

@@ -47,6 +47,8 @@ pub const RENEWALS_A_TTL: u32 = 3;
 
 /// For how long a hold of the test endpoints can be cleared by other replicas.
 pub const TEST_LOCK_NOTED: Duration = Duration::from_secs(120);
+/// How long a place holder keeps other programs from a lease's key while the lease is claimed.
+pub const PLACE_HOLDER_TTL: Duration = Duration::from_secs(30);
 
 /// Default number of Redis failures in a row that open the breaker.
 pub const BREAKER_FAILURES: u32 = 5;
@@ -61,6 +63,10 @@ const _: () =
 const _: () = assert!(ORDER_TTL.as_millis() >= INVENTORY_TTL.as_millis());
 const _: () = assert!(WAIT.as_millis() < INVENTORY_TTL.as_millis());
 const _: () = assert!(REDIS_TIMEOUT.as_millis() < WAIT.as_millis());
+const _: () = assert!(
+    PLACE_HOLDER_TTL.as_millis() > ROW_LOCK_TIMEOUT.as_millis() + 2 * STATEMENT_TIMEOUT.as_millis(),
+    "a claim is made before its place holder ends"
+);
 const _: () = assert!(3 * BEAT.as_millis() < LIVENESS.as_millis());
 const _: () = assert!(LIFE_BELIEVED_FOR.as_millis() + 2 * BEAT.as_millis() < LIVENESS.as_millis());
 const _: () = assert!(

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use crate::app::App;
 use crate::http::problem::{Code, Problem};
+use crate::leases::Leases;
 use crate::locks::Locks;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -19,11 +20,12 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Metrics(Mutex<Registry>);
 
 impl Metrics {
-    /// Those of `locks`.
+    /// Those of `locks` and `leases`.
     #[must_use]
-    pub fn new(locks: &Locks) -> Self {
+    pub fn new(locks: &Locks, leases: &Leases) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
         locks.register_metrics(&mut registry);
+        leases.metrics().register(&mut registry);
         Self(Mutex::new(registry))
     }
 

@@ -1,6 +1,7 @@
 //! `POST /locks/{key}/release`: takes a lock away from its holder, for emergencies. What the holder still writes is
-//! protected by its row lock. Refuses a name that is not a lock's, and a lock that nobody holds; and says so, here and on
-//! record, where Redis does not tell what became of it.
+//! protected by its row lock. A lease of [`crate::leases`] is ended: what would be written under it is refused. Refuses a
+//! name that is not a lock's, and a lock that nobody holds; and says so, here and on record, where Redis does not tell
+//! what became of it.
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::idempotency::{self, Claim, Fingerprint, KeyedRequest};
 use crate::ids;
+use crate::leases::release::end_by_hand_in_tx;
 use crate::locks::keys::{in_logs, is_published};
 use crate::locks::redis::Fault;
 use crate::locks::status::owner_hash;
@@ -100,18 +102,59 @@ async fn release(
     if let Some(first) = idempotency::begin_in_tx::<OperationsError>(&mut tx, claim).await? {
         return Ok(first);
     }
-    let holder = app.locks.holder_of(&key).await.map_err(|_| OperationsError::LocksUnavailable)?;
-    let holder = holder.ok_or(OperationsError::NotHeld)?;
-    let (release_id, owner) = (ids::fresh(), owner_hash(&holder));
-    let release = Release { release_id, key, owner, reason: reason.as_str().to_owned() };
-    let done = break_on_record_in_tx(&mut tx, app, caller, &release, &holder).await?;
-    let done = match done {
-        Outcome::Released => Ok(release),
-        Outcome::Unknown => Err(OperationsError::ReleaseUnknown { owner: release.owner }),
+    // The truth of a lease is its row, with Redis and without; what Redis shows of it goes after the commit.
+    let lease = end_by_hand_in_tx(&mut tx, &key).await?;
+    let done = match &lease {
+        Some(lease) => {
+            let release = Release::of(key, &lease.token, reason);
+            record_in_tx(&mut tx, caller, &release, Outcome::Released).await?;
+            log(caller, &release);
+            Ok(release)
+        }
+        None => {
+            let holder = app.locks.holder_of(&key).await.map_err(|_| OperationsError::LocksUnavailable)?;
+            let holder = holder.ok_or(OperationsError::NotHeld)?;
+            let release = Release::of(key, &holder, reason);
+            match break_on_record_in_tx(&mut tx, app, caller, &release, &holder).await? {
+                Outcome::Released => Ok(release),
+                Outcome::Unknown => Err(OperationsError::ReleaseUnknown { owner: release.owner }),
+            }
+        }
     };
     let answer = idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, done).await?;
     tx.commit().await.map_err(DbError::from)?;
+    if let Some(lease) = lease {
+        app.leases.fade(&lease.name, lease.fence).await;
+    }
     Ok(answer)
+}
+
+impl Release {
+    fn of(key: String, token: &str, reason: &Reason) -> Self {
+        let (release_id, owner) = (ids::fresh(), owner_hash(token));
+        Self { release_id, key, owner, reason: reason.as_str().to_owned() }
+    }
+}
+
+async fn record_in_tx(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    release: &Release,
+    outcome: Outcome,
+) -> Result<(), DbError> {
+    let subject = &caller.principal.subject;
+    store::insert_release_in_tx(conn, release, outcome, subject, &caller.request_id).await
+}
+
+/// Before it is done, so that the log has it whatever comes of the call and of the commit.
+fn log(caller: &Caller, release: &Release) {
+    tracing::warn!(
+        lock.key = in_logs(&release.key),
+        lock.owner = release.owner,
+        subject = caller.principal.subject,
+        reason = release.reason,
+        "an operator takes a lock away"
+    );
 }
 
 async fn break_on_record_in_tx(
@@ -121,19 +164,11 @@ async fn break_on_record_in_tx(
     release: &Release,
     holder: &str,
 ) -> Result<Outcome, OperationsError> {
-    let (subject, request_id) = (&caller.principal.subject, &caller.request_id);
     // What can't be written down is not done. Records are never changed, so if it comes out otherwise, this one has
     // never been.
     let mut record = conn.begin().await.map_err(DbError::from)?;
-    store::insert_release_in_tx(&mut record, release, Outcome::Released, subject, request_id).await?;
-    // Before, so that the log has it whatever comes of the call and of the commit.
-    tracing::warn!(
-        lock.key = in_logs(&release.key),
-        lock.owner = release.owner,
-        subject,
-        reason = release.reason,
-        "an operator takes a lock away"
-    );
+    record_in_tx(&mut record, caller, release, Outcome::Released).await?;
+    log(caller, release);
     match app.locks.break_lock(&release.key, holder).await {
         Ok(true) => {
             record.commit().await.map_err(DbError::from)?;
@@ -149,7 +184,7 @@ async fn break_on_record_in_tx(
                 "nobody knows whether it is gone"
             );
             record.rollback().await.map_err(DbError::from)?;
-            store::insert_release_in_tx(conn, release, Outcome::Unknown, subject, request_id).await?;
+            record_in_tx(conn, caller, release, Outcome::Unknown).await?;
             Ok(Outcome::Unknown)
         }
     }

@@ -12,6 +12,7 @@ mod support;
 mod faults;
 mod http;
 mod inventory;
+mod leases;
 mod locks;
 mod operations;
 mod orders;

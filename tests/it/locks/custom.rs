@@ -44,8 +44,8 @@ fn keys(names: &[&str]) -> LockKeys {
     LockKeys::new(names.iter().map(|name| LockKey::custom(name).unwrap()).collect()).unwrap()
 }
 
-async fn counting(redis: Option<&str>) -> TestApp {
-    let app = TestApp::with(TestDatabase::fresh().await, redis, PATIENT).await;
+async fn counting(redis: Option<&str>, settings: &[(&str, &str)]) -> TestApp {
+    let app = TestApp::with(TestDatabase::fresh().await, redis, settings).await;
     sqlx::raw_sql("CREATE TABLE counted (n bigint); INSERT INTO counted VALUES (0)")
         .execute(&app.database.pool)
         .await
@@ -60,10 +60,12 @@ async fn counted(app: &TestApp) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_lose_no_update_under_a_name_whichever_of_them_has_redis() {
     const AT_ONCE: usize = 60;
+    // However slow the machine is.
+    let settings = &[("HOLDFAST_LOCK_WAIT_MS", "14000"), ("HOLDFAST_REDIS_TIMEOUT_MS", "1000")];
     let redis = shared_redis();
     for (here, there) in [(Some(&*redis), Some(&*redis)), (None, None), (Some(&*redis), None)] {
-        let app = counting(here).await;
-        let peer = Peer::start(&app.database.url, there, &[]).await;
+        let app = counting(here, settings).await;
+        let peer = Peer::start(&app.database.url, there, settings).await;
         let (one, two) = (unique("one"), unique("two"));
         let apps = [app.app.clone(), peer.app.clone()];
         let counts = at_once(AT_ONCE, |n| {
@@ -81,7 +83,7 @@ async fn two_processes_lose_no_update_under_a_name_whichever_of_them_has_redis()
 
 #[tokio::test]
 async fn a_stranger_who_has_the_published_key_is_waited_for() {
-    let app = counting(Some(&shared_redis())).await;
+    let app = counting(Some(&shared_redis()), PATIENT).await;
     let (redis, name) = (Stranger::at(&shared_redis()).await, unique("name"));
     let key = format!("lock:{name}");
     assert!(redis.take(&key, "a stranger").await);
@@ -99,7 +101,7 @@ async fn a_stranger_who_has_the_published_key_is_waited_for() {
 
 #[tokio::test]
 async fn without_redis_a_name_is_waited_for_in_postgres_where_an_onlooker_sees_it_and_not_for_ever() {
-    let app = counting(None).await;
+    let app = counting(None, &[]).await;
     let mut holder = PgConnection::connect(&app.database.url).await.unwrap();
     sqlx::query("BEGIN").execute(&mut holder).await.unwrap();
     lock_names_in_tx(&mut holder, &keys(&["a", "b"])).await.unwrap();

@@ -1,5 +1,6 @@
 //! The locks of one process, without a service around them.
 
+use holdfast::leases::Leases;
 use holdfast::locks::{Lease, LockKeys, LockMode, Locks, Timing};
 use holdfast::operations::metrics::Metrics;
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ impl LockProcess {
         let locks = Locks::two_layer(redis_url, timing, tasks.clone()).unwrap();
         let stopped = CancellationToken::new();
         let keeper = tokio::spawn(locks.clone().keep(stopped.clone()));
-        Self { metrics: Metrics::new(&locks), locks, tasks, stopped, keeper }
+        Self { metrics: Metrics::new(&locks, &Leases::new(locks.clone())), locks, tasks, stopped, keeper }
     }
 
     /// Under both layers.

@@ -1,0 +1,202 @@
+//! Processing markers: one worker at a file, another when it crashed, and none that finishes what it has lost.
+//!
+//! A marker is a lease on `processing:{account_id}:{file_hash}` that also tells how far the work is and how it ended.
+//! Whether a file was processed before is not its business: once finished, it may be started anew.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::claim::{Again, Claimed, Wanted};
+use super::model::{Ending, Fence, Holder, LeaseError, LeaseName, LeaseTtl};
+use super::release::end_in_tx;
+use super::{Leases, store};
+use crate::db::{Db, DbError};
+use crate::text::{LeaseOwner, Reason};
+
+/// The longest account and the longest hash.
+const PART_MAX_CHARS: usize = 128;
+
+/// The marker of one file of one account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Marker(LeaseName);
+
+/// What is not an account or a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an account and a file's hash are 1 to {PART_MAX_CHARS} visible ASCII characters; the hash has no colon"
+)]
+pub struct NotAMarker;
+
+impl Marker {
+    /// The marker of this file.
+    ///
+    /// # Errors
+    /// [`NotAMarker`].
+    pub fn of(account_id: &str, file_hash: &str) -> Result<Self, NotAMarker> {
+        let fits = |part: &str| {
+            (1..=PART_MAX_CHARS).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        // Without a colon in the hash, no two files have one name.
+        if !fits(account_id) || !fits(file_hash) || file_hash.contains(':') {
+            return Err(NotAMarker);
+        }
+        LeaseName::try_from(format!("processing:{account_id}:{file_hash}")).map(Self).map_err(|_| NotAMarker)
+    }
+
+    /// The lease it is.
+    #[must_use]
+    pub fn name(&self) -> &LeaseName {
+        &self.0
+    }
+}
+
+/// How far the work is: 0 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u8);
+
+/// What is not a percentage of work done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("progress is 0 to 100")]
+pub struct NotAPercentage;
+
+impl TryFrom<u8> for Percent {
+    type Error = NotAPercentage;
+
+    fn try_from(percent: u8) -> Result<Self, NotAPercentage> {
+        if percent <= 100 { Ok(Self(percent)) } else { Err(NotAPercentage) }
+    }
+}
+
+impl From<Percent> for u8 {
+    fn from(percent: Percent) -> Self {
+        percent.0
+    }
+}
+
+/// What a start came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// The file is the caller's.
+    Started {
+        /// What it names in all it does with it.
+        fence: Fence,
+        /// When others may start unless it beats.
+        expires_at: DateTime<Utc>,
+    },
+    /// Somebody is at it: who, unless it is another program.
+    AlreadyRunning(Option<Holder>),
+}
+
+/// Work that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Who is at it.
+    pub owner: String,
+    /// Under which fence.
+    pub fence: Fence,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// For how long it counts without another beat.
+    pub expires_in: Duration,
+    /// How far it is, if it said so.
+    pub progress: Option<u8>,
+}
+
+impl Leases {
+    /// Starts work on a file, unless somebody is at it. That may be `owner` itself: a file uploaded twice at once is
+    /// worked on once.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn start(
+        &self,
+        db: &Db,
+        marker: &Marker,
+        owner: &LeaseOwner,
+        ttl: LeaseTtl,
+    ) -> Result<Start, DbError> {
+        let wanted = Wanted { name: &marker.0, owner, ttl, again: Again::Refused };
+        Ok(match self.claim(db, &wanted).await? {
+            Claimed::Granted(granted) => {
+                Start::Started { fence: granted.fence, expires_at: granted.expires_at }
+            }
+            Claimed::HeldBy(holder) => Start::AlreadyRunning(Some(holder)),
+            Claimed::HeldByStranger => Start::AlreadyRunning(None),
+        })
+    }
+
+    /// Who is at the file, if anyone.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn running(&self, db: &Db, marker: &Marker) -> Result<Option<Running>, DbError> {
+        let found = store::find(&mut *db.read().await?, &marker.0).await?;
+        let running = found.filter(|found| found.newest.ending.is_none() && found.newest.left_ms > 0);
+        Ok(running.map(|found| {
+            let Holder { owner, fence, expires_in } = found.holder();
+            let progress = found.progress.and_then(|percent| u8::try_from(percent).ok());
+            Running { owner, fence, since: found.claimed_at, expires_in, progress }
+        }))
+    }
+
+    /// Says that the work goes on, and how far it is. Answers until when that counts.
+    ///
+    /// # Errors
+    /// [`LeaseError`]: somebody else is at it, or it has ended.
+    pub async fn beat(
+        &self,
+        db: &Db,
+        marker: &Marker,
+        fence: Fence,
+        progress: Option<Percent>,
+        ttl: LeaseTtl,
+    ) -> Result<DateTime<Utc>, LeaseError> {
+        self.renew_saying(db, &marker.0, fence, ttl, progress.map(|percent| i16::from(percent.0))).await
+    }
+
+    /// Ends the work with what it wrote, in one transaction. Once that is committed, [`Leases::fade`] takes the shadow
+    /// away.
+    ///
+    /// # Errors
+    /// [`LeaseError`]: what it wrote must not be committed. A repetition is told that the work has
+    /// [ended](LeaseError::Ended), and how.
+    pub async fn finish_in_tx(
+        &self,
+        conn: &mut PgConnection,
+        marker: &Marker,
+        fence: Fence,
+    ) -> Result<(), LeaseError> {
+        self.noticed(&marker.0, end_in_tx(conn, &marker.0, fence, Ending::Finished, None).await)
+    }
+
+    /// Gives the work up.
+    ///
+    /// # Errors
+    /// [`LeaseError`]: it is no longer the caller's to give up.
+    pub async fn fail(&self, db: &Db, marker: &Marker, fence: Fence, why: &Reason) -> Result<(), LeaseError> {
+        let mut tx = db.begin().await?;
+        let failed = end_in_tx(&mut tx, &marker.0, fence, Ending::Failed, Some(why.as_str())).await;
+        self.noticed(&marker.0, failed)?;
+        tx.commit().await.map_err(DbError::from)?;
+        self.fade(&marker.0, fence).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_files_have_one_marker() {
+        assert_eq!(Marker::of("acc:1", "h").unwrap().name().as_str(), "processing:acc:1:h");
+        let long = "x".repeat(PART_MAX_CHARS + 1);
+        for (account, hash) in
+            [("", "h"), ("a", ""), ("a", "1:h"), ("a b", "h"), ("a", "\u{e9}"), (&long, "h")]
+        {
+            assert_eq!(Marker::of(account, hash), Err(NotAMarker), "{account:?} {hash:?}");
+        }
+    }
+}
