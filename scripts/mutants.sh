@@ -32,7 +32,9 @@ renew without asking whose key it is|src/locks/scripts/renew.lua|if redis.pcall(
 no renewal|src/locks/renewal.rs|                self.renew(&claim).await;|                drop(claim);|renewal
 renewal after the end|src/locks/renewal.rs|self.held().remove(token);|self.held().entry(token.into()).and_modify(\|held\| held.ends = false);|renewal
 a lease that is let go is nobody's|src/locks/lease.rs|let held = layer.ends(&claim.token);|let held = layer.ends(&claim.token); layer.no_longer_held(&claim.token);|asked_about_while
-whoever left stays in line|src/locks/lease.rs|            self.inner.take_back(&claim, &successors, place).await;||whoever_leaves
+whoever left stays in line|src/locks/lease.rs|            self.inner.take_back(claim, &successors, place);||whoever_leaves
+whoever went on without Redis stays in line|src/locks/layer.rs|let mut stands_in_line = place.was_announced();|let mut stands_in_line = false;|went_on_without_redis
+a cluster's taker loses its turn with each key|src/locks/redis.rs|let itself = vec![Some(itself); index];|let itself = vec![None; index]; let _ = Successor::itself(claim.token.clone(), waited);|over_many_busy_keys
 each in line pays for a hung Redis|src/locks/layer.rs|let Some(began) = self.breaker.failing_since() else|let Some(began) = None::<Instant> else|pays_for_it_once
 the dead are waited for|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if true \|\| self.seems_alive(replica).await? {|long_before_its_ttl
 the living are taken for dead|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if false && self.seems_alive(replica).await? {|a_replica_that_lives

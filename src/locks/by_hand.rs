@@ -3,6 +3,8 @@
 //! What must stay true: a key is deleted only if it still holds the very token that was seen, or still is what no lock
 //! is. What its holder still writes is protected by its row lock.
 
+use std::time::Duration;
+
 use super::claim::Claim;
 use super::fleet::{NOT_A_LOCK, TestLock};
 use super::redis::Fault;
@@ -14,7 +16,7 @@ impl Locks {
     /// # Errors
     /// A [`Fault`] if Redis can't be asked.
     pub async fn holder_of(&self, key: &str) -> Result<Option<String>, Fault> {
-        let layer = self.0.usable_layer().ok_or(Fault::Unreachable)?;
+        let layer = self.0.usable_layer().ok_or(Fault::Unreachable(Duration::ZERO))?;
         let seen = layer.redis.look(&[key.to_owned()]).await?;
         Ok(seen.into_iter().next().map(|seen| seen.holder).filter(|holder| !holder.is_empty()))
     }
@@ -25,7 +27,7 @@ impl Locks {
     /// # Errors
     /// A [`Fault`] if Redis can't be asked; the key may have been deleted all the same.
     pub async fn break_lock(&self, key: &str, token: &str) -> Result<bool, Fault> {
-        let redis = &self.0.usable_layer().ok_or(Fault::Unreachable)?.redis;
+        let redis = &self.0.usable_layer().ok_or(Fault::Unreachable(Duration::ZERO))?.redis;
         // A stranger's token may be that very text.
         let was_held = redis.break_lock(key, token).await?;
         Ok(was_held || (token == NOT_A_LOCK && redis.remove_other_type(key).await?))

@@ -146,7 +146,7 @@ impl Redis {
         let mut call = redis::cmd("CONFIG");
         call.arg("GET").arg("maxmemory-policy");
         let pair: Vec<String> = self.call(self.budget, async |conn| call.query_async(conn).await).await?;
-        pair.into_iter().nth(1).ok_or(Fault::Unreachable)
+        pair.into_iter().nth(1).ok_or(Fault::Unreachable(Duration::ZERO))
     }
 
     /// Says that `replica` lives, for [`LIVENESS`], and how many wait in it for which lock.

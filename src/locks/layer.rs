@@ -121,12 +121,12 @@ impl Layer {
         Ok(take)
     }
 
-    /// What Redis may still cost a request that waits since then: its timeout, less what the request has waited while
-    /// Redis was failing others, ahead of it in its line. Too little to be worth a try is nothing.
+    /// What Redis may still cost a request that has waited for an answer of it since then, its own or of those ahead in
+    /// its line: its timeout, less what it has waited while calls failed. Too little to be worth a try is nothing.
     fn allowance(&self, since: Instant, timing: &Timing) -> Duration {
         let Some(began) = self.breaker.failing_since() else { return timing.redis_timeout };
         let left = timing.redis_timeout.saturating_sub(began.max(since).elapsed());
-        if left < LEAST_BUDGET { Duration::ZERO } else { left }
+        if left < LEAST_BUDGET.min(timing.redis_timeout / 2) { Duration::ZERO } else { left }
     }
 
     /// Counts a fault.
@@ -193,7 +193,10 @@ impl Layer {
             return Ok(life.is_on());
         }
         let (beat, now) = (self.redis.last_beat(replica).await?, Instant::now());
-        let seen_at = known.filter(|life| life.beat == beat).map_or(now, |life| life.seen_at);
+        // A beat that is missed again after a while, in which nobody looked, may have been there in between.
+        let still_so =
+            |life: &Life| life.beat == beat && (beat.is_some() || life.looked_at.elapsed() < 2 * BEAT);
+        let seen_at = known.filter(still_so).map_or(now, |life| life.seen_at);
         let life = Life { beat, seen_at, looked_at: now };
         let lives = life.is_on();
         let mut known = self.lives();
@@ -245,7 +248,9 @@ impl Inner {
         };
         let mut waiting = layer.waiting(&token);
         let claim = Arc::new(layer.claim(place.keys().as_slice(), timing, token));
-        let mut stands_in_line = false;
+        // Before it ever asked, if whoever was ahead of it here told Redis of it.
+        let mut stands_in_line = place.was_announced();
+        let mut since = started;
         loop {
             if layer.breaker.state() != BreakerState::Closed {
                 if stands_in_line {
@@ -254,14 +259,18 @@ impl Inner {
                 }
                 return Ok(Err(DatabaseOnly::BreakerOpen));
             }
-            let (asked, allowance) = (Instant::now(), layer.allowance(started, timing));
-            if allowance.is_zero() && !stands_in_line {
+            let (asked, allowance) = (Instant::now(), layer.allowance(since, timing));
+            if allowance.is_zero() {
+                // It has paid already; what it may have left in line is swept.
+                if stands_in_line {
+                    layer.orphan(claim);
+                }
                 return Ok(Err(DatabaseOnly::Fault));
             }
             let (index, left, holder) = match layer.take(&claim, asked - started, allowance, timing).await {
                 Ok(Take::Held) => {
                     layer.hold(&claim);
-                    let allowance = timing.redis_timeout.saturating_sub(asked.elapsed());
+                    let allowance = allowance.saturating_sub(asked.elapsed());
                     return Ok(Ok(Taken { claim, allowance }));
                 }
                 Ok(Take::Busy { index, left, holder }) => (index, left, holder),
@@ -270,7 +279,8 @@ impl Inner {
                     return Ok(Err(DatabaseOnly::Fault));
                 }
             };
-            stands_in_line = true;
+            // From here on it waits for a holder, which is not Redis's fault.
+            (stands_in_line, since) = (true, Instant::now());
             let wait = waiting.until_worth_a_try(
                 (&holder, &claim.names[index]),
                 &claim,
@@ -303,7 +313,7 @@ impl Inner {
     }
 
     /// Leaves the lines of all replicas, in the background: the caller has its answer.
-    fn leave(self: &Arc<Self>, claim: Arc<Claim>) {
+    pub(super) fn leave(self: &Arc<Self>, claim: Arc<Claim>) {
         let (inner, budget) = (self.clone(), self.timing.redis_timeout);
         self.tasks.spawn(async move { inner.let_go(claim, &[], budget).await });
     }

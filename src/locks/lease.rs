@@ -1,5 +1,6 @@
 //! What a verb holds while it works.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,11 +88,13 @@ impl Lease {
 
     /// Lets the next one go. A failure changes nothing for the caller, whose work is committed.
     pub async fn release(mut self) {
-        if let (Some(claim), Some(place)) = (self.claim.take(), &self.place) {
+        if let (Some(claim), Some(place)) = (&self.claim, &self.place) {
             let successors = self.inner.successors(place);
             self.inner.let_go(claim.clone(), &successors, self.allowance).await;
-            self.inner.take_back(&claim, &successors, place).await;
+            self.inner.take_back(claim, &successors, place);
         }
+        // Only now: one that is dropped while it lets go does so again in the background.
+        self.claim.take();
         // Only now: the next in this process's line finds the Redis key free.
         self.place.take();
     }
@@ -129,6 +132,8 @@ impl Inner {
         let released = layer.redis.release_within(&claim, successors, budget).await;
         layer.no_longer_held(&claim.token);
         match released {
+            // It had less time than is Redis's due.
+            Err(_) if budget < self.timing.redis_timeout / 2 => layer.orphan(claim),
             Ok(owned) => {
                 layer.breaker.succeeded();
                 if let Some(held) = held
@@ -141,14 +146,17 @@ impl Inner {
         }
     }
 
-    /// Takes those of `successors` out of Redis's lines again who left while Redis was being told of them.
-    async fn take_back(&self, claim: &Claim, successors: &[Option<Successor>], place: &Place) {
-        for (index, successor) in successors.iter().enumerate() {
-            let Some(gone) = successor.as_ref().filter(|successor| place.has_lost(successor)) else {
-                continue;
-            };
-            let gone = Claim::of_names(vec![claim.names[index].clone()], gone.token.clone());
-            self.let_go(Arc::new(gone), &[], self.timing.redis_timeout).await;
+    /// Takes those of `successors` out of Redis's lines again who left while Redis was being told of them, in the
+    /// background.
+    fn take_back(self: &Arc<Self>, claim: &Claim, successors: &[Option<Successor>], place: &Place) {
+        let mut gone: HashMap<&Arc<str>, Vec<String>> = HashMap::new();
+        for (name, successor) in claim.names.iter().zip(successors) {
+            if let Some(successor) = successor.as_ref().filter(|successor| place.has_lost(successor)) {
+                gone.entry(&successor.token).or_default().push(name.clone());
+            }
+        }
+        for (token, names) in gone {
+            self.leave(Arc::new(Claim::of_names(names, token.clone())));
         }
     }
 }

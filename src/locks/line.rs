@@ -13,6 +13,7 @@
 //! taker tells Redis how long it has waited here, and whoever lets go announces its [`Successor`] there.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ struct Waiting {
     token: Arc<str>,
     since: Instant,
     /// Whether Redis was told of it already, by the one before it.
-    announced: bool,
+    announced: Arc<AtomicBool>,
     class: LockClass,
 }
 
@@ -61,6 +62,7 @@ pub struct Place {
     keys: LockKeys,
     ticket: u64,
     called: Arc<Notify>,
+    announced: Arc<AtomicBool>,
 }
 
 /// Who comes next at a key, in this process.
@@ -71,6 +73,14 @@ pub struct Successor {
     /// How long it has waited.
     pub waited: Duration,
     ticket: u64,
+}
+
+impl Successor {
+    /// One that gives a key back and means to ask for it again.
+    #[must_use]
+    pub fn itself(token: Arc<str>, waited: Duration) -> Self {
+        Self { token, waited, ticket: u64::MAX }
+    }
 }
 
 /// One line as an onlooker sees it.
@@ -113,17 +123,17 @@ impl Lines {
             behind += usize::from(!line.tickets.is_empty());
             line.tickets.push_back(ticket);
         }
-        let called = Arc::new(Notify::new());
+        let (called, announced) = (Arc::new(Notify::new()), Arc::<AtomicBool>::default());
         if behind == 0 {
             called.notify_one();
         } else {
             let class = keys.as_slice().first().map_or(LockClass::Inventory, LockKey::class);
-            let (called, since) = (called.clone(), Instant::now());
-            let waiting = Waiting { behind, called, token, since, announced: false, class };
+            let (called, since, announced) = (called.clone(), Instant::now(), announced.clone());
+            let waiting = Waiting { behind, called, token, since, announced, class };
             state.waiting.insert(ticket, waiting);
         }
         drop(state);
-        Ok(Place { lines: self.clone(), keys, ticket, called })
+        Ok(Place { lines: self.clone(), keys, ticket, called, announced })
     }
 
     /// How many requests stand in `key`'s line, the one being served included.
@@ -211,7 +221,7 @@ impl Place {
         let successor = |ticket: &Option<u64>| {
             let ticket = (*ticket)?;
             let next = waiting.get_mut(&ticket).filter(|next| next.behind == held_up_here[&ticket])?;
-            next.announced = true;
+            next.announced.store(true, Ordering::SeqCst);
             Some(Successor { token: next.token.clone(), waited: now - next.since, ticket })
         };
         second.iter().map(successor).collect()
@@ -224,10 +234,19 @@ impl Place {
         !self.lines.state().waiting.contains_key(&successor.ticket)
     }
 
-    /// Gives it up. Answers whether Redis may have been told of it while it waited here; it won't be from now on.
+    /// Whether Redis was told, or is being told, that it comes next: so it may stand in line there without ever having
+    /// asked.
+    #[must_use]
+    pub fn was_announced(&self) -> bool {
+        self.announced.load(Ordering::SeqCst)
+    }
+
+    /// Gives it up. Answers whether it was announced; it won't be from now on.
     #[must_use]
     pub fn leave(self) -> bool {
-        self.lines.state().waiting.remove(&self.ticket).is_some_and(|waiting| waiting.announced)
+        // Announced under the same lock.
+        self.lines.state().waiting.remove(&self.ticket);
+        self.was_announced()
     }
 }
 

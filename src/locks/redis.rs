@@ -14,7 +14,7 @@ use std::time::Duration;
 use bb8::RunError;
 use redis::aio::PubSub;
 use redis::{RedisError, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::claim::Claim;
 use super::connection::Connection;
@@ -35,9 +35,9 @@ pub enum Fault {
     /// The budget ran out: Redis is away, hung or slow, or the pool had no connection.
     #[error("no answer from Redis within {0:?}")]
     Timeout(Duration),
-    /// No connection could be had.
+    /// No connection could be had for so long: nothing was sent.
     #[error("no connection to Redis")]
-    Unreachable,
+    Unreachable(Duration),
     /// Redis answered with an error, or the connection broke.
     #[error("Redis failed")]
     Failed(#[source] RedisError),
@@ -48,8 +48,8 @@ impl Fault {
     #[must_use]
     pub fn took(&self) -> Duration {
         match self {
-            Self::Timeout(budget) => *budget,
-            Self::Unreachable | Self::Failed(_) => Duration::ZERO,
+            Self::Timeout(took) | Self::Unreachable(took) => *took,
+            Self::Failed(_) => Duration::ZERO,
         }
     }
 
@@ -153,8 +153,11 @@ impl Redis {
         for index in 0..claim.names.len() {
             let take = self.take_part(conn, claim, index..index + 1, waited).await?;
             if take != Take::Held {
+                // Its turn at these stays its own: else it would lose one for each that it comes too late for.
+                let itself = Successor::itself(claim.token.clone(), waited);
+                let itself = vec![Some(itself); index];
                 for given_back in 0..index {
-                    self.release_part(conn, claim, given_back..given_back + 1, &[]).await?;
+                    self.release_part(conn, claim, given_back..given_back + 1, &itself).await?;
                 }
                 return Ok(take);
             }
@@ -214,17 +217,18 @@ impl Redis {
             if !self.is_cluster() {
                 return self.release_part(conn, claim, 0..claim.names.len(), successors).await;
             }
-            let mut owned = 0;
-            for index in 0..claim.names.len() {
-                owned += self.release_part(conn, claim, index..index + 1, successors).await?;
+            let mut owned = Vec::new();
+            for (index, name) in claim.names.iter().enumerate() {
+                if self.release_part(conn, claim, index..index + 1, successors).await? > 0 {
+                    owned.push(name);
+                }
             }
-            if claim.names.is_empty() {
-                return Ok(owned);
+            if !owned.is_empty() {
+                let mut forget = redis::cmd("ZREM");
+                forget.arg(INDEX).arg(&owned);
+                forget.query_async::<Value>(conn).await?;
             }
-            let mut forget = redis::cmd("ZREM");
-            forget.arg(INDEX).arg(&claim.names);
-            forget.query_async::<Value>(conn).await?;
-            Ok(owned)
+            Ok(owned.len())
         })
         .await
     }
@@ -369,17 +373,23 @@ async fn over<T>(
     budget: Duration,
     call: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
 ) -> Result<T, Fault> {
+    let started = Instant::now();
     let asking = async {
         let mut conn = pool.get().await.map_err(|error| match error {
             RunError::User(error) => Fault::Failed(error),
-            RunError::TimedOut => Fault::Unreachable,
+            RunError::TimedOut => Fault::Unreachable(started.elapsed()),
         })?;
         conn.broken = true;
         let answer = call(&mut conn.inner).await.map_err(Fault::Failed)?;
         conn.broken = false;
         Ok(answer)
     };
-    timeout(budget, asking).await.map_err(|_| Fault::Timeout(budget))?
+    match timeout(budget, asking).await {
+        Err(_) => Err(Fault::Timeout(started.elapsed())),
+        // The connection's own limit, which may be the first to be seen.
+        Ok(Err(Fault::Failed(error))) if error.is_timeout() => Err(Fault::Timeout(started.elapsed())),
+        Ok(answer) => answer,
+    }
 }
 
 /// Where a replica hears that its waiters come next, and what others ask of it.

@@ -34,10 +34,10 @@ impl Layer {
         self.held().insert(claim.token.clone(), held);
     }
 
-    /// From now on it is not, though it stays ours until Redis has let it go. Answers what was known of it.
+    /// From now on it is not, though it stays ours until Redis has let it go. Answers what was known of it, once.
     pub(super) fn ends(&self, token: &str) -> Option<Held> {
         let mut held = self.held();
-        let lease = held.get_mut(token)?;
+        let lease = held.get_mut(token).filter(|lease| !lease.ends)?;
         lease.ends = true;
         Some(lease.clone())
     }

@@ -131,7 +131,7 @@ impl Locks {
 
     /// The locks of all replicas, by Redis's index of them, and whatever anyone waits for.
     async fn look_around(&self) -> Result<Sight, Fault> {
-        let Some(layer) = &self.0.layer else { return Err(Fault::Unreachable) };
+        let Some(layer) = &self.0.layer else { return Err(Fault::Unreachable(Duration::ZERO)) };
         let behind = self.crowds_everywhere().await?;
         let live = layer.redis.live_locks().await?;
         let mut names: Vec<String> = behind.keys().cloned().collect();
@@ -158,7 +158,7 @@ impl Locks {
     /// How many wait behind the head of each line, over all replicas: here as of now, elsewhere as of the last beat.
     /// Lines without a crowd count too, for the same reason as [below](Self::waiting_here).
     async fn crowds_everywhere(&self) -> Result<HashMap<String, usize>, Fault> {
-        let Some(layer) = &self.0.layer else { return Err(Fault::Unreachable) };
+        let Some(layer) = &self.0.layer else { return Err(Fault::Unreachable(Duration::ZERO)) };
         let here = self.0.lines.look(LOCKS_TOLD).into_iter();
         let mut behind: HashMap<String, usize> =
             here.map(|line| (line.key.to_string(), line.waiting)).collect();

@@ -176,7 +176,7 @@ async fn break_on_record_in_tx(
         }
         Ok(false) => Err(OperationsError::NotHeld),
         // Nothing was sent.
-        Err(Fault::Unreachable) => Err(OperationsError::LocksUnavailable),
+        Err(Fault::Unreachable(_)) => Err(OperationsError::LocksUnavailable),
         Err(fault) => {
             tracing::warn!(
                 lock.key = in_logs(&release.key),

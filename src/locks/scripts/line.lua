@@ -16,10 +16,10 @@ local function text(number)
     return string.format('%.0f', number)
 end
 
--- Whether a place in line is still kept. One that seems kept for longer than any is was written before the clock was
--- set back, and would else stand there until the old time comes round again.
-local function is_kept(asks_until, now)
-    return asks_until and asks_until >= now and asks_until <= now + LONGEST_PLACE
+-- Whether a place in line is still kept. One of whoever arrives in the future, or that seems kept for longer than any is,
+-- was written before the clock was set back, and would else stand there until the old time comes round again.
+local function is_kept(arrival, asks_until, now)
+    return asks_until and arrival <= now and asks_until >= now and asks_until <= now + LONGEST_PLACE
 end
 
 -- The earliest in `line` who still asks. Whoever has not asked for too long is taken out.
@@ -30,7 +30,7 @@ local function head_of(line, now)
         local token = entries[i]
         local arrival, asks_until = string.match(entries[i + 1], '^(%d+) (%d+)$')
         arrival, asks_until = tonumber(arrival), tonumber(asks_until)
-        if not is_kept(asks_until, now) then
+        if not is_kept(arrival, asks_until, now) then
             redis.call('HDEL', line, token)
         elseif not head or arrival < earliest or (arrival == earliest and token < head) then
             head, earliest = token, arrival

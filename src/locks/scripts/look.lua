@@ -11,8 +11,8 @@ for i = 1, #KEYS, 2 do
     end
     local takers = 0
     for _, entry in ipairs(redis.call('HVALS', KEYS[i + 1])) do
-        local asks_until = tonumber(string.match(entry, ' (%d+)$'))
-        takers = takers + (is_kept(asks_until, now) and 1 or 0)
+        local arrival, asks_until = string.match(entry, '^(%d+) (%d+)$')
+        takers = takers + (is_kept(tonumber(arrival), tonumber(asks_until), now) and 1 or 0)
     end
     seen[#seen + 1] = {holder, redis.call('PTTL', KEYS[i]), takers}
 end

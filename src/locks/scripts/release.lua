@@ -19,9 +19,12 @@ for i = 1, locks do
         redis.call('DEL', key)
         owned[#owned + 1] = key
     end
-    redis.call('HDEL', line, token)
-    -- Its turn is kept until it asks: else whoever is called now would overtake it.
+    -- Its turn is kept until it asks: else whoever is called now would overtake it. Who gives a key back only to ask
+    -- for it again comes after itself.
     local successor = ARGV[1 + 2 * i]
+    if successor ~= token then
+        redis.call('HDEL', line, token)
+    end
     if successor ~= '' then
         local arrival = arrival_in(line, successor) or now - tonumber(ARGV[2 + 2 * i])
         stand_in(line, successor, arrival, now + linger)

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::{QUICK_PROBE, SOON};
 use crate::support::row::until_at_a_row;
-use crate::support::{HeldRow, Private, Stranger, TestApp, TestDatabase, eventually};
+use crate::support::stranger::inventory_lock;
+use crate::support::{HeldRow, LockProcess, Private, Stranger, TestApp, TestDatabase, eventually};
 
 const REQUESTS: i64 = 100;
 /// Far above what a few budgets of 250 ms come to, far below [`REQUESTS`] of them.
@@ -62,34 +63,74 @@ async fn a_crowd_that_meets_a_hung_redis_at_once_does_not_pay_one_after_another(
     app.finish().await;
 }
 
+async fn lease_and_release(locks: &Locks, variant: Uuid) -> LockMode {
+    let lease = locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap();
+    let mode = lease.evidence().mode;
+    lease.release().await;
+    mode
+}
+
 #[tokio::test]
 async fn a_line_that_meets_a_hung_redis_pays_for_it_once() {
     let mut redis = Private::redis().await;
     // Nobody beats or probes: what fails is what the line asks.
     let locks = Locks::two_layer(&redis.url(), Timing::default(), TaskTracker::new()).unwrap();
-    let variant = ids::fresh();
-    let holder = locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap();
-    assert_eq!(holder.evidence().mode, LockMode::TwoLayer);
-    let line: Vec<_> = (0..20)
-        .map(|_| {
-            let locks = locks.clone();
-            tokio::spawn(async move {
-                let lease =
-                    locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap();
-                let mode = lease.evidence().mode;
-                lease.release().await;
-                mode
+    for a_release_hangs in [true, false] {
+        let variant = ids::fresh();
+        assert_eq!(lease_and_release(&locks, variant).await, LockMode::TwoLayer);
+        let holder = locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap();
+        let holder = if a_release_hangs {
+            Some(holder)
+        } else {
+            // Then it is the first one's take.
+            holder.release().await;
+            redis.pause();
+            None
+        };
+        let line: Vec<_> = (0..20)
+            .map(|_| {
+                let locks = locks.clone();
+                tokio::spawn(async move { lease_and_release(&locks, variant).await })
             })
-        })
-        .collect();
-    eventually(SOON, "all stand in line", async || locks.in_line(variant) == 21).await;
-    redis.pause();
-    holder.release().await;
-    for lease in line {
-        assert_eq!(lease.await.unwrap(), LockMode::DatabaseOnly);
+            .collect();
+        eventually(SOON, "all stand in line", async || locks.in_line(variant) >= 20).await;
+        if let Some(holder) = holder {
+            redis.pause();
+            holder.release().await;
+        }
+        for lease in line {
+            assert_eq!(lease.await.unwrap(), LockMode::DatabaseOnly);
+        }
+        assert_eq!(locks.breaker().unwrap().failures(), 1, "calls that were waited for in vain");
+        redis.resume();
     }
-    assert_eq!(locks.breaker().unwrap().failures(), 1, "calls that were waited for in vain");
-    redis.resume();
+}
+
+#[tokio::test]
+async fn whoever_was_to_come_next_and_went_on_without_redis_does_not_stay_in_line_there() {
+    let mut redis = Private::redis().await;
+    let process = LockProcess::start(&redis.url(), Timing::default());
+    let stranger = Stranger::at(&redis.url()).await;
+    for _ in 0..3 {
+        let variant = ids::fresh();
+        eventually(SOON, "two-layer", async || process.locks.mode() == LockMode::TwoLayer).await;
+        let holder = process.lease(LockKeys::variant(variant)).await;
+        let locks = process.locks.clone();
+        let next = tokio::spawn(async move { lease_and_release(&locks, variant).await });
+        eventually(SOON, "the next stands in line", async || process.locks.in_line(variant) == 2).await;
+        redis.pause();
+        // It tells a Redis that will hear of it when it wakes.
+        holder.release().await;
+        assert_eq!(next.await.unwrap(), LockMode::DatabaseOnly);
+        redis.resume();
+        eventually(SOON, "two-layer again", async || process.locks.mode() == LockMode::TwoLayer).await;
+        // Nobody else looks there, so nobody else takes it out.
+        eventually(SOON, "nobody is left in line", async || {
+            stranger.line(&inventory_lock(variant)).await.is_empty()
+        })
+        .await;
+    }
+    process.stop().await;
 }
 
 async fn sell_each(app: &TestApp, variants: &[Uuid]) {
@@ -141,7 +182,7 @@ async fn a_request_that_waits_in_line_when_redis_hangs_goes_on_without_it() {
     let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[QUICK_PROBE]).await;
     let stranger = Stranger::at(&redis.url()).await;
     let variant = app.client.variant(100).await;
-    let key = crate::support::stranger::inventory_lock(variant);
+    let key = inventory_lock(variant);
     assert!(stranger.take(&key, "a stranger").await);
     let client = app.client.clone();
     let sale = tokio::spawn(async move { client.decrement(variant, 1).await });

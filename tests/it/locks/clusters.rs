@@ -9,11 +9,12 @@ use futures_util::StreamExt;
 use holdfast::locks::topology::Topology;
 use redis::AsyncCommands;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{FAILOVER, PATIENT, SOON};
 use crate::support::stranger::inventory_lock;
-use crate::support::{Cluster, TestApp, TestDatabase, eventually, unique};
+use crate::support::{Cluster, Peer, TestApp, TestDatabase, eventually, unique};
 
 const BUDGET: Duration = Duration::from_secs(1);
 
@@ -107,6 +108,39 @@ async fn an_order_over_keys_of_all_nodes_is_two_layer_and_leaves_none() {
     let placed = app.client.order(&unique("user"), "key-1", &lines).await.expect(201);
     assert_eq!(placed.json()["lock"]["mode"], "two_layer");
     no_lock_is_left(&cluster, &[]).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_over_many_busy_keys_is_not_overtaken_at_each_of_them_for_ever() {
+    let cluster = Cluster::start().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&cluster.url()), PATIENT).await;
+    let peer = Peer::start(&app.database.url, Some(&cluster.url()), PATIENT).await;
+    let variants = app.variants(12, 1_000_000).await;
+    let over = CancellationToken::new();
+    let singles: Vec<_> = variants
+        .iter()
+        .map(|variant| {
+            let (client, variant, over) = (peer.client.clone(), *variant, over.clone());
+            tokio::spawn(async move {
+                while !over.is_cancelled() {
+                    client.decrement(variant, 1).await.expect(200);
+                }
+            })
+        })
+        .collect();
+    let lines: Vec<_> = variants.iter().map(|variant| (*variant, 1)).collect();
+    let user = unique("user");
+    for n in 0..5 {
+        let placed = app.client.order(&user, &format!("key-{n}"), &lines).await.expect(201);
+        assert_eq!(placed.json()["lock"]["mode"], "two_layer");
+    }
+    over.cancel();
+    for single in singles {
+        single.await.unwrap();
+    }
+    no_lock_is_left(&cluster, &[]).await;
+    peer.finish().await;
     app.finish().await;
 }
 
