@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::error::OrderError;
 use super::model::{LINES_MAX, Order};
 use super::rules;
+use super::states::{self, Actor};
 use super::store;
 use crate::app::App;
 use crate::http::answer::Answer;
@@ -96,8 +97,17 @@ impl Verb for Cancelling<'_> {
     type Error = OrderError;
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
-        cancel_in_tx(conn, self.order_id, self.cmd, witness).await
+        Ok(cancel_in_tx(conn, self.order_id, self.cmd, Actor::Api, witness).await?.order)
     }
+}
+
+/// What came of a cancellation.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The order as it is now.
+    pub order: Order,
+    /// Whether this cancelled any of it: not if nothing was left.
+    pub cancelled_some: bool,
 }
 
 /// Locks the order, then the stock rows, decides what is left to cancel, and writes cancellations,
@@ -109,8 +119,9 @@ pub async fn cancel_in_tx(
     conn: &mut PgConnection,
     order_id: Uuid,
     cmd: &CancelOrder,
+    by: Actor,
     witness: Witness<'_>,
-) -> Result<Order, OrderError> {
+) -> Result<Outcome, OrderError> {
     store::lock_order_in_tx(conn, order_id).await?;
     let mut order = store::find_order(conn, order_id).await?.ok_or(OrderError::NotFound)?;
     order.lock = witness.lock.into();
@@ -121,7 +132,7 @@ pub async fn cancel_in_tx(
         .map(|lines| lines.iter().map(|line| (line.line_id, line.quantity.get())).collect());
     let to_cancel = rules::to_cancel(&order.lines, asked.as_deref())?;
     if to_cancel.is_empty() {
-        return Ok(order);
+        return Ok(Outcome { order, cancelled_some: false });
     }
 
     let variants = to_cancel.iter().map(|(line, _)| order.lines[*line].variant_id);
@@ -141,10 +152,9 @@ pub async fn cancel_in_tx(
         line.cancelled_quantity += units;
         cancellations.push(cancellation);
     }
-    let status = rules::status_of(&order.lines);
-    order.status = status.as_str().to_owned();
+    order.status = states::turn(Some(order.status), rules::status_of(&order.lines), by)?;
     let reason = cmd.reason.as_ref().map(Reason::as_str);
-    store::insert_cancellations_in_tx(conn, order_id, &cancellations, reason, status, witness).await?;
+    store::insert_cancellations_in_tx(conn, order_id, &cancellations, reason, order.status, witness).await?;
     ledger.write_in_tx(conn, witness).await?;
-    Ok(order)
+    Ok(Outcome { order, cancelled_some: true })
 }

@@ -82,6 +82,10 @@ impl Refusal {
                 let detail = "More would be cancelled than was ordered and is left.".to_owned();
                 (Code::CancelExceedsOrdered, detail, lines.iter().map(excess).collect())
             }
+            Self::NoSuchTurn { .. } => {
+                let detail = "From where this order is, it can't be cancelled this way.".to_owned();
+                (Code::CancelExceedsOrdered, detail, Vec::new())
+            }
             Self::NoSuchLine(line) => {
                 return Problem::invalid(format!("lines[{line}].line_id"), "is not a line of this order");
             }

@@ -9,6 +9,7 @@
 //! - All lines or none: a line that can't be had refuses the order.
 //! - Each line is sold by exactly one movement, each cancellation returned by exactly one, and no more is
 //!   cancelled than was ordered.
+//! - Its status goes only where [`states`] says.
 //! - Totals are exact (see [`crate::money`]).
 
 pub mod cancel;
@@ -19,6 +20,7 @@ pub mod place;
 pub mod read;
 pub mod routes;
 pub mod rules;
+pub mod states;
 mod store;
 
 pub use self::error::OrderError;

@@ -24,6 +24,9 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Placed, Self::PartlyCancelled, Self::Cancelled];
+
     /// The status's name in answers and tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -32,6 +35,12 @@ impl OrderStatus {
             Self::PartlyCancelled => "partly_cancelled",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    /// The status of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 
@@ -52,7 +61,7 @@ pub struct Order {
     /// Who bought.
     pub user_id: String,
     /// How far it has come.
-    pub status: String,
+    pub status: OrderStatus,
     /// The currency of all its amounts.
     pub currency: Currency,
     /// The sum of the lines' totals, as ordered.

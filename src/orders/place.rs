@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 use super::error::OrderError;
 use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
 use super::rules::{self, Offer};
+use super::states::{self, Actor};
 use super::store;
 use crate::app::App;
 use crate::db::Db;
@@ -181,7 +182,7 @@ pub async fn place_in_tx(
     let mut order = Order {
         order_id,
         user_id: cmd.user_id.as_str().to_owned(),
-        status: OrderStatus::Placed.as_str().to_owned(),
+        status: states::turn(None, OrderStatus::Placed, Actor::Api)?,
         currency,
         total: currency.written(total),
         lines,

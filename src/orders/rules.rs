@@ -51,6 +51,14 @@ pub enum Refusal {
     /// More would be cancelled than is left.
     #[error("more would be cancelled than is left")]
     CancelExceedsOrdered(Vec<Excess>),
+    /// From where the order is, nobody of this kind may take it there.
+    #[error("the order can't go from {from:?} to {to:?}")]
+    NoSuchTurn {
+        /// Where it is; `None` before it was placed.
+        from: Option<OrderStatus>,
+        /// Where it was to go.
+        to: OrderStatus,
+    },
     /// The stock refuses what is returned.
     #[error("the stock refuses")]
     Stock(#[from] StockRefusal),

@@ -1,4 +1,8 @@
-//! The SQL of orders. No decisions here: rows in, rows out.
+//! The SQL of orders: what is read here, what placing and cancelling lock and write in files of their own. No
+//! decisions here: rows in, rows out.
+
+mod cancelling;
+mod placing;
 
 use std::collections::HashMap;
 
@@ -6,62 +10,14 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub(super) use self::cancelling::{Cancellation, insert_cancellations_in_tx, lock_order_in_tx};
+pub(super) use self::placing::insert_order_in_tx;
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
 use crate::idempotency::store::stored_status;
-use crate::idempotency::{Claim, Stored, user_scope};
-use crate::inventory::model::{LockSeen, Witness};
+use crate::idempotency::{Stored, user_scope};
+use crate::inventory::model::LockSeen;
 use crate::inventory::store::stored_currency;
-
-/// Inserts an order and its lines. Gives the time, by the database's clock.
-pub(super) async fn insert_order_in_tx(
-    conn: &mut PgConnection,
-    order: &Order,
-    claim: &Claim,
-    witness: Witness<'_>,
-) -> Result<DateTime<Utc>, DbError> {
-    let lines = &order.lines;
-    let inserted = sqlx::query!(
-        r#"WITH placed AS (
-            INSERT INTO orders (order_id, user_id, idempotency_key, request_hash, status, currency, total, metadata,
-                subject, request_id, lock_mode, lock_wait_ms)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-            RETURNING placed_at
-        ), lined AS (
-            INSERT INTO order_lines (order_id, line_id, position, variant_id, sku, quantity, unit_price, line_total)
-            SELECT $1, l.line_id, l.position, l.variant_id, l.sku, l.quantity, l.unit_price, l.line_total
-            FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::bigint[], $17::numeric[], $18::numeric[])
-                WITH ORDINALITY AS l (line_id, variant_id, sku, quantity, unit_price, line_total, position)
-            RETURNING 1
-        )
-        SELECT placed_at, (SELECT count(*) FROM lined) AS "lines!" FROM placed"#,
-        order.order_id,
-        order.user_id,
-        claim.key,
-        claim.fingerprint.0.as_slice(),
-        order.status,
-        order.currency.code(),
-        order.total,
-        order.metadata,
-        witness.subject,
-        witness.request_id,
-        witness.lock.mode.as_str(),
-        i32::try_from(witness.lock.wait_ms).unwrap_or(i32::MAX),
-        &lines.iter().map(|line| line.line_id).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.variant_id).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.sku.clone()).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.quantity).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.unit_price).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.line_total).collect::<Vec<_>>(),
-    )
-    .fetch_one(conn)
-    .await?;
-    if inserted.lines == lines.len() as i64 {
-        Ok(inserted.placed_at)
-    } else {
-        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
-    }
-}
 
 /// What is known of a user's key.
 pub(super) struct KnownKey {
@@ -114,14 +70,6 @@ pub(super) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Resu
     Ok(sqlx::query_scalar!("SELECT DISTINCT variant_id FROM order_lines WHERE order_id = $1", order_id)
         .fetch_all(conn)
         .await?)
-}
-
-/// Locks an order's row. What is read of the order afterwards stays true until the commit.
-pub(super) async fn lock_order_in_tx(conn: &mut PgConnection, order_id: Uuid) -> Result<(), DbError> {
-    sqlx::query!("SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE", order_id)
-        .fetch_optional(conn)
-        .await?;
-    Ok(())
 }
 
 /// One order with its lines.
@@ -224,6 +172,9 @@ async fn with_lines(conn: &mut PgConnection, orders: Vec<OrderRow>) -> Result<Ve
 /// Amounts are written as when they were stored: the database does not keep the zeros of a zero.
 fn order(mut lines: Vec<Line>, row: OrderRow) -> Result<Order, DbError> {
     let currency = stored_currency(&row.currency)?;
+    let unknown =
+        || DbError::Unexpected(sqlx::Error::Decode("a stored status is not one of an order".into()));
+    let status = OrderStatus::named(&row.status).ok_or_else(unknown)?;
     for line in &mut lines {
         line.unit_price = currency.written(line.unit_price);
         line.line_total = currency.written(line.line_total);
@@ -231,7 +182,7 @@ fn order(mut lines: Vec<Line>, row: OrderRow) -> Result<Order, DbError> {
     Ok(Order {
         order_id: row.order_id,
         user_id: row.user_id,
-        status: row.status,
+        status,
         currency,
         total: currency.written(row.total),
         lines,
@@ -239,54 +190,4 @@ fn order(mut lines: Vec<Line>, row: OrderRow) -> Result<Order, DbError> {
         placed_at: row.placed_at,
         lock: LockSeen { mode: row.lock_mode, wait_ms: row.lock_wait_ms },
     })
-}
-
-/// One line's cancellation.
-pub(super) struct Cancellation {
-    pub(super) cancellation_id: Uuid,
-    pub(super) line_id: Uuid,
-    pub(super) quantity: i64,
-}
-
-/// Keeps the cancellations, adds them to their lines, and sets the order's status.
-pub(super) async fn insert_cancellations_in_tx(
-    conn: &mut PgConnection,
-    order_id: Uuid,
-    cancellations: &[Cancellation],
-    reason: Option<&str>,
-    status: OrderStatus,
-    witness: Witness<'_>,
-) -> Result<(), DbError> {
-    let line_ids: Vec<_> = cancellations.iter().map(|cancellation| cancellation.line_id).collect();
-    let quantities: Vec<_> = cancellations.iter().map(|cancellation| cancellation.quantity).collect();
-    let written = sqlx::query!(
-        r#"WITH kept AS (
-            INSERT INTO order_cancellations (cancellation_id, order_id, line_id, quantity, reason, subject, request_id)
-            SELECT c.cancellation_id, $1, c.line_id, c.quantity, $5, $6, $7
-            FROM UNNEST($2::uuid[], $3::uuid[], $4::bigint[]) AS c (cancellation_id, line_id, quantity)
-            RETURNING 1
-        ), added AS (
-            UPDATE order_lines SET cancelled_quantity = cancelled_quantity + c.quantity
-            FROM UNNEST($3::uuid[], $4::bigint[]) AS c (line_id, quantity)
-            WHERE order_id = $1 AND order_lines.line_id = c.line_id
-            RETURNING 1
-        ), turned AS (
-            UPDATE orders SET status = $8 WHERE order_id = $1 RETURNING 1
-        )
-        SELECT (SELECT count(*) FROM kept) AS "kept!", (SELECT count(*) FROM added) AS "added!",
-               (SELECT count(*) FROM turned) AS "turned!""#,
-        order_id,
-        &cancellations.iter().map(|cancellation| cancellation.cancellation_id).collect::<Vec<_>>(),
-        &line_ids,
-        &quantities,
-        reason,
-        witness.subject,
-        witness.request_id,
-        status.as_str(),
-    )
-    .fetch_one(conn)
-    .await?;
-    let n = cancellations.len() as i64;
-    let whole = written.kept == n && written.added == n && written.turned == 1;
-    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
