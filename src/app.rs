@@ -17,6 +17,7 @@ use crate::locks::timing::STATEMENT_TIMEOUT;
 use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
 use crate::test_endpoints::TestHolds;
+use crate::webhooks::signature::Secrets;
 
 /// The running service: shared by all requests.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct App {
     pub test_holds: Option<TestHolds>,
     /// Who may call.
     pub keys: Keyring,
+    /// What webhooks are signed with.
+    pub webhook_secrets: Secrets,
     /// Every request and every release in the background runs in a task counted here; shutting down waits
     /// for them.
     pub tasks: TaskTracker,
@@ -70,6 +73,7 @@ impl App {
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,
             locks,
             keys: Keyring::new(config.admin_key.as_ref()),
+            webhook_secrets: config.webhook_secrets.clone(),
             tasks,
             stopping: CancellationToken::new(),
             answer_max: config.timing.wait + ACQUIRE_TIMEOUT + STATEMENT_TIMEOUT,

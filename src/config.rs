@@ -6,6 +6,7 @@
 //! | `REDIS_URL` | unset: database-only by choice | Redis or Valkey 7 or newer: a server, its sentinels or a cluster, see [`topology`](crate::locks::topology) |
 //! | `HOLDFAST_LISTEN` | `127.0.0.1:8080` | address to serve on; port 0 takes a free one |
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
+//! | `HOLDFAST_WEBHOOK_SECRETS` | unset: no webhooks | `whsec_<base64>`, several with commas between them |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
@@ -30,6 +31,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::locks::timing::{self, LEASE_MARGIN, RENEWALS_A_TTL, STATEMENT_TIMEOUT, Timing};
+use crate::webhooks::signature::Secrets;
 
 /// The shortest admin key that is accepted.
 const ADMIN_KEY_MIN_CHARS: usize = 32;
@@ -64,6 +66,8 @@ pub struct Config {
     pub listen: String,
     /// A key with every scope.
     pub admin_key: Option<SecretString>,
+    /// What webhooks are signed with.
+    pub webhook_secrets: Secrets,
     /// Whether the test endpoints are served.
     pub test_endpoints: bool,
     /// Size of the Postgres pool.
@@ -106,6 +110,8 @@ impl Config {
             redis_url: set("REDIS_URL").map(Into::into),
             listen: set("HOLDFAST_LISTEN").unwrap_or_else(|| LISTEN.to_owned()),
             admin_key: set("HOLDFAST_ADMIN_KEY").map(|key| key.trim().into()),
+            webhook_secrets: Secrets::read(set("HOLDFAST_WEBHOOK_SECRETS").as_deref())
+                .map_err(|why| wrong("HOLDFAST_WEBHOOK_SECRETS", why))?,
             test_endpoints: flag(&set, "HOLDFAST_TEST_ENDPOINTS")?,
             db_max_connections: number(
                 &set,
@@ -295,6 +301,7 @@ mod tests {
             ("HOLDFAST_LISTEN", "localhost"),
             ("HOLDFAST_LISTEN", "127.0.0.1:99999"),
             ("HOLDFAST_ADMIN_KEY", "short"),
+            ("HOLDFAST_WEBHOOK_SECRETS", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
             ("HOLDFAST_DB_MAX_CONNECTIONS", "-3"),
             ("HOLDFAST_TEST_ENDPOINTS", "yes"),
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
@@ -345,8 +352,11 @@ mod tests {
     #[test]
     fn secrets_are_not_shown_by_debug() {
         let key = "0123456789abcdef0123456789abcdef";
-        let config = read(&[("HOLDFAST_ADMIN_KEY", key), ("REDIS_URL", "redis://:hunter2@h")]).unwrap();
+        let secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let secrets = format!("whsec_{secret}");
+        let set = [("HOLDFAST_ADMIN_KEY", key), ("REDIS_URL", "redis://:hunter2@h")];
+        let config = read(&[&set[..], &[("HOLDFAST_WEBHOOK_SECRETS", &secrets)]].concat()).unwrap();
         let shown = format!("{config:?}");
-        assert!(!shown.contains(key) && !shown.contains("hunter2"), "{shown}");
+        assert!([key, "hunter2", secret].iter().all(|secret| !shown.contains(secret)), "{shown}");
     }
 }

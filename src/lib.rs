@@ -15,6 +15,7 @@
 //! | [`section`] | the one way in which a guarded write runs |
 //! | [`inventory`] | stock: variants, levels, movements |
 //! | [`orders`] | placing, cancelling, reading |
+//! | [`webhooks`] | cancellations that others send, each carried out once |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
@@ -43,6 +44,8 @@ pub mod section;
 pub mod inventory;
 
 pub mod orders;
+
+pub mod webhooks;
 
 pub mod operations;
 

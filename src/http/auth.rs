@@ -1,8 +1,8 @@
 //! Who calls, and what they may do.
 //!
 //! What must stay true: a route answers nobody until [`allow`] has let them pass, for a handler gets its
-//! [`Caller`] from there and from nowhere else; keys are compared by their SHA-256 alone, and neither key
-//! nor hash is ever logged.
+//! [`Caller`] from there, or from [a good signature](crate::webhooks::signed), and from nowhere else; keys are
+//! compared by their SHA-256 alone, and neither key nor hash is ever logged.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +84,7 @@ impl Principal {
     }
 }
 
-/// Who makes this request. A handler that takes it can only be reached through [`allow`].
+/// Who makes this request. A handler that takes it as an argument can only be reached through [`allow`].
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The key's holder.
@@ -93,6 +93,15 @@ pub struct Caller {
     pub request_id: Arc<str>,
     /// Cancelled when the caller hangs up.
     pub gone: CancellationToken,
+}
+
+impl Caller {
+    /// Whoever signed this request with a secret, which opens the route that asks for it and no other.
+    #[must_use]
+    pub fn signed(context: RequestContext) -> Self {
+        let principal = Principal { subject: "webhook".to_owned(), scopes: Vec::new() };
+        Self { principal: Arc::new(principal), request_id: context.request_id, gone: context.gone }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -11,6 +11,7 @@ use crate::inventory::error::batch_problem;
 use crate::locks::{LockError, LockKey};
 use crate::operations::OperationsError;
 use crate::orders::OrderError;
+use crate::webhooks::WebhookError;
 
 /// When to try again after a fault that passes.
 const SOON: Duration = Duration::from_secs(1);
@@ -116,6 +117,7 @@ impl From<&OrderError> for Problem {
     fn from(error: &OrderError) -> Self {
         match error {
             OrderError::NotFound => Self::new(Code::OrderNotFound, "There is no order with this id."),
+            OrderError::IsThere => Self::from(&IdempotencyError::InFlight),
             OrderError::Refused(refusal) => refusal.problem(),
             OrderError::Idempotency(error) => error.into(),
             OrderError::Lock(error) => error.into(),
@@ -152,6 +154,29 @@ impl From<&OperationsError> for Problem {
     }
 }
 
+impl From<&WebhookError> for Problem {
+    fn from(error: &WebhookError) -> Self {
+        match error {
+            WebhookError::NotConfigured => Self::new(Code::NotFound, "This service has no webhook secret."),
+            WebhookError::BadSignature => Self::new(
+                Code::BadSignature,
+                "Sign with a secret of this service, as Standard Webhooks or Stripe do.",
+            ),
+            WebhookError::Stale => {
+                Self::new(Code::StaleWebhook, "The timestamp must be within 5 minutes of now. Sign anew.")
+            }
+            WebhookError::IdReused => Self::new(
+                Code::WebhookIdReused,
+                "The first event with this id said something else. Nothing was done.",
+            ),
+            WebhookError::EntryNotFound => {
+                Self::new(Code::InboxEntryNotFound, "There is no entry with this id in the inbox.")
+            }
+            WebhookError::Order(error) => error.into(),
+        }
+    }
+}
+
 macro_rules! owned_too {
     ($($error:ty),*) => {$(
         impl From<$error> for Problem {
@@ -161,4 +186,4 @@ macro_rules! owned_too {
         }
     )*};
 }
-owned_too!(DbError, LockError, IdempotencyError, StockError, OrderError, OperationsError);
+owned_too!(DbError, LockError, IdempotencyError, StockError, OrderError, OperationsError, WebhookError);

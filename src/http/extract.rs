@@ -26,6 +26,8 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 const BODY_MAX: Duration = Duration::from_secs(10);
 /// The fields of this API that hold lists, all of them of objects.
 const LISTS: [&str; 2] = ["lines", "operations"];
+/// The field that holds an object.
+const OBJECT: &str = "data";
 /// The most unknown fields that one answer names.
 const UNKNOWN_FIELDS_NAMED: usize = 20;
 
@@ -60,7 +62,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Body<T> {
 
 impl<T: DeserializeOwned> Body<T> {
     fn read(parts: &Parts, bytes: &[u8]) -> Result<Self, Problem> {
-        let tree = json::read(bytes).map_err(|error| malformed(&error))?;
+        let tree = tree(bytes)?;
         let keyed = KeyedRequest::of(parts, &tree)?;
         Ok(Self { value: fields(&tree)?, keyed })
     }
@@ -87,7 +89,11 @@ impl<T: Default> Body<T> {
     }
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses what does not say that it is plain JSON.
+///
+/// # Errors
+/// A [`Problem`].
+pub(crate) fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Problem::new(Code::UnsupportedMediaType, "Send the body without Content-Encoding."));
     }
@@ -100,7 +106,10 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The whole body, unless it is too large or does not arrive.
-async fn whole(body: axum::body::Body) -> Result<Bytes, Problem> {
+///
+/// # Errors
+/// A [`Problem`].
+pub(crate) async fn whole(body: axum::body::Body) -> Result<Bytes, Problem> {
     match timeout(BODY_MAX, Limited::new(body, BODY_MAX_BYTES).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -110,6 +119,14 @@ async fn whole(body: axum::body::Body) -> Result<Bytes, Problem> {
             Err(Problem::new(Code::RequestTimeout, "The body did not arrive whole and in time."))
         }
     }
+}
+
+/// Reads all of a body as JSON.
+///
+/// # Errors
+/// A [`Problem`].
+pub(crate) fn tree(bytes: &[u8]) -> Result<Value, Problem> {
+    json::read(bytes).map_err(|error| malformed(&error))
 }
 
 fn malformed(json::ReadError { path, error }: &json::ReadError) -> Problem {
@@ -122,7 +139,10 @@ fn malformed(json::ReadError { path, error }: &json::ReadError) -> Problem {
 }
 
 /// Reads the fields, noting the path of what is wrong and every field that nobody asked for.
-fn fields<T: DeserializeOwned>(tree: &Value) -> Result<T, Problem> {
+///
+/// # Errors
+/// A [`Problem`].
+pub(crate) fn fields<T: DeserializeOwned>(tree: &Value) -> Result<T, Problem> {
     if let Some(path) = not_an_object(tree, "") {
         return Err(Problem::invalid(path, "must be an object"));
     }
@@ -145,8 +165,8 @@ fn fields<T: DeserializeOwned>(tree: &Value) -> Result<T, Problem> {
         .with_errors(errors))
 }
 
-/// Where something other than an object stands in one of our lists. (A list in an object's place would be
-/// read as its fields in order.)
+/// Where something other than an object stands in one of our lists, or in an object's place. (A list in an
+/// object's place would be read as its fields in order.)
 fn not_an_object(tree: &Value, path: &str) -> Option<String> {
     match tree {
         Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
@@ -154,11 +174,14 @@ fn not_an_object(tree: &Value, path: &str) -> Option<String> {
             if item.is_object() { not_an_object(item, &path) } else { Some(path) }
         }),
         Value::Object(fields) => {
-            let fields = fields.iter().filter(|(name, _)| LISTS.contains(&name.as_str()));
+            let fields = fields.iter().filter(|(name, _)| LISTS.contains(&name.as_str()) || *name == OBJECT);
             let join = |name: &str| {
                 if path.is_empty() { bounded(name) } else { format!("{path}.{}", bounded(name)) }
             };
-            fields.into_iter().find_map(|(name, value)| not_an_object(value, &join(name)))
+            fields.into_iter().find_map(|(name, value)| {
+                let wrong = name == OBJECT && !value.is_object();
+                if wrong { Some(join(name)) } else { not_an_object(value, &join(name)) }
+            })
         }
         _ => None,
     }
@@ -186,10 +209,10 @@ fn wrong_field(path: &str, message: &str) -> Problem {
     Problem::invalid(bounded(path), without_values(message))
 }
 
-/// `lines.0.quantity` as `lines[0].quantity`: one way to write a path.
+/// `lines.?.0.quantity`, where `lines` may be left out, as `lines[0].quantity`: one way to write a path.
 fn indexed(path: &str) -> String {
     let mut written = String::new();
-    for part in path.split('.') {
+    for part in path.replace(".?.", ".").split('.') {
         if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
             written.push_str(&format!("[{part}]"));
         } else {
@@ -289,6 +312,7 @@ mod tests {
     #[expect(dead_code, reason = "only the reading is tested")]
     struct Order {
         lines: Vec<Line>,
+        notes: Option<Vec<Line>>,
     }
 
     fn problem(body: &str) -> Problem {
@@ -298,9 +322,10 @@ mod tests {
 
     #[test]
     fn every_unknown_field_is_named_with_its_path() {
-        let problem = problem(r#"{"lines":[{"quantity":1,"qty":2}],"is_admin":true}"#);
+        let problem =
+            problem(r#"{"lines":[{"quantity":1,"qty":2}],"notes":[{"quantity":1,"by":3}],"is_admin":true}"#);
         let fields: Vec<_> = problem.errors.iter().map(|error| error.field.as_str()).collect();
-        assert_eq!(fields, ["is_admin", "lines[0].qty"]);
+        assert_eq!(fields, ["is_admin", "lines[0].qty", "notes[0].by"]);
     }
 
     #[test]

@@ -280,6 +280,23 @@ pub async fn finish_all_in_tx(
     Ok(())
 }
 
+/// Keeps everybody from claiming a key until this transaction ends, whether or not it has been used. Waits for
+/// whoever is claiming it. Before a commit it must be [let go](let_go_in_tx), so that it stays as it was.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn hold_in_tx(conn: &mut PgConnection, scope: &str, key: &str) -> Result<(), DbError> {
+    store::hold(conn, scope, key).await
+}
+
+/// Undoes what [`hold_in_tx`] wrote. Until the transaction ends, the key stays held.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn let_go_in_tx(conn: &mut PgConnection, scope: &str, key: &str) -> Result<(), DbError> {
+    store::let_go(conn, scope, key).await
+}
+
 /// Whether a transaction that has not ended holds this key: found out by trying to claim it, not waiting,
 /// and taking that back.
 ///

@@ -149,6 +149,31 @@ fn scope_and_keys(claims: &[&Claim]) -> (String, Vec<String>) {
     (scope, claims.iter().map(|claim| claim.key.clone()).collect())
 }
 
+/// Locks the key's row, or one made for the purpose. Nothing is ever updated: the conflict only locks.
+pub(super) async fn hold(conn: &mut PgConnection, scope: &str, key: &str) -> Result<(), DbError> {
+    sqlx::query!(
+        "INSERT INTO idempotency_keys (scope, key, request_hash) VALUES ($1, $2, '')
+         ON CONFLICT ON CONSTRAINT idempotency_key_is_claimed_once DO UPDATE SET key = excluded.key WHERE false",
+        scope,
+        key,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the row that [`hold`] made, if it made one.
+pub(super) async fn let_go(conn: &mut PgConnection, scope: &str, key: &str) -> Result<(), DbError> {
+    sqlx::query!(
+        "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND status IS NULL",
+        scope,
+        key,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// A status read back.
 pub(crate) fn stored_status(status: i16) -> StatusCode {
     let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());

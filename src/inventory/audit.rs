@@ -72,6 +72,7 @@ async fn all_violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>,
     all.extend(store::order_totals_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::order_lines_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::strays_in_tx(conn, LISTED_MAX).await?);
+    all.extend(store::deliveries_in_tx(conn, LISTED_MAX).await?);
     Ok(all)
 }
 
@@ -173,7 +174,7 @@ mod store {
     }
 
     /// Each line was sold by exactly one movement of its variant and quantity, and each cancellation was
-    /// returned by exactly one.
+    /// returned by exactly one. An order whose cancellation came before it has neither.
     pub(super) async fn order_lines_in_tx(
         conn: &mut PgConnection,
         limit: i64,
@@ -193,13 +194,44 @@ mod store {
                FROM order_lines l
                LEFT JOIN moved m ON m.source_id = line_id AND kind = 'sale'
                LEFT JOIN cancelled c USING (line_id)
-               WHERE n IS DISTINCT FROM 1 OR m.delta <> -l.quantity OR m.variant <> l.variant_id::text
-                  OR coalesce(c.quantity, 0) <> cancelled_quantity
+               LEFT JOIN (SELECT order_id AS born_cancelled FROM orders JOIN early_cancellations
+                              USING (user_id, idempotency_key)) AS born ON born_cancelled = l.order_id
+               WHERE CASE WHEN born_cancelled IS NULL
+                   THEN n IS DISTINCT FROM 1 OR m.delta <> -l.quantity OR m.variant <> l.variant_id::text
+                        OR coalesce(c.quantity, 0) <> cancelled_quantity
+                   ELSE n IS NOT NULL OR c.quantity IS NOT NULL OR cancelled_quantity <> l.quantity END
                UNION ALL
                SELECT 'lines_are_sold_and_returned_once', cancellation_id,
                       format('cancelled %s; returned %s by %s movements', quantity, coalesce(delta, 0), coalesce(n, 0))
                FROM order_cancellations c LEFT JOIN moved m ON m.source_id = cancellation_id AND kind = 'return'
                WHERE n IS DISTINCT FROM 1 OR delta <> quantity
+               LIMIT $1"#,
+            limit,
+        )
+        .fetch_all(conn)
+        .await?)
+    }
+
+    /// What the inbox says was done is done, and nothing waits for an order that is there.
+    pub(super) async fn deliveries_in_tx(
+        conn: &mut PgConnection,
+        limit: i64,
+    ) -> Result<Vec<Violation>, DbError> {
+        Ok(sqlx::query_as!(
+            Violation,
+            r#"SELECT 'deliveries_have_their_effect' AS "invariant!", entry_id AS "subject_id!",
+                      format('%s, of order %s, which is %s', state, i.order_id, coalesce(status, 'not there')) AS "detail!"
+               FROM webhook_inbox i LEFT JOIN orders o USING (order_id)
+               WHERE state IN ('cancelled', 'already_cancelled')
+                 AND coalesce(status, '') NOT IN ('partly_cancelled', 'cancelled')
+               UNION ALL
+               SELECT 'deliveries_have_their_effect', entry_id, 'waits for an order, and nothing awaits that order'
+               FROM webhook_inbox LEFT JOIN early_cancellations e USING (user_id, idempotency_key)
+               WHERE state = 'waiting_for_order' AND e.came_at IS NULL
+               UNION ALL
+               SELECT 'early_cancellations_hold', order_id, format('cancelled before it came, and %s', status)
+               FROM orders JOIN early_cancellations USING (user_id, idempotency_key)
+               WHERE status <> 'cancelled'
                LIMIT $1"#,
             limit,
         )

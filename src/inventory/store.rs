@@ -29,46 +29,6 @@ pub(crate) async fn lock_levels_in_tx(
     Ok(rows.into_iter().map(|level| (level.variant_id, level)).collect())
 }
 
-/// A variant as an order sees it: its level under lock, and what it costs.
-pub(crate) struct Item {
-    pub(crate) level: Level,
-    pub(crate) sku: String,
-    pub(crate) price: Decimal,
-    pub(crate) currency: Currency,
-}
-
-struct ItemRow {
-    variant_id: Uuid,
-    on_hand: i64,
-    held: i64,
-    version: i64,
-    sku: String,
-    price: Decimal,
-    currency: String,
-}
-
-/// As [`lock_levels_in_tx`], with the catalogue's name and price. Only the level is locked: prices are as
-/// last committed when the statement began.
-pub(crate) async fn lock_items_in_tx(
-    conn: &mut PgConnection,
-    ids: &[Uuid],
-) -> Result<HashMap<Uuid, Item>, DbError> {
-    let rows = sqlx::query_as!(
-        ItemRow,
-        "SELECT variant_id, on_hand, held, version, sku, price, currency FROM stock JOIN variants USING (variant_id)
-         WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE OF stock",
-        ids,
-    )
-    .fetch_all(conn)
-    .await?;
-    let item = |row: ItemRow| {
-        let ItemRow { variant_id, on_hand, held, version, sku, price, currency } = row;
-        let level = Level { variant_id, on_hand, held, version };
-        Ok((variant_id, Item { level, sku, price, currency: stored_currency(&currency)? }))
-    };
-    rows.into_iter().map(item).collect()
-}
-
 /// Writes movements and the levels they lead to, all at one time by the database's clock, which is
 /// returned.
 pub(crate) async fn write_movements_in_tx(

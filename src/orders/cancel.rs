@@ -34,15 +34,30 @@ const REASON: &str = "order_cancelled";
 /// `POST /orders/{order_id}/cancel`
 #[derive(Debug, Default, Deserialize)]
 pub struct CancelOrder {
-    reason: Option<Reason>,
-    lines: Option<Vec<LineToCancel>>,
+    /// Why, in the caller's words.
+    pub reason: Option<Reason>,
+    /// What of it; all that is left if this is left out.
+    pub lines: Option<Vec<LineToCancel>>,
 }
 
 /// So many of one line.
 #[derive(Debug, Deserialize)]
-struct LineToCancel {
+pub struct LineToCancel {
     line_id: Uuid,
     quantity: Quantity,
+}
+
+impl CancelOrder {
+    /// Checks what no field can say alone. `at` names the lines.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the field.
+    pub fn check(&self, at: &str) -> Result<(), Problem> {
+        if self.lines.as_ref().is_none_or(|lines| (1..=LINES_MAX).contains(&lines.len())) {
+            return Ok(());
+        }
+        Err(Problem::invalid(at, format!("must be 1 to {LINES_MAX} lines, or left out to cancel all")))
+    }
 }
 
 /// # Errors
@@ -55,12 +70,7 @@ pub async fn cancel(
 ) -> Result<Answer, Problem> {
     let body = Body::<CancelOrder>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
-    if body.value.lines.as_ref().is_some_and(|lines| !(1..=LINES_MAX).contains(&lines.len())) {
-        return Err(Problem::invalid(
-            "lines",
-            format!("must be 1 to {LINES_MAX} lines, or left out to cancel all"),
-        ));
-    }
+    body.value.check("lines")?;
     Ok(cancel_order(&app, &caller, order_id, &body.value, claim.as_ref()).await?)
 }
 

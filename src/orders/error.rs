@@ -17,6 +17,9 @@ pub enum OrderError {
     /// There is no such order.
     #[error("there is no such order")]
     NotFound,
+    /// The order is there already, which was to be cancelled before it came.
+    #[error("the order came meanwhile")]
+    IsThere,
     /// The rules say no.
     #[error("the order is refused")]
     Refused(#[from] Refusal),

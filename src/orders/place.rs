@@ -1,5 +1,6 @@
 //! Places an order: all lines or none, once a key.
-//! Refuses if a line is short, a variant unknown, a currency or the expected total another.
+//! Refuses if a line is short, a variant unknown, a currency or the expected total another. An order whose
+//! cancellation came before it is born cancelled (see [`cancel_early`](super::cancel_early)).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::error::OrderError;
 use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
 use super::rules::{self, Offer};
 use super::states::{self, Actor};
-use super::store;
+use super::store::{self, Locked};
 use crate::app::App;
 use crate::db::Db;
 use crate::http::answer::Answer;
@@ -26,7 +27,6 @@ use crate::ids;
 use crate::inventory::ledger::Ledger;
 use crate::inventory::model::{Occasion, Witness};
 use crate::inventory::rules::Change;
-use crate::inventory::store as stock;
 use crate::json;
 use crate::locks::{LockKey, LockKeys};
 use crate::money::{Currency, Total};
@@ -130,7 +130,8 @@ impl Verb for Placing<'_> {
     }
 }
 
-/// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock.
+/// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock. An order whose
+/// cancellation came before it needs and takes no stock.
 ///
 /// # Errors
 /// A refusal before anything was written, or a database error.
@@ -141,7 +142,8 @@ pub async fn place_in_tx(
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<Order, OrderError> {
-    let items = stock::lock_items_in_tx(conn, &keys.variant_ids()).await?;
+    let Locked { items, is_cancelled } =
+        store::lock_items_in_tx(conn, &keys.variant_ids(), cmd.user_id.as_str(), claim).await?;
     let offers: HashMap<_, _> = items
         .iter()
         .map(|(id, item)| (*id, Offer { level: &item.level, price: item.price, currency: item.currency }))
@@ -150,47 +152,56 @@ pub async fn place_in_tx(
     let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
     let (line_totals, total) =
         rules::totals(&cmd.lines, &offers, currency, cmd.expected_total.map(Total::get))?;
-    rules::all_available(&cmd.lines, &offers)?;
+    let status = if is_cancelled {
+        states::turn(None, OrderStatus::Cancelled, Actor::Webhook)?
+    } else {
+        rules::all_available(&cmd.lines, &offers)?;
+        states::turn(None, OrderStatus::Placed, Actor::Api)?
+    };
 
-    let order_id = ids::fresh();
     let line = |(wanted, line_total): (&LineWanted, _)| {
         let item = items.get(&wanted.variant_id)?;
+        let quantity = wanted.quantity.get();
         Some(Line {
             line_id: ids::fresh(),
             variant_id: wanted.variant_id,
             sku: item.sku.clone(),
-            quantity: wanted.quantity.get(),
+            quantity,
             unit_price: currency.written(item.price),
             line_total: currency.written(line_total),
-            cancelled_quantity: 0,
+            cancelled_quantity: if is_cancelled { quantity } else { 0 },
         })
     };
-    let lines: Vec<Line> = cmd.lines.iter().zip(line_totals).filter_map(line).collect();
-    let mut ledger = Ledger::over(items.into_values().map(|item| item.level));
-    for (line, wanted) in lines.iter().zip(&cmd.lines) {
-        let occasion = Occasion {
-            reason: Reason::try_from(REASON.to_owned()).ok(),
-            reference: Reference::try_from(order_id.to_string()).ok(),
-            order_id: Some(order_id),
-            source_id: Some(line.line_id),
-        };
-        ledger
-            .decide(line.variant_id, Change::Sell(wanted.quantity), occasion)
-            .map_err(rules::Refusal::from)?;
-    }
-
     let mut order = Order {
-        order_id,
+        order_id: ids::fresh(),
         user_id: cmd.user_id.as_str().to_owned(),
-        status: states::turn(None, OrderStatus::Placed, Actor::Api)?,
+        status,
         currency,
         total: currency.written(total),
-        lines,
+        lines: cmd.lines.iter().zip(line_totals).filter_map(line).collect(),
         metadata: cmd.metadata.clone().map(Value::Object),
         placed_at: chrono::DateTime::UNIX_EPOCH,
         lock: witness.lock.into(),
     };
+    let mut ledger = Ledger::over(items.into_values().map(|item| item.level));
+    if !is_cancelled {
+        sell(&mut ledger, &order, &cmd.lines)?;
+    }
     order.placed_at = store::insert_order_in_tx(conn, &order, claim, witness).await?;
     ledger.write_in_tx(conn, witness).await?;
     Ok(order)
+}
+
+/// Decides on one sale a line.
+fn sell(ledger: &mut Ledger, order: &Order, wanted: &[LineWanted]) -> Result<(), rules::Refusal> {
+    for (line, wanted) in order.lines.iter().zip(wanted) {
+        let occasion = Occasion {
+            reason: Reason::try_from(REASON.to_owned()).ok(),
+            reference: Reference::try_from(order.order_id.to_string()).ok(),
+            order_id: Some(order.order_id),
+            source_id: Some(line.line_id),
+        };
+        ledger.decide(line.variant_id, Change::Sell(wanted.quantity), occasion)?;
+    }
+    Ok(())
 }

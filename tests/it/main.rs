@@ -17,3 +17,4 @@ mod locks;
 mod operations;
 mod orders;
 mod test_endpoints;
+mod webhooks;

@@ -67,3 +67,25 @@ pub(in crate::orders) async fn insert_cancellations_in_tx(
     let whole = written.kept == n && written.added == n && written.turned == 1;
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
+
+/// Keeps a cancellation that came before its order. One that is there already stays as it is.
+pub(in crate::orders) async fn insert_early_cancellation_in_tx(
+    conn: &mut PgConnection,
+    user_id: &str,
+    key: &str,
+    reason: Option<&str>,
+    witness: Witness<'_>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "INSERT INTO early_cancellations (user_id, idempotency_key, reason, subject, request_id)
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT ON CONSTRAINT order_is_cancelled_early_once DO NOTHING",
+        user_id,
+        key,
+        reason,
+        witness.subject,
+        witness.request_id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -10,8 +10,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::cancelling::{Cancellation, insert_cancellations_in_tx, lock_order_in_tx};
-pub(super) use self::placing::insert_order_in_tx;
+pub(super) use self::cancelling::{
+    Cancellation, insert_cancellations_in_tx, insert_early_cancellation_in_tx, lock_order_in_tx,
+};
+pub(super) use self::placing::{Locked, insert_order_in_tx, lock_items_in_tx};
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
 use crate::idempotency::store::stored_status;
@@ -65,8 +67,22 @@ pub(super) async fn find_by_key(
     })
 }
 
+/// The order that a user placed with a key.
+pub(crate) async fn find_id_by_key(
+    conn: &mut PgConnection,
+    user_id: &str,
+    key: &str,
+) -> Result<Option<Uuid>, DbError> {
+    let found = sqlx::query_scalar!(
+        "SELECT order_id FROM orders WHERE user_id = $1 AND idempotency_key = $2",
+        user_id,
+        key,
+    );
+    Ok(found.fetch_optional(conn).await?)
+}
+
 /// The variants of an order's lines, which never change.
-pub(super) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<Vec<Uuid>, DbError> {
+pub(crate) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<Vec<Uuid>, DbError> {
     Ok(sqlx::query_scalar!("SELECT DISTINCT variant_id FROM order_lines WHERE order_id = $1", order_id)
         .fetch_all(conn)
         .await?)

@@ -1,12 +1,66 @@
-//! What placing an order writes.
+//! What placing an order locks and writes.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::super::model::Order;
 use crate::db::DbError;
 use crate::idempotency::Claim;
-use crate::inventory::model::Witness;
+use crate::inventory::model::{Level, Witness};
+use crate::inventory::store::stored_currency;
+use crate::money::Currency;
+
+/// What an order is made of, under lock.
+pub(in crate::orders) struct Locked {
+    /// The variants; unknown ones are missing.
+    pub(in crate::orders) items: HashMap<Uuid, Item>,
+    /// Whether the order's cancellation came before it.
+    pub(in crate::orders) is_cancelled: bool,
+}
+
+/// A variant as an order sees it: its level under lock, and what it costs.
+pub(in crate::orders) struct Item {
+    pub(in crate::orders) level: Level,
+    pub(in crate::orders) sku: String,
+    pub(in crate::orders) price: Decimal,
+    pub(in crate::orders) currency: Currency,
+}
+
+/// As [`lock_levels_in_tx`](crate::inventory::store::lock_levels_in_tx), with the catalogue's name and price. Only
+/// the level is locked: prices are as last committed when the statement began. Whether the order was cancelled
+/// before it came is read along; that it stays so until the commit is what the claim, taken before, is for.
+pub(in crate::orders) async fn lock_items_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    user_id: &str,
+    claim: &Claim,
+) -> Result<Locked, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT variant_id, on_hand, held, version, sku, price, currency,
+                  EXISTS (SELECT FROM early_cancellations WHERE user_id = $2 AND idempotency_key = $3)
+                      AS "is_cancelled!"
+           FROM stock JOIN variants USING (variant_id)
+           WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE OF stock"#,
+        ids,
+        user_id,
+        claim.key,
+    )
+    .fetch_all(conn)
+    .await?;
+    let is_cancelled = rows.first().is_some_and(|row| row.is_cancelled);
+    let mut items = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let (variant_id, on_hand, held, version) = (row.variant_id, row.on_hand, row.held, row.version);
+        let level = Level { variant_id, on_hand, held, version };
+        let currency = stored_currency(&row.currency)?;
+        items.insert(variant_id, Item { level, sku: row.sku, price: row.price, currency });
+    }
+    Ok(Locked { items, is_cancelled })
+}
 
 /// Inserts an order and its lines. Gives the time, by the database's clock.
 pub(in crate::orders) async fn insert_order_in_tx(
@@ -23,10 +77,12 @@ pub(in crate::orders) async fn insert_order_in_tx(
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             RETURNING placed_at
         ), lined AS (
-            INSERT INTO order_lines (order_id, line_id, position, variant_id, sku, quantity, unit_price, line_total)
-            SELECT $1, l.line_id, l.position, l.variant_id, l.sku, l.quantity, l.unit_price, l.line_total
-            FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::bigint[], $17::numeric[], $18::numeric[])
-                WITH ORDINALITY AS l (line_id, variant_id, sku, quantity, unit_price, line_total, position)
+            INSERT INTO order_lines (order_id, line_id, position, variant_id, sku, quantity, unit_price, line_total,
+                cancelled_quantity)
+            SELECT $1, l.line_id, l.position, l.variant_id, l.sku, l.quantity, l.unit_price, l.line_total, l.cancelled
+            FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::bigint[], $17::numeric[], $18::numeric[],
+                $19::bigint[]) WITH ORDINALITY
+                AS l (line_id, variant_id, sku, quantity, unit_price, line_total, cancelled, position)
             RETURNING 1
         )
         SELECT placed_at, (SELECT count(*) FROM lined) AS "lines!" FROM placed"#,
@@ -48,6 +104,7 @@ pub(in crate::orders) async fn insert_order_in_tx(
         &lines.iter().map(|line| line.quantity).collect::<Vec<_>>(),
         &lines.iter().map(|line| line.unit_price).collect::<Vec<_>>(),
         &lines.iter().map(|line| line.line_total).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.cancelled_quantity).collect::<Vec<_>>(),
     )
     .fetch_one(conn)
     .await?;

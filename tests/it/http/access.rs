@@ -21,6 +21,7 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/test/locks/status", Some(&[])),
     ("GET", "/variants", Some(&[Storefront, Warehouse])),
     ("GET", "/variants/{variant_id}", Some(&[Storefront, Warehouse])),
+    ("GET", "/webhooks/inbox", Some(&[])),
     ("POST", "/inventory/batch", Some(&[Storefront, Warehouse])),
     ("POST", "/inventory/check-stock/bulk", Some(&[Storefront, Warehouse])),
     ("POST", "/inventory/{variant_id}/adjust", Some(&[Warehouse])),
@@ -33,7 +34,11 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("POST", "/test/inventory/test-decrement", Some(&[])),
     ("POST", "/test/locks/clear-test-locks", Some(&[])),
     ("POST", "/variants", Some(&[])),
+    ("POST", SIGNED, None),
+    ("POST", "/webhooks/inbox/{entry_id}/replay", Some(&[])),
 ];
+/// Opens to a signature, and to no key.
+const SIGNED: &str = "/webhooks/cancellations";
 
 /// The routes of the sources: `.route("PATH", get(…).post(…))`.
 fn routes_in_the_sources() -> Vec<(String, String)> {
@@ -61,7 +66,7 @@ fn routes_in_the_sources() -> Vec<(String, String)> {
 }
 
 async fn call(client: &Client, method: &str, path: &str) -> Reply {
-    let path = ["variant_id", "order_id"].iter().fold(path.replace("{key}", "k"), |path, id| {
+    let path = ["variant_id", "order_id", "entry_id"].iter().fold(path.replace("{key}", "k"), |path, id| {
         path.replace(&format!("{{{id}}}"), "00000000-0000-7000-8000-000000000000")
     });
     let root = if path.starts_with("/health") || path == "/metrics" { "" } else { "/api/v1" };
@@ -93,6 +98,12 @@ async fn every_route_is_closed_to_strangers_and_open_to_its_scopes_alone() {
         holders.push((scope, app.client_of(scope.as_str(), &[scope]).await));
     }
     for (method, path, scopes) in ROUTES {
+        if *path == SIGNED {
+            for client in [&app.client, &app.client.with_key("")] {
+                assert_eq!(call(client, method, path).await.expect(401).code(), "bad_signature");
+            }
+            continue;
+        }
         for stranger in ["", "hf_nobody", "hf_test_0123456789abcdef0123456789abcdee"] {
             let reply = call(&app.client.with_key(stranger), method, path).await;
             match scopes {
@@ -125,7 +136,7 @@ async fn every_route_is_closed_to_strangers_and_open_to_its_scopes_alone() {
         }
     }
     assert!(holders.iter().any(|(scope, _)| *scope == Finance), "every scope was tried");
-    assert_eq!(app.everything().await, [0; 5]);
+    assert_eq!(app.everything().await, [0; 8]);
     app.finish().await;
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::client::order_body;
-use crate::support::{Reply, TestApp};
+use crate::support::{Reply, Sender, TestApp, unique};
 
 /// A value as it would stand in JSON.
 type Raw = String;
@@ -165,6 +165,9 @@ fn lists() -> Vec<Raw> {
 /// Where a value stands in the body, its name in `errors`, and what must not stand there.
 type Field = (&'static str, &'static str, Vec<Raw>);
 
+/// The call that is signed instead of having a key.
+const WEBHOOK: &str = "/webhooks/cancellations";
+
 /// A call, a body that would be taken, and its fields.
 struct Target {
     path: String,
@@ -269,12 +272,48 @@ fn order_targets(id: Uuid, order: &Value) -> Vec<Target> {
     vec![place, cancel]
 }
 
+/// Told by a signed webhook: of the order that is there, and of one that is not.
+fn webhook_targets(order: &Value) -> Vec<Target> {
+    let target = |data: Value, fields: Vec<Field>| Target {
+        path: WEBHOOK.to_owned(),
+        body: json!({"type": "order.cancelled", "data": data}),
+        fields: [vec![("/data", "data", raw(&["null", "7", "\"x\"", "true", "[]", "[{}]", "{}"]))], fields]
+            .concat(),
+    };
+    let given = |values: Vec<Raw>| values.into_iter().filter(|raw| raw != "null").collect::<Vec<_>>();
+    let line = json!({"line_id": order["lines"][0]["line_id"], "quantity": 1});
+    vec![
+        target(
+            json!({"order_id": order["order_id"], "reason": "r", "lines": [line]}),
+            vec![
+                ("/data/order_id", "data.order_id", given(ids())),
+                ("/data/reason", "data.reason", texts(255)),
+                ("/data/lines", "data.lines", given(lists())),
+                ("/data/lines/0/line_id", "data.lines[0].line_id", ids()),
+                ("/data/lines/0/quantity", "data.lines[0].quantity", quantities()),
+            ],
+        ),
+        target(
+            json!({"user_id": "ann", "idempotency_key": "to-come"}),
+            vec![
+                ("/data/user_id", "data.user_id", given(users())),
+                (
+                    "/data/idempotency_key",
+                    "data.idempotency_key",
+                    [texts(255), ["a b", "ü"].map(text).to_vec()].concat(),
+                ),
+            ],
+        ),
+    ]
+}
+
 async fn all_targets(app: &TestApp) -> Vec<Target> {
     let id = app.client.variant(50).await;
-    let order = app.client.order("ann", &crate::support::unique("k"), &[(id, 5)]).await.expect(201).json();
+    let order = app.client.order("ann", &unique("k"), &[(id, 5)]).await.expect(201).json();
     let mut targets = stock_targets(id);
     targets.push(batch_target(id));
     targets.extend(order_targets(id, &order));
+    targets.extend(webhook_targets(&order));
     targets
 }
 
@@ -286,6 +325,9 @@ fn with(body: &Value, place: &str, value: &str) -> String {
 }
 
 async fn post(app: &TestApp, path: &str, body: String) -> Reply {
+    if path == WEBHOOK {
+        return Sender::to(&app.client).send(&unique("event"), &body).await;
+    }
     let headers = [("content-type", "application/json"), ("idempotency-key", "bad-input")];
     app.client.send(Method::POST, &format!("/api/v1{path}"), &headers, body).await.unwrap()
 }
@@ -331,7 +373,10 @@ async fn every_wrong_value_is_refused_in_every_field_by_its_name() {
 async fn the_bodies_that_the_matrix_starts_from_are_taken() {
     let app = TestApp::without_redis().await;
     for (index, Target { path, body, .. }) in all_targets(&app).await.iter().enumerate() {
-        let reply = app.client.post_keyed(path, body, &format!("good-{index}")).await;
+        let reply = match path.as_str() {
+            WEBHOOK => post(&app, path, body.to_string()).await,
+            path => app.client.post_keyed(path, body, &format!("good-{index}")).await,
+        };
         assert!(reply.status.is_success() || reply.code() == "stale_quantity", "{path}: {reply:?}");
     }
     app.finish().await;
@@ -341,9 +386,10 @@ async fn the_bodies_that_the_matrix_starts_from_are_taken() {
 fn may_be_left_out(path: &str, field: &str) -> bool {
     match field {
         "reference" | "change_from" | "on_hand" | "expected_total" | "key" => true,
+        "order_id" | "user_id" | "idempotency_key" => path == WEBHOOK,
         "reason" => !path.ends_with("/adjust"),
         "currency" => path == "/orders",
-        "lines" => path.ends_with("/cancel"),
+        "lines" => path.ends_with("/cancel") || path == WEBHOOK,
         _ => false,
     }
 }
@@ -516,8 +562,11 @@ fn parameters(id: Uuid) -> Vec<(String, &'static str, Vec<&'static str>)> {
         (variants.clone(), "cursor", cursors.clone()),
         (variants, "sku", vec!["", "%00", "a%0Ab", long]),
         (orders.clone(), "limit", limits.clone()),
-        (orders.clone(), "cursor", cursors),
+        (orders.clone(), "cursor", cursors.clone()),
         (orders.clone(), "user_id", vec!["", "a%20b", "%C3%BC", "%00", long]),
+        ("/webhooks/inbox".to_owned(), "limit", limits.clone()),
+        ("/webhooks/inbox".to_owned(), "state", vec!["", "REFUSED", "lost", "%00"]),
+        ("/webhooks/inbox".to_owned(), "cursor", cursors.clone()),
         (orders, "status", vec!["", "PLACED", "lost", "%00", "placed,cancelled"]),
         (movements.clone(), "limit", limits),
         (movements, "cursor", vec!["", "x", "1.5", "9223372036854775808", "%00", "1%20OR%201"]),
@@ -571,6 +620,7 @@ async fn what_is_no_id_in_a_path_is_refused_by_its_name() {
             (Method::POST, format!("/inventory/{id}/increment"), "variant_id"),
             (Method::GET, format!("/orders/{id}"), "order_id"),
             (Method::POST, format!("/orders/{id}/cancel"), "order_id"),
+            (Method::POST, format!("/webhooks/inbox/{id}/replay"), "entry_id"),
         ] {
             let headers = [("content-type", "application/json")];
             let body = r#"{"quantity":1}"#;

@@ -10,6 +10,7 @@ use holdfast::inventory::audit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::sender::WEBHOOKS;
 use super::{ADMIN_KEY, Client, TestDatabase, eventually, shared_redis};
 
 /// Well before the server itself would end a transaction that idles.
@@ -42,7 +43,11 @@ impl TestApp {
             "REDIS_URL" => redis.map(str::to_owned),
             "HOLDFAST_ADMIN_KEY" => Some(ADMIN_KEY.to_owned()),
             "HOLDFAST_LISTEN" => Some("127.0.0.1:0".to_owned()),
-            _ => settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()),
+            _ => settings
+                .iter()
+                .chain([&WEBHOOKS])
+                .find(|(set, _)| *set == name)
+                .map(|(_, value)| (*value).to_owned()),
         })
         .unwrap();
         let app = Arc::new(App::new(&config).unwrap());

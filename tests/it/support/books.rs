@@ -16,12 +16,13 @@ impl TestApp {
             .unwrap()
     }
 
-    /// How many movements, orders, variants and kept answers there are: what a refused request must not change.
-    pub async fn everything(&self) -> [i64; 5] {
+    /// How many movements, orders, variants, kept answers and so on there are: what a refused request must not change.
+    pub async fn everything(&self) -> [i64; 8] {
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM stock_movements), (SELECT count(*) FROM orders),
                     (SELECT count(*) FROM variants), (SELECT count(*) FROM order_cancellations),
-                    (SELECT count(*) FROM idempotency_keys)",
+                    (SELECT count(*) FROM idempotency_keys), (SELECT count(*) FROM webhook_inbox),
+                    (SELECT count(*) FROM early_cancellations), (SELECT count(*) FROM webhook_replays)",
         )
         .fetch_one(&self.database.pool)
         .await

@@ -8,6 +8,7 @@ use holdfast::http;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::sender::WEBHOOKS;
 use super::{ADMIN_KEY, Client};
 
 /// A replica beside another one. It is the other one's `finish` that looks into the books.
@@ -25,7 +26,11 @@ impl Peer {
             "REDIS_URL" => redis.map(str::to_owned),
             "HOLDFAST_ADMIN_KEY" => Some(ADMIN_KEY.to_owned()),
             "HOLDFAST_LISTEN" => Some("127.0.0.1:0".to_owned()),
-            _ => settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()),
+            _ => settings
+                .iter()
+                .chain([&WEBHOOKS])
+                .find(|(set, _)| *set == name)
+                .map(|(_, value)| (*value).to_owned()),
         })
         .unwrap();
         let app = Arc::new(App::new(&config).unwrap());

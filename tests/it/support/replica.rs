@@ -18,6 +18,16 @@ pub struct Replica {
 impl Replica {
     /// Starts `holdfast serve` and waits until it listens.
     pub async fn start(database_url: &str, redis_url: Option<&str>, settings: &[(&str, &str)]) -> Self {
+        Self::logging_to(Stdio::inherit(), database_url, redis_url, settings).await
+    }
+
+    /// The same, and its log goes elsewhere.
+    pub async fn logging_to(
+        log: Stdio,
+        database_url: &str,
+        redis_url: Option<&str>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command
             .arg("serve")
@@ -30,6 +40,7 @@ impl Replica {
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

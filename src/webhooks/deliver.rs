@@ -1,0 +1,163 @@
+//! Carries out an event, once, whether it is delivered, delivered again or replayed.
+//! Refuses an id that another event had, an order that is not there, and more than is left to cancel.
+
+use axum::http::StatusCode;
+use sqlx::PgConnection;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::error::WebhookError;
+use super::model::{Event, Receipt, State, Which};
+use super::store::{self, Kept};
+use crate::app::App;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::idempotency::Claim;
+use crate::ids;
+use crate::inventory::model::Witness;
+use crate::locks::{Evidence, LockKey, LockKeys};
+use crate::orders::OrderError;
+use crate::orders::cancel::cancel_in_tx;
+use crate::orders::cancel_early::cancel_early_in_tx;
+use crate::orders::states::Actor;
+use crate::orders::store as orders;
+use crate::section::{Section, Verb};
+
+/// Answers a delivery. One whose event was carried out gets the first answer at once, however busy the items are.
+///
+/// # Errors
+/// [`WebhookError`], but for refusals by the business, which are answers.
+pub async fn deliver(app: &App, caller: &Caller, event: &Event) -> Result<Answer, WebhookError> {
+    let started = Instant::now();
+    let kept = store::find(&mut *app.db.read().await?, event).await?;
+    if let Some(first) = kept.map(|kept| first_answer(kept, event)).transpose()?.flatten() {
+        let unlocked = Evidence { mode: app.locks.mode(), wait_ms: 0 };
+        return Ok(Answer::json(StatusCode::OK, &first).guarded(unlocked, started.elapsed()));
+    }
+    carry_out(app, caller, event, Occasion::Delivery).await
+}
+
+/// Why an event is carried out.
+#[derive(Debug, Clone, Copy)]
+pub enum Occasion<'a> {
+    /// It was delivered.
+    Delivery,
+    /// An operator replays it, with a key or without.
+    Replay(Option<&'a Claim>),
+}
+
+/// Carries out what is not carried out yet, under the lease of the order's variants, which never change; or, if
+/// there is no order, of its key. If the order came while this one waited for that, it is an order like any other.
+///
+/// # Errors
+/// As for [`deliver`].
+pub async fn carry_out(
+    app: &App,
+    caller: &Caller,
+    event: &Event,
+    occasion: Occasion<'_>,
+) -> Result<Answer, WebhookError> {
+    match once(app, caller, event, occasion).await {
+        Err(WebhookError::Order(OrderError::IsThere)) => once(app, caller, event, occasion).await,
+        outcome => outcome,
+    }
+}
+
+async fn once(
+    app: &App,
+    caller: &Caller,
+    event: &Event,
+    occasion: Occasion<'_>,
+) -> Result<Answer, WebhookError> {
+    let (order_id, keys) = {
+        let mut conn = app.db.read().await?;
+        match &event.which {
+            Which::Id(order_id) => (Some(*order_id), variants_of(&mut conn, *order_id).await?),
+            Which::Key(user_id, key) => {
+                match orders::find_id_by_key(&mut conn, user_id.as_str(), key).await? {
+                    Some(order_id) => (Some(order_id), variants_of(&mut conn, order_id).await?),
+                    // Nobody knows the ids of the lines of an order that is still to come.
+                    None if event.cancel.lines.is_some() => return Err(OrderError::NotFound.into()),
+                    None => (None, LockKeys::new(vec![LockKey::order(user_id.as_str(), key)])?),
+                }
+            }
+        }
+    };
+    let claim = match occasion {
+        Occasion::Delivery => None,
+        Occasion::Replay(claim) => claim,
+    };
+    let section = Section { app, caller, claim, success: StatusCode::OK };
+    section.run(&keys, &Delivering { event, order_id, occasion }).await
+}
+
+async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<LockKeys, WebhookError> {
+    let variants = orders::variants_of(conn, order_id).await?;
+    if variants.is_empty() {
+        return Err(OrderError::NotFound.into());
+    }
+    Ok(LockKeys::variants(variants)?)
+}
+
+/// What the event's first answer was, if it was carried out.
+fn first_answer(kept: Kept, event: &Event) -> Result<Option<Receipt>, WebhookError> {
+    if kept.fingerprint != event.fingerprint.0 {
+        return Err(WebhookError::IdReused);
+    }
+    Ok(Some(kept.receipt).filter(|receipt| receipt.result != State::Refused))
+}
+
+struct Delivering<'a> {
+    event: &'a Event,
+    /// Its order, if that was there.
+    order_id: Option<Uuid>,
+    occasion: Occasion<'a>,
+}
+
+impl Verb for Delivering<'_> {
+    type Done = Receipt;
+    type Error = WebhookError;
+
+    /// Enters the event, carries it out, settles the entry. A refusal commits the entry as it was entered, as one
+    /// that nothing was done about; whatever else goes wrong takes it back.
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Receipt, WebhookError> {
+        let mut entry_id = ids::fresh();
+        let mut first = None;
+        if !store::enter_in_tx(conn, entry_id, self.event, witness).await? {
+            let kept = store::lock_in_tx(conn, self.event).await?;
+            entry_id = kept.entry_id;
+            first = first_answer(kept, self.event)?;
+        }
+        if matches!(self.occasion, Occasion::Replay(_)) {
+            store::insert_replay_in_tx(conn, ids::fresh(), entry_id, witness).await?;
+        }
+        if let Some(first) = first {
+            return Ok(first);
+        }
+        let receipt = self.effect_in_tx(conn, witness).await?;
+        store::settle_in_tx(conn, entry_id, &self.event.which, &receipt).await?;
+        Ok(receipt)
+    }
+}
+
+impl Delivering<'_> {
+    async fn effect_in_tx(
+        &self,
+        conn: &mut PgConnection,
+        witness: Witness<'_>,
+    ) -> Result<Receipt, WebhookError> {
+        let cancel = &self.event.cancel;
+        let result = match (self.order_id, &self.event.which) {
+            (Some(order_id), _) => {
+                let done = cancel_in_tx(conn, order_id, cancel, Actor::Webhook, witness).await?;
+                if done.cancelled_some { State::Cancelled } else { State::AlreadyCancelled }
+            }
+            (None, Which::Key(user_id, key)) => {
+                cancel_early_in_tx(conn, user_id, key, cancel.reason.as_ref(), witness).await?;
+                State::WaitingForOrder
+            }
+            (None, Which::Id(_)) => return Err(OrderError::NotFound.into()),
+        };
+        Ok(Receipt { result, order_id: self.order_id, lock: witness.lock.into(), duplicate: false })
+    }
+}

@@ -1,0 +1,26 @@
+//! Webhooks: cancellations that others send, and what came of each.
+//!
+//! Nouns: an **event** is something that somebody tells, under an id of their choosing; each time they send it is a
+//! **delivery**; the **inbox** has one **entry** an event. Verbs: [`receive`], [`replay`], both of which
+//! [`deliver`]; reads: [`list_inbox`].
+//!
+//! What must stay true:
+//! - Nothing is read of a request, and nothing written, before its [`signature`] is good.
+//! - One effect an event, however often it is delivered or replayed: the entry and the effect commit in one
+//!   transaction. A redelivery gets the first answer.
+//! - An entry is kept if something was done or refused. What can't be found, is malformed or meets a fault leaves
+//!   nothing behind, so that the next delivery of it can succeed.
+//! - Secrets, signatures and bodies are never logged.
+
+pub mod deliver;
+pub mod error;
+pub mod list_inbox;
+pub mod model;
+pub mod receive;
+pub mod replay;
+pub mod routes;
+pub mod signature;
+pub mod signed;
+mod store;
+
+pub use self::error::WebhookError;
