@@ -56,3 +56,6 @@ CREATE TABLE webhook_replays (
 
 CREATE TRIGGER webhook_replays_are_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON webhook_replays
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+
+-- Orders of all users are listed by time, newest first, and a range of it long ago must not cost reading all since.
+CREATE INDEX orders_by_time ON orders (placed_at DESC, order_id DESC);

@@ -6,12 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::StockError;
-use super::model::{Movement, StockStatus, Variant};
+use super::model::{Movement, StockStatus, StoredTime, Variant};
 use super::rules::Refusal;
 use super::store;
 use crate::app::App;
@@ -66,20 +66,7 @@ pub async fn list_variants(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetLevel {
-    at: Option<PastTime>,
-}
-
-/// A time Postgres can hold: years 1 to 9999.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "DateTime<Utc>")]
-struct PastTime(DateTime<Utc>);
-
-impl TryFrom<DateTime<Utc>> for PastTime {
-    type Error = &'static str;
-
-    fn try_from(at: DateTime<Utc>) -> Result<Self, Self::Error> {
-        if (1..=9999).contains(&at.year()) { Ok(Self(at)) } else { Err("must be in the years 1 to 9999") }
-    }
+    at: Option<StoredTime>,
 }
 
 #[derive(Serialize)]
@@ -114,7 +101,7 @@ pub async fn get_level(
 ) -> Result<Response, StockError> {
     let mut conn = app.db.read().await?;
     let not_found = Refusal::VariantNotFound(variant_id);
-    if let Some(PastTime(at)) = query.at {
+    if let Some(at) = query.at.map(StoredTime::get) {
         let then = store::find_level_at(&mut conn, variant_id, at).await?.ok_or(not_found)?;
         let body = LevelThen { variant_id, sku: then.sku, on_hand: then.on_hand, version: then.version, at };
         return Ok(Json(body).into_response());

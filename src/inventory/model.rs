@@ -1,6 +1,6 @@
 //! The words of the stock domain as types: none of them can hold a value the domain does not know.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -83,6 +83,27 @@ impl TryFrom<i64> for OnHand {
     fn try_from(units: i64) -> Result<Self, Self::Error> {
         let fits = (0..=ON_HAND_MAX).contains(&units);
         if fits { Ok(Self(units)) } else { Err("must be a whole number from 0 to 9000000000000") }
+    }
+}
+
+/// A time that can be asked for: one that Postgres can hold, in the years 1 to 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "DateTime<Utc>")]
+pub struct StoredTime(DateTime<Utc>);
+
+impl StoredTime {
+    /// The time.
+    #[must_use]
+    pub fn get(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl TryFrom<DateTime<Utc>> for StoredTime {
+    type Error = &'static str;
+
+    fn try_from(at: DateTime<Utc>) -> Result<Self, Self::Error> {
+        if (1..=9999).contains(&at.year()) { Ok(Self(at)) } else { Err("must be in the years 1 to 9999") }
     }
 }
 

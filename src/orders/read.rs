@@ -13,6 +13,7 @@ use super::store;
 use crate::app::App;
 use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
+use crate::inventory::model::StoredTime;
 use crate::text::UserId;
 
 /// The most orders on a page, whatever is asked for: each may have 2,000 lines.
@@ -30,12 +31,16 @@ pub async fn get_order(
     Ok(Json(store::find_order(&mut conn, order_id).await?.ok_or(OrderError::NotFound)?))
 }
 
-/// `GET /orders?user_id=&status=&limit=&cursor=`
+/// `GET /orders?user_id=&status=&from=&to=&limit=&cursor=`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListOrders {
     user_id: Option<UserId>,
     status: Option<OrderStatus>,
+    /// Placed then or later.
+    from: Option<StoredTime>,
+    /// Placed earlier.
+    to: Option<StoredTime>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Uuid>,
@@ -53,6 +58,8 @@ pub async fn list_orders(
     let filter = store::Filter {
         user_id: query.user_id.as_ref().map(UserId::as_str),
         status: query.status.map(OrderStatus::as_str),
+        from: query.from.map(StoredTime::get),
+        to: query.to.map(StoredTime::get),
         before: query.cursor,
     };
     let limit = query.limit.at_most(PAGE_MAX);

@@ -106,6 +106,8 @@ pub(super) async fn find_order(conn: &mut PgConnection, order_id: Uuid) -> Resul
 pub(super) struct Filter<'a> {
     pub(super) user_id: Option<&'a str>,
     pub(super) status: Option<&'a str>,
+    pub(super) from: Option<DateTime<Utc>>,
+    pub(super) to: Option<DateTime<Utc>>,
     pub(super) before: Option<Uuid>,
 }
 
@@ -115,36 +117,42 @@ pub(super) async fn list_orders(
     filter: &Filter<'_>,
     limit: i64,
 ) -> Result<Vec<Order>, DbError> {
-    let before = filter.before.unwrap_or(Uuid::max());
-    // Two statements, for one that took either would have no index to go by.
+    // Two statements, each with its index: a user's few orders, or those of a time. That begins with the end of the
+    // range or after the page before, and so reads nothing that is newer.
     let rows = match filter.user_id {
-        Some(user_id) => {
-            sqlx::query_as!(
+        Some(user_id) => sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
                  FROM orders WHERE user_id = $1 AND order_id < $2 AND ($3::text IS NULL OR status = $3)
-                 ORDER BY order_id DESC LIMIT $4",
+                     AND placed_at >= coalesce($4::timestamptz, '-infinity') AND placed_at < coalesce($5::timestamptz, 'infinity')
+                 ORDER BY order_id DESC LIMIT $6",
             user_id,
-            before,
+            filter.before.unwrap_or(Uuid::max()),
             filter.status,
+            filter.from,
+            filter.to,
             limit,
         )
-            .fetch_all(&mut *conn)
-            .await?
-        }
-        None => {
-            sqlx::query_as!(
+        .fetch_all(&mut *conn)
+        .await?,
+        None => sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
-                 FROM orders WHERE order_id < $1 AND ($2::text IS NULL OR status = $2)
-                 ORDER BY order_id DESC LIMIT $3",
-            before,
+                 FROM orders
+                 WHERE (placed_at, order_id)
+                         < (coalesce((SELECT placed_at FROM orders WHERE order_id = $1), $4, 'infinity'),
+                            coalesce($1, '00000000-0000-0000-0000-000000000000'))
+                     AND ($2::text IS NULL OR status = $2)
+                     AND placed_at >= coalesce($3::timestamptz, '-infinity') AND placed_at < coalesce($4::timestamptz, 'infinity')
+                 ORDER BY placed_at DESC, order_id DESC LIMIT $5",
+            filter.before,
             filter.status,
+            filter.from,
+            filter.to,
             limit,
         )
-            .fetch_all(&mut *conn)
-            .await?
-        }
+        .fetch_all(&mut *conn)
+        .await?,
     };
     with_lines(conn, rows).await
 }

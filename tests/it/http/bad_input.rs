@@ -567,6 +567,8 @@ fn parameters(id: Uuid) -> Vec<(String, &'static str, Vec<&'static str>)> {
         ("/webhooks/inbox".to_owned(), "limit", limits.clone()),
         ("/webhooks/inbox".to_owned(), "state", vec!["", "REFUSED", "lost", "%00"]),
         ("/webhooks/inbox".to_owned(), "cursor", cursors.clone()),
+        (orders.clone(), "from", times.clone()),
+        (orders.clone(), "to", times.clone()),
         (orders, "status", vec!["", "PLACED", "lost", "%00", "placed,cancelled"]),
         (movements.clone(), "limit", limits),
         (movements, "cursor", vec!["", "x", "1.5", "9223372036854775808", "%00", "1%20OR%201"]),

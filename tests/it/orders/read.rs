@@ -92,6 +92,49 @@ async fn orders_are_listed_newest_first_by_user_and_status_page_by_page_without_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn orders_are_listed_by_the_time_they_were_placed_at_from_the_first_moment_to_before_the_last() {
+    let app = TestApp::without_redis().await;
+    let id = app.client.variant(100).await;
+    let mut placed = Vec::new();
+    for number in 0..8 {
+        let user = if number % 2 == 0 { "ann" } else { "bob" };
+        placed.insert(0, app.client.order(user, &unique("k"), &[(id, 1)]).await.expect(201).json());
+    }
+    // Two at the very same moment.
+    let together = "UPDATE orders SET placed_at = (SELECT placed_at FROM orders WHERE order_id = $1) WHERE order_id = $2";
+    let order_id = |order: &Value| order["order_id"].as_str().unwrap().parse::<Uuid>().unwrap();
+    sqlx::query(together)
+        .bind(order_id(&placed[3]))
+        .bind(order_id(&placed[4]))
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    placed[4]["placed_at"] = placed[3]["placed_at"].clone();
+    let at = |index: usize| placed[index]["placed_at"].as_str().unwrap();
+    for (from, to, range) in [
+        (Some(at(5)), None, 0..6),
+        (None, Some(at(5)), 6..8),
+        (Some(at(5)), Some(at(2)), 3..6),
+        (Some(at(3)), Some(at(2)), 3..5),
+        (Some(at(2)), Some(at(2)), 0..0),
+        (Some("2000-01-01T00:00:00Z"), Some("2999-01-01T00:00:00%2B02:00"), 0..8),
+        (None, Some("2000-01-01T00:00:00Z"), 0..0),
+    ] {
+        for user in [None, Some("ann")] {
+            let of_user = |order: &&Value| user.is_none_or(|user| order["user_id"] == user);
+            let expected: Vec<_> = placed[range.clone()].iter().filter(of_user).cloned().collect();
+            let mut filter = user.map_or_else(String::new, |user| format!("&user_id={user}"));
+            filter += &from.map_or_else(String::new, |from| format!("&from={from}"));
+            filter += &to.map_or_else(String::new, |to| format!("&to={to}"));
+            for limit in [1, 2, 1000] {
+                assert_eq!(all_pages(&app.client, &filter, limit).await, expected, "{filter} by {limit}");
+            }
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listed_order_is_the_one_that_is_read() {
     let app = TestApp::without_redis().await;
     let id = app.client.variant(100).await;
