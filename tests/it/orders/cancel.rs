@@ -286,3 +286,49 @@ async fn cancellations_and_new_orders_in_one_crowd_lose_no_unit() {
         app.finish().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_itself_refuses_more_than_was_ordered_and_a_second_return() {
+    let app = TestApp::without_redis().await;
+    let id = app.client.variant(10).await;
+    let order = ordered(&app, &[(id, 4)]).await;
+    app.client.post(&path(&order), &some(&order, &[(0, 3)])).await.expect(200);
+    app.client.decrement(id, 1).await.expect(200);
+    let next = "(SELECT version + 1 FROM stock)";
+    let copied = "lock_mode, lock_wait_ms FROM stock_movements WHERE kind = 'return'";
+    for (harm, constraint) in [
+        ("UPDATE order_lines SET cancelled_quantity = 5".to_owned(), "cancelled_within_ordered"),
+        ("UPDATE order_lines SET cancelled_quantity = -1".to_owned(), "cancelled_within_ordered"),
+        (
+            format!(
+                "INSERT INTO stock_movements (movement_id, variant_id, version, kind, delta, on_hand_after, order_id,
+                     source_id, subject, request_id, lock_mode, lock_wait_ms)
+                 SELECT gen_random_uuid(), variant_id, {next}, kind, delta, on_hand_after, order_id, source_id, subject,
+                     request_id, {copied}"
+            ),
+            "cancellation_returns_stock_once",
+        ),
+        (
+            "INSERT INTO order_cancellations (cancellation_id, order_id, line_id, quantity, subject, request_id)
+             SELECT gen_random_uuid(), gen_random_uuid(), line_id, 1, subject, request_id FROM order_cancellations"
+                .to_owned(),
+            "cancellation_has_a_line",
+        ),
+        (
+            "INSERT INTO order_cancellations SELECT cancellation_id, order_id, line_id, 1, reason, subject, request_id
+             FROM order_cancellations"
+                .to_owned(),
+            "order_cancellations_pkey",
+        ),
+    ] {
+        let refused = sqlx::query(&harm).execute(&app.database.pool).await.unwrap_err();
+        assert_eq!(refused.as_database_error().and_then(|error| error.constraint()), Some(constraint), "{harm}");
+    }
+    for kept in ["stock_movements", "early_cancellations", "webhook_replays"] {
+        for harm in [format!("DELETE FROM {kept}"), format!("TRUNCATE {kept}")] {
+            let refused = sqlx::query(&harm).execute(&app.database.pool).await.unwrap_err();
+            assert!(refused.to_string().contains("append-only"), "{harm}: {refused}");
+        }
+    }
+    app.finish().await;
+}
