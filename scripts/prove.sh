@@ -108,11 +108,11 @@ model() {
     tests/model/check.sh || failed=yes
 }
 
-# What every run of the tests does a little of: hang-ups, and each fault of Redis and of replicas.
+# What every run of the tests does a little of: hang-ups, each fault of Redis and of replicas, cancellations that race.
 faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
-        faults::redis_matrix >"$work/faults" 2>&1 || status=$?
+        faults::redis_matrix webhooks::races webhooks::burst >"$work/faults" 2>&1 || status=$?
     sed -n 's/^\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then failed=yes; fi

@@ -22,6 +22,7 @@ use crate::orders::cancel_early::cancel_early_in_tx;
 use crate::orders::states::Actor;
 use crate::orders::store as orders;
 use crate::section::{Section, Verb};
+use crate::text::UserId;
 
 /// Answers a delivery. One whose event was carried out gets the first answer at once, however busy the items are.
 ///
@@ -34,12 +35,12 @@ pub async fn deliver(app: &App, caller: &Caller, event: &Event) -> Result<Answer
         let unlocked = Evidence { mode: app.locks.mode(), wait_ms: 0 };
         return Ok(Answer::json(StatusCode::OK, &first).guarded(unlocked, started.elapsed()));
     }
-    carry_out(app, caller, event, Occasion::Delivery).await
+    carry_out(app, caller, event, Trigger::Delivery).await
 }
 
 /// Why an event is carried out.
 #[derive(Debug, Clone, Copy)]
-pub enum Occasion<'a> {
+pub enum Trigger<'a> {
     /// It was delivered.
     Delivery,
     /// An operator replays it, with a key or without.
@@ -55,10 +56,10 @@ pub async fn carry_out(
     app: &App,
     caller: &Caller,
     event: &Event,
-    occasion: Occasion<'_>,
+    trigger: Trigger<'_>,
 ) -> Result<Answer, WebhookError> {
-    match once(app, caller, event, occasion).await {
-        Err(WebhookError::Order(OrderError::IsThere)) => once(app, caller, event, occasion).await,
+    match once(app, caller, event, trigger).await {
+        Err(WebhookError::Order(OrderError::IsThere)) => once(app, caller, event, trigger).await,
         outcome => outcome,
     }
 }
@@ -67,41 +68,55 @@ async fn once(
     app: &App,
     caller: &Caller,
     event: &Event,
-    occasion: Occasion<'_>,
+    trigger: Trigger<'_>,
 ) -> Result<Answer, WebhookError> {
-    let (order_id, keys) = {
-        let mut conn = app.db.read().await?;
-        match &event.which {
-            Which::Id(order_id) => (Some(*order_id), variants_of(&mut conn, *order_id).await?),
-            Which::Key(user_id, key) => {
-                match orders::find_id_by_key(&mut conn, user_id.as_str(), key).await? {
-                    Some(order_id) => (Some(order_id), variants_of(&mut conn, order_id).await?),
-                    // Nobody knows the ids of the lines of an order that is still to come.
-                    None if event.cancel.lines.is_some() => return Err(OrderError::NotFound.into()),
-                    None => (None, LockKeys::new(vec![LockKey::order(user_id.as_str(), key)])?),
-                }
-            }
-        }
-    };
-    let claim = match occasion {
-        Occasion::Delivery => None,
-        Occasion::Replay(claim) => claim,
+    let (target, keys) = find_target(&mut *app.db.read().await?, event).await?;
+    let claim = match trigger {
+        Trigger::Delivery => None,
+        Trigger::Replay(claim) => claim,
     };
     let section = Section { app, caller, claim, success: StatusCode::OK };
-    section.run(&keys, &Delivering { event, order_id, occasion }).await
+    section.run(&keys, &Delivering { event, target, trigger }).await
 }
 
-async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<LockKeys, WebhookError> {
+/// What an event cancels.
+#[derive(Debug, Clone, Copy)]
+enum Target<'a> {
+    /// This order.
+    There(Uuid),
+    /// The order that this user will place with this key.
+    ToCome(&'a UserId, &'a str),
+}
+
+/// Looks for the order, and says what to lease.
+async fn find_target<'a>(
+    conn: &mut PgConnection,
+    event: &'a Event,
+) -> Result<(Target<'a>, LockKeys), WebhookError> {
+    let order_id = match &event.which {
+        Which::Id(order_id) => *order_id,
+        Which::Key(user_id, key) => match orders::find_id_by_key(conn, user_id.as_str(), key).await? {
+            Some(order_id) => order_id,
+            // Nobody knows the ids of the lines of an order that is still to come.
+            None if event.cancel.lines.is_some() => return Err(OrderError::NotFound.into()),
+            None => {
+                let keys = LockKeys::new(vec![LockKey::order(user_id.as_str(), key)])?;
+                return Ok((Target::ToCome(user_id, key), keys));
+            }
+        },
+    };
     let variants = orders::variants_of(conn, order_id).await?;
     if variants.is_empty() {
         return Err(OrderError::NotFound.into());
     }
-    Ok(LockKeys::variants(variants)?)
+    Ok((Target::There(order_id), LockKeys::variants(variants)?))
 }
 
 /// What the event's first answer was, if it was carried out.
 fn first_answer(kept: Kept, event: &Event) -> Result<Option<Receipt>, WebhookError> {
     if kept.fingerprint != event.fingerprint.0 {
+        // Either the sender makes its ids badly, or somebody else has the secret.
+        tracing::warn!(webhook.id = event.event_id, "a webhook's id came again with another event");
         return Err(WebhookError::IdReused);
     }
     Ok(Some(kept.receipt).filter(|receipt| receipt.result != State::Refused))
@@ -109,9 +124,8 @@ fn first_answer(kept: Kept, event: &Event) -> Result<Option<Receipt>, WebhookErr
 
 struct Delivering<'a> {
     event: &'a Event,
-    /// Its order, if that was there.
-    order_id: Option<Uuid>,
-    occasion: Occasion<'a>,
+    target: Target<'a>,
+    trigger: Trigger<'a>,
 }
 
 impl Verb for Delivering<'_> {
@@ -128,7 +142,7 @@ impl Verb for Delivering<'_> {
             entry_id = kept.entry_id;
             first = first_answer(kept, self.event)?;
         }
-        if matches!(self.occasion, Occasion::Replay(_)) {
+        if matches!(self.trigger, Trigger::Replay(_)) {
             store::insert_replay_in_tx(conn, ids::fresh(), entry_id, witness).await?;
         }
         if let Some(first) = first {
@@ -147,17 +161,17 @@ impl Delivering<'_> {
         witness: Witness<'_>,
     ) -> Result<Receipt, WebhookError> {
         let cancel = &self.event.cancel;
-        let result = match (self.order_id, &self.event.which) {
-            (Some(order_id), _) => {
+        let (result, order_id) = match self.target {
+            Target::There(order_id) => {
                 let done = cancel_in_tx(conn, order_id, cancel, Actor::Webhook, witness).await?;
-                if done.cancelled_some { State::Cancelled } else { State::AlreadyCancelled }
+                let result = if done.cancelled_some { State::Cancelled } else { State::AlreadyCancelled };
+                (result, Some(order_id))
             }
-            (None, Which::Key(user_id, key)) => {
+            Target::ToCome(user_id, key) => {
                 cancel_early_in_tx(conn, user_id, key, cancel.reason.as_ref(), witness).await?;
-                State::WaitingForOrder
+                (State::WaitingForOrder, None)
             }
-            (None, Which::Id(_)) => return Err(OrderError::NotFound.into()),
         };
-        Ok(Receipt { result, order_id: self.order_id, lock: witness.lock.into(), duplicate: false })
+        Ok(Receipt { result, order_id, lock: witness.lock.into(), duplicate: false })
     }
 }

@@ -5,7 +5,7 @@
 //! [`deliver`]; reads: [`list_inbox`].
 //!
 //! What must stay true:
-//! - Nothing is read of a request, and nothing written, before its [`signature`] is good.
+//! - Nothing is looked at in a body, and nothing written, before its [`signature`] is good.
 //! - One effect an event, however often it is delivered or replayed: the entry and the effect commit in one
 //!   transaction. A redelivery gets the first answer.
 //! - An entry is kept if something was done or refused. What can't be found, is malformed or meets a fault leaves

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::deliver::{Occasion, carry_out};
+use super::deliver::{Trigger, carry_out};
 use super::error::WebhookError;
 use super::model::Event;
 use super::store;
@@ -35,5 +35,5 @@ pub async fn replay(
     let kept = store::find_event(&mut *app.db.read().await?, entry_id).await?;
     let (scheme, event_id, data) = kept.ok_or(WebhookError::EntryNotFound)?;
     let event = Event::kept(scheme, event_id, data)?;
-    Ok(carry_out(&app, &caller, &event, Occasion::Replay(claim.as_ref())).await?)
+    Ok(carry_out(&app, &caller, &event, Trigger::Replay(claim.as_ref())).await?)
 }

@@ -1,7 +1,7 @@
 //! Lets in who signs with a secret: these requests carry no key.
 //!
-//! What must stay true: a body that is not well signed is not read, and the database not asked. Age is told by the
-//! database's clock, as two hosts never agree on the time.
+//! What must stay true: in a body that is not well signed nothing is looked at, and the database is not asked. Age is
+//! told by the database's clock, as two hosts never agree on the time.
 
 use std::sync::Arc;
 
