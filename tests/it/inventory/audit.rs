@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, at_once, holdfast, unique};
+use crate::support::{Sender, TestApp, at_once, holdfast, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_of_true_books_counts_what_it_saw_and_finds_nothing() {
@@ -72,21 +72,60 @@ async fn what_was_done_to_an_order_behind_the_services_back_is_found() {
             "balance_is_the_sum_of_movements",
         ),
     ] {
-        sqlx::query(harm).execute(&app.database.pool).await.unwrap();
-        let found = app.client.get("/inventory/audit").await.expect(200).json();
-        let named: Vec<_> = found["violations"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|v| v["invariant"].as_str().unwrap())
-            .collect();
-        assert!(named.contains(&invariant), "{harm}: {found}");
-        sqlx::query(cure).execute(&app.database.pool).await.unwrap();
+        assert_found(&app, harm, cure, invariant).await;
     }
     assert_eq!(
         app.client.get(&format!("/orders/{}", order["order_id"].as_str().unwrap())).await.json(),
         order
     );
+    app.finish().await;
+}
+
+/// Does harm, finds it, and makes up for it.
+async fn assert_found(app: &TestApp, harm: &str, cure: &str, invariant: &str) {
+    assert_eq!(sqlx::query(harm).execute(&app.database.pool).await.unwrap().rows_affected(), 1, "{harm}");
+    let found = app.client.get("/inventory/audit").await.expect(200).json();
+    let named = found["violations"].as_array().unwrap().iter().map(|v| v["invariant"].as_str().unwrap());
+    assert!(named.into_iter().any(|named| named == invariant), "{harm}: {found}");
+    sqlx::query(cure).execute(&app.database.pool).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_to_cancellations_behind_the_services_back_is_found() {
+    let app = TestApp::without_redis().await;
+    let (sender, id) = (Sender::to(&app.client), app.client.variant(10).await);
+    let key = |user: &str| json!({"user_id": user, "idempotency_key": "k"});
+    sender.cancel("early", &key("bob")).await.expect(200);
+    for user in ["ann", "bob"] {
+        app.client.order(user, "k", &[(id, 2)]).await.expect(201);
+    }
+    sender.cancel("late", &key("ann")).await.expect(200);
+    let bobs = "WHERE order_id = (SELECT order_id FROM orders WHERE user_id = 'bob')";
+    for (harm, cure, invariant) in [
+        (
+            "UPDATE webhook_inbox SET order_id = gen_random_uuid() WHERE event_id = 'late'",
+            "UPDATE webhook_inbox SET order_id = (SELECT order_id FROM orders WHERE user_id = 'ann')
+             WHERE event_id = 'late'",
+            "deliveries_have_their_effect",
+        ),
+        (
+            "UPDATE webhook_inbox SET user_id = 'eve' WHERE event_id = 'early'",
+            "UPDATE webhook_inbox SET user_id = 'bob' WHERE event_id = 'early'",
+            "deliveries_have_their_effect",
+        ),
+        (
+            "UPDATE orders SET status = 'placed' WHERE user_id = 'bob'",
+            "UPDATE orders SET status = 'cancelled' WHERE user_id = 'bob'",
+            "early_cancellations_hold",
+        ),
+        (
+            &format!("UPDATE order_lines SET cancelled_quantity = 1 {bobs}"),
+            &format!("UPDATE order_lines SET cancelled_quantity = 2 {bobs}"),
+            "lines_are_sold_and_returned_once",
+        ),
+    ] {
+        assert_found(&app, harm, cure, invariant).await;
+    }
     app.finish().await;
 }
 
