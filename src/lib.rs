@@ -16,6 +16,7 @@
 //! | [`inventory`] | stock: variants, levels, movements |
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`webhooks`] | cancellations that others send, each carried out once |
+//! | [`holds`] | stock kept while the customer pays |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
@@ -46,6 +47,8 @@ pub mod inventory;
 pub mod orders;
 
 pub mod webhooks;
+
+pub mod holds;
 
 pub mod operations;
 

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::http;
 use crate::leases::purge::keep_purging;
+use crate::{holds, http};
 
 /// How long stopping waits for what is under way: answers, and sections whose callers are gone.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -36,6 +36,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     }
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
     let purging = tokio::spawn(keep_purging(app.clone()));
+    let expiring = tokio::spawn(holds::expire::keep(app.clone()));
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
     let mut signals = StopSignals::listen()?;
@@ -59,6 +60,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     app.stopping.cancel();
     keeper.await.context("the lock keeper panicked")?;
     purging.await.context("the purge of leases panicked")?;
+    expiring.await.context("the expiry of holds panicked")?;
     app.db.close().await;
     Ok(())
 }

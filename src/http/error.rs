@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::problem::{Code, Problem};
 use crate::db::DbError;
+use crate::holds::HoldError;
+use crate::holds::error::too_many;
 use crate::idempotency::IdempotencyError;
 use crate::inventory::StockError;
 use crate::inventory::error::batch_problem;
@@ -127,6 +129,21 @@ impl From<&OrderError> for Problem {
     }
 }
 
+impl From<&HoldError> for Problem {
+    fn from(error: &HoldError) -> Self {
+        match error {
+            HoldError::NotFound => Self::new(Code::HoldNotFound, "There is no hold with this id."),
+            HoldError::TooMany => too_many(),
+            HoldError::Refused(refusal) => refusal.problem(),
+            HoldError::Order(error) => error.into(),
+            HoldError::Idempotency(error) => error.into(),
+            HoldError::Lock(error) => error.into(),
+            HoldError::Db(error) => error.into(),
+            HoldError::TooManyKeys(error) => Self::invalid("lines", error.to_string()),
+        }
+    }
+}
+
 impl From<&OperationsError> for Problem {
     fn from(error: &OperationsError) -> Self {
         match error {
@@ -186,4 +203,13 @@ macro_rules! owned_too {
         }
     )*};
 }
-owned_too!(DbError, LockError, IdempotencyError, StockError, OrderError, OperationsError, WebhookError);
+owned_too!(
+    DbError,
+    LockError,
+    IdempotencyError,
+    StockError,
+    OrderError,
+    HoldError,
+    OperationsError,
+    WebhookError
+);

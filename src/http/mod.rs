@@ -27,7 +27,7 @@ use tower::{Layer, Service};
 
 use self::auth::Scope;
 use crate::app::App;
-use crate::{inventory, operations, orders, test_endpoints, webhooks};
+use crate::{holds, inventory, operations, orders, test_endpoints, webhooks};
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
@@ -35,6 +35,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(inventory::routes::routes(app))
         .merge(orders::routes::routes(app))
         .merge(webhooks::routes::routes(app))
+        .merge(holds::routes::routes(app))
         .merge(operations::routes::routes(app));
     let mut routes = Router::new().nest("/api/v1", v1).merge(operations::routes::root_routes(app));
     if app.test_holds.is_some() {

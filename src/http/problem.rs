@@ -24,6 +24,7 @@ pub enum Code {
     VariantNotFound,
     OrderNotFound,
     InboxEntryNotFound,
+    HoldNotFound,
     LockNotHeld,
     IdempotencyKeyNotFound,
     MethodNotAllowed,
@@ -33,6 +34,10 @@ pub enum Code {
     StaleQuantity,
     TotalChanged,
     CancelExceedsOrdered,
+    CaptureExceedsHeld,
+    HoldCaptured,
+    HoldReleased,
+    HoldExpired,
     BatchRefused,
     ReleaseUnknown,
     IdempotencyInFlight,
@@ -44,6 +49,7 @@ pub enum Code {
     IdempotencyKeyReused,
     WebhookIdReused,
     LockTimeout,
+    TooManyHolds,
     Internal,
     DatabaseUnavailable,
     LockServiceUnavailable,
@@ -65,6 +71,7 @@ impl Code {
             Self::VariantNotFound => (404, "variant_not_found", "There is no such variant"),
             Self::OrderNotFound => (404, "order_not_found", "There is no such order"),
             Self::InboxEntryNotFound => (404, "inbox_entry_not_found", "There is no such entry in the inbox"),
+            Self::HoldNotFound => (404, "hold_not_found", "There is no such hold"),
             Self::LockNotHeld => (404, "lock_not_held", "Nobody holds this lock"),
             Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
@@ -76,6 +83,10 @@ impl Code {
             Self::CancelExceedsOrdered => {
                 (409, "cancel_exceeds_ordered", "More would be cancelled than is left")
             }
+            Self::CaptureExceedsHeld => (409, "capture_exceeds_held", "More would be captured than is held"),
+            Self::HoldCaptured => (409, "hold_captured", "The hold has become an order"),
+            Self::HoldReleased => (409, "hold_released", "The hold was given up"),
+            Self::HoldExpired => (409, "hold_expired", "The hold's time is over"),
             Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
             Self::ReleaseUnknown => (409, "release_unknown", "The lock may have been released or not"),
             Self::IdempotencyInFlight => {
@@ -93,6 +104,7 @@ impl Code {
             }
             Self::WebhookIdReused => (422, "webhook_id_reused", "This id was used for another event"),
             Self::LockTimeout => (429, "lock_timeout", "The item stayed busy"),
+            Self::TooManyHolds => (429, "too_many_holds", "The user has too many live holds"),
             Self::Internal => (500, "internal", "Something went wrong on our side"),
             Self::DatabaseUnavailable => (503, "database_unavailable", "The database is away"),
             Self::LockServiceUnavailable => (503, "lock_service_unavailable", "Redis is away"),

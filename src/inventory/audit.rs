@@ -71,6 +71,7 @@ async fn all_violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>,
     all.extend(store::chains_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::order_totals_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::order_lines_in_tx(conn, LISTED_MAX).await?);
+    all.extend(store::holds_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::strays_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::deliveries_in_tx(conn, LISTED_MAX).await?);
     Ok(all)
@@ -232,6 +233,29 @@ mod store {
                SELECT 'early_cancellations_hold', order_id, format('cancelled before it came, and %s', status)
                FROM orders JOIN early_cancellations USING (user_id, idempotency_key)
                WHERE status <> 'cancelled'
+               LIMIT $1"#,
+            limit,
+        )
+        .fetch_all(conn)
+        .await?)
+    }
+
+    /// What is held is what the open lines say, and a hold's lines are open exactly while it is held.
+    pub(super) async fn holds_in_tx(conn: &mut PgConnection, limit: i64) -> Result<Vec<Violation>, DbError> {
+        Ok(sqlx::query_as!(
+            Violation,
+            r#"SELECT 'held_is_the_sum_of_open_holds' AS "invariant!", variant_id AS "subject_id!",
+                      format('held %s; open lines sum to %s', held, coalesce(kept, 0)) AS "detail!"
+               FROM stock LEFT JOIN (
+                   SELECT variant_id, sum(quantity) AS kept FROM hold_lines WHERE open GROUP BY variant_id
+               ) AS l USING (variant_id)
+               WHERE held <> coalesce(kept, 0)
+               UNION ALL
+               SELECT 'holds_agree_with_their_lines', hold_id,
+                      format('state %s, until %s; a line is open: %s, until %s', state, h.expires_at, open,
+                             l.expires_at)
+               FROM holds h LEFT JOIN hold_lines l USING (hold_id)
+               WHERE open IS DISTINCT FROM (state = 'held') OR l.expires_at IS DISTINCT FROM h.expires_at
                LIMIT $1"#,
             limit,
         )

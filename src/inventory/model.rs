@@ -114,17 +114,17 @@ pub struct Level {
     pub variant_id: Uuid,
     /// Units there are.
     pub on_hand: i64,
-    /// Units of them that are kept for somebody.
+    /// Units of them that are kept for somebody, as of when it was read.
     pub held: i64,
     /// Movements so far.
     pub version: i64,
 }
 
 impl Level {
-    /// Units that may be sold.
+    /// Units that may be sold. None where a correction left less than is held.
     #[must_use]
     pub fn available(&self) -> i64 {
-        self.on_hand - self.held
+        (self.on_hand - self.held).max(0)
     }
 }
 

@@ -13,7 +13,8 @@ use crate::db::DbError;
 use crate::money::Currency;
 
 /// Locks the rows of `ids` in the order of their ids and reads them. Unknown ids are missing from the
-/// answer. The order is what keeps two requests from deadlocking; it is by a column that never changes.
+/// answer. The order is what keeps two requests from deadlocking; it is by a column that never changes. What is held by
+/// holds whose time is over does not count any more.
 pub(crate) async fn lock_levels_in_tx(
     conn: &mut PgConnection,
     ids: &[Uuid],
@@ -24,9 +25,37 @@ pub(crate) async fn lock_levels_in_tx(
          WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE",
         ids,
     )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut levels: HashMap<_, _> = rows.into_iter().map(|level| (level.variant_id, level)).collect();
+    forget_lapsed_in_tx(conn, levels.values_mut()).await?;
+    Ok(levels)
+}
+
+/// Takes out of `levels`, whose rows are locked, what is held by holds whose time is over. A statement of its own, for
+/// one that waited for a row would look at the holds, and at the clock, as of before.
+pub(crate) async fn forget_lapsed_in_tx<'a>(
+    conn: &mut PgConnection,
+    levels: impl Iterator<Item = &'a mut Level>,
+) -> Result<(), DbError> {
+    let mut held: HashMap<_, _> =
+        levels.filter(|level| level.held > 0).map(|level| (level.variant_id, level)).collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let lapsed = sqlx::query!(
+        r#"SELECT variant_id, sum(quantity)::bigint AS "quantity!" FROM hold_lines
+           WHERE variant_id = ANY($1) AND open AND expires_at <= clock_timestamp() GROUP BY variant_id"#,
+        &held.keys().copied().collect::<Vec<_>>(),
+    )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|level| (level.variant_id, level)).collect())
+    for row in lapsed {
+        if let Some(level) = held.get_mut(&row.variant_id) {
+            level.held -= row.quantity;
+        }
+    }
+    Ok(())
 }
 
 /// Writes movements and the levels they lead to, all at one time by the database's clock, which is
@@ -193,8 +222,13 @@ pub(crate) struct NamedLevel {
 /// The levels of `ids`; unknown ids are missing.
 pub(crate) async fn find_levels(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<NamedLevel>, DbError> {
     let rows = sqlx::query!(
-        "SELECT variant_id, sku, on_hand, held, version, updated_at FROM stock JOIN variants USING (variant_id)
-         WHERE variant_id = ANY($1)",
+        r#"SELECT variant_id, sku, on_hand, version, updated_at,
+                  CASE held WHEN 0 THEN 0 ELSE held - (
+                      SELECT coalesce(sum(quantity), 0)::bigint FROM hold_lines AS line
+                      WHERE line.variant_id = stock.variant_id AND open AND expires_at <= clock_timestamp()
+                  ) END AS "held!"
+           FROM stock JOIN variants USING (variant_id)
+           WHERE variant_id = ANY($1)"#,
         ids,
     )
     .fetch_all(conn)

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::error::OrderError;
 use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
@@ -65,7 +66,12 @@ fn check(cmd: &PlaceOrder) -> Result<(), Problem> {
     if !(1..=LINES_MAX).contains(&cmd.lines.len()) {
         return Err(Problem::invalid("lines", format!("must be 1 to {LINES_MAX} lines")));
     }
-    let Some(metadata) = &cmd.metadata else {
+    check_metadata(cmd.metadata.as_ref())
+}
+
+/// What an order may carry along.
+pub(crate) fn check_metadata(metadata: Option<&Map<String, Value>>) -> Result<(), Problem> {
+    let Some(metadata) = metadata else {
         return Ok(());
     };
     let text = serde_json::to_string(metadata).unwrap_or_default();
@@ -108,25 +114,39 @@ impl Verb for Placing<'_> {
     type Done = Order;
     type Error = OrderError;
 
-    /// The stored answer; or the order itself, once its answer is no longer kept: a key makes one order, for
-    /// ever.
     async fn known_answer(&self, db: &Db, claim: &Claim) -> Result<Option<Answer>, OrderError> {
-        let mut conn = db.read().await?;
-        let known = store::find_by_key(&mut conn, self.cmd.user_id.as_str(), &claim.key).await?;
-        if let Some(stored) = known.answer {
-            return Ok(Some(stored.replay(claim)?));
-        }
-        let Some(placed) = known.order else { return Ok(None) };
-        if placed.request_hash != claim.fingerprint.0 {
-            return Err(IdempotencyError::Reused.into());
-        }
-        drop(conn);
-        let order = store::find_order(&mut *db.snapshot().await?, placed.order_id).await?;
-        Ok(order.map(|order| Answer::json(StatusCode::OK, &order).replayed()))
+        known_order(db, claim).await
     }
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
         place_in_tx(conn, self.cmd, self.claim, self.keys, witness).await
+    }
+}
+
+/// The stored answer to a user's key; or the order itself, once its answer is no longer kept: a key makes one order,
+/// for ever.
+pub(crate) async fn known_order(db: &Db, claim: &Claim) -> Result<Option<Answer>, OrderError> {
+    let mut conn = db.read().await?;
+    let known = store::find_by_key(&mut conn, claim.user_id().unwrap_or_default(), &claim.key).await?;
+    if let Some(stored) = known.answer {
+        return Ok(Some(stored.replay(claim)?));
+    }
+    let Some(placed) = known.order else { return Ok(None) };
+    if placed.request_hash != claim.fingerprint.0 {
+        return Err(IdempotencyError::Reused.into());
+    }
+    drop(conn);
+    let order = store::find_order(&mut *db.snapshot().await?, placed.order_id).await?;
+    Ok(order.map(|order| Answer::json(StatusCode::OK, &order).replayed()))
+}
+
+/// What the sale of an order's line says about its occasion.
+pub(crate) fn occasion(order_id: Uuid, line_id: Uuid) -> Occasion {
+    Occasion {
+        reason: Reason::try_from(REASON.to_owned()).ok(),
+        reference: Reference::try_from(order_id.to_string()).ok(),
+        order_id: Some(order_id),
+        source_id: Some(line_id),
     }
 }
 
@@ -143,7 +163,7 @@ pub async fn place_in_tx(
     witness: Witness<'_>,
 ) -> Result<Order, OrderError> {
     let Locked { items, is_cancelled } =
-        store::lock_items_in_tx(conn, &keys.variant_ids(), cmd.user_id.as_str(), claim).await?;
+        store::lock_items_in_tx(conn, &keys.variant_ids(), Some(claim)).await?;
     let offers: HashMap<_, _> = items
         .iter()
         .map(|(id, item)| (*id, Offer { level: &item.level, price: item.price, currency: item.currency }))
@@ -195,12 +215,7 @@ pub async fn place_in_tx(
 /// Decides on one sale a line.
 fn sell(ledger: &mut Ledger, order: &Order, wanted: &[LineWanted]) -> Result<(), rules::Refusal> {
     for (line, wanted) in order.lines.iter().zip(wanted) {
-        let occasion = Occasion {
-            reason: Reason::try_from(REASON.to_owned()).ok(),
-            reference: Reference::try_from(order.order_id.to_string()).ok(),
-            order_id: Some(order.order_id),
-            source_id: Some(line.line_id),
-        };
+        let occasion = occasion(order.order_id, line.line_id);
         ledger.decide(line.variant_id, Change::Sell(wanted.quantity), occasion)?;
     }
     Ok(())

@@ -10,6 +10,7 @@
 mod support;
 
 mod faults;
+mod holds;
 mod http;
 mod inventory;
 mod leases;

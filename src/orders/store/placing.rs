@@ -11,33 +11,33 @@ use super::super::model::Order;
 use crate::db::DbError;
 use crate::idempotency::Claim;
 use crate::inventory::model::{Level, Witness};
-use crate::inventory::store::stored_currency;
+use crate::inventory::store::{forget_lapsed_in_tx, stored_currency};
 use crate::money::Currency;
 
 /// What an order is made of, under lock.
-pub(in crate::orders) struct Locked {
+pub(crate) struct Locked {
     /// The variants; unknown ones are missing.
-    pub(in crate::orders) items: HashMap<Uuid, Item>,
+    pub(crate) items: HashMap<Uuid, Item>,
     /// Whether the order's cancellation came before it.
-    pub(in crate::orders) is_cancelled: bool,
+    pub(crate) is_cancelled: bool,
 }
 
 /// A variant as an order sees it: its level under lock, and what it costs.
-pub(in crate::orders) struct Item {
-    pub(in crate::orders) level: Level,
-    pub(in crate::orders) sku: String,
-    pub(in crate::orders) price: Decimal,
-    pub(in crate::orders) currency: Currency,
+pub(crate) struct Item {
+    pub(crate) level: Level,
+    pub(crate) sku: String,
+    pub(crate) price: Decimal,
+    pub(crate) currency: Currency,
 }
 
 /// As [`lock_levels_in_tx`](crate::inventory::store::lock_levels_in_tx), with the catalogue's name and price. Only
-/// the level is locked: prices are as last committed when the statement began. Whether the order was cancelled
-/// before it came is read along; that it stays so until the commit is what the claim, taken before, is for.
-pub(in crate::orders) async fn lock_items_in_tx(
+/// the level is locked: prices are as last committed when the statement began. If an order is placed, by `claim`,
+/// whether it was cancelled before it came is read along; that it stays so until the commit is what the claim, taken
+/// before, is for.
+pub(crate) async fn lock_items_in_tx(
     conn: &mut PgConnection,
     ids: &[Uuid],
-    user_id: &str,
-    claim: &Claim,
+    claim: Option<&Claim>,
 ) -> Result<Locked, DbError> {
     let rows = sqlx::query!(
         r#"SELECT variant_id, on_hand, held, version, sku, price, currency,
@@ -46,10 +46,10 @@ pub(in crate::orders) async fn lock_items_in_tx(
            FROM stock JOIN variants USING (variant_id)
            WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE OF stock"#,
         ids,
-        user_id,
-        claim.key,
+        claim.and_then(Claim::user_id),
+        claim.map(|claim| claim.key.as_str()),
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
     let is_cancelled = rows.first().is_some_and(|row| row.is_cancelled);
     let mut items = HashMap::with_capacity(rows.len());
@@ -59,11 +59,12 @@ pub(in crate::orders) async fn lock_items_in_tx(
         let currency = stored_currency(&row.currency)?;
         items.insert(variant_id, Item { level, sku: row.sku, price: row.price, currency });
     }
+    forget_lapsed_in_tx(conn, items.values_mut().map(|item| &mut item.level)).await?;
     Ok(Locked { items, is_cancelled })
 }
 
 /// Inserts an order and its lines. Gives the time, by the database's clock.
-pub(in crate::orders) async fn insert_order_in_tx(
+pub(crate) async fn insert_order_in_tx(
     conn: &mut PgConnection,
     order: &Order,
     claim: &Claim,
@@ -113,4 +114,19 @@ pub(in crate::orders) async fn insert_order_in_tx(
     } else {
         Err(DbError::Unexpected(sqlx::Error::RowNotFound))
     }
+}
+
+/// Whether the cancellation of the order that `claim` is about to place came before it.
+pub(crate) async fn is_cancelled_early_in_tx(
+    conn: &mut PgConnection,
+    claim: &Claim,
+) -> Result<bool, DbError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM early_cancellations WHERE user_id = $1 AND idempotency_key = $2)
+                  AS "is_cancelled!""#,
+        claim.user_id(),
+        claim.key,
+    )
+    .fetch_one(conn)
+    .await?)
 }

@@ -9,6 +9,8 @@ use crate::support::{Client, Reply, TestApp, TestDatabase};
 const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/health/live", None),
     ("GET", "/health/ready", None),
+    ("GET", "/holds", Some(&[Storefront])),
+    ("GET", "/holds/{hold_id}", Some(&[Storefront])),
     ("GET", "/idempotency-keys/{key}", Some(&[Storefront])),
     ("GET", "/inventory/audit", Some(&[])),
     ("GET", "/inventory/check-stock/{variant_id}", Some(&[Storefront, Warehouse])),
@@ -22,6 +24,10 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/variants", Some(&[Storefront, Warehouse])),
     ("GET", "/variants/{variant_id}", Some(&[Storefront, Warehouse])),
     ("GET", "/webhooks/inbox", Some(&[])),
+    ("POST", "/holds", Some(&[Storefront])),
+    ("POST", "/holds/{hold_id}/capture", Some(&[Storefront])),
+    ("POST", "/holds/{hold_id}/extend", Some(&[Storefront])),
+    ("POST", "/holds/{hold_id}/release", Some(&[Storefront])),
     ("POST", "/inventory/batch", Some(&[Storefront, Warehouse])),
     ("POST", "/inventory/check-stock/bulk", Some(&[Storefront, Warehouse])),
     ("POST", "/inventory/{variant_id}/adjust", Some(&[Warehouse])),
@@ -66,7 +72,8 @@ fn routes_in_the_sources() -> Vec<(String, String)> {
 }
 
 async fn call(client: &Client, method: &str, path: &str) -> Reply {
-    let path = ["variant_id", "order_id", "entry_id"].iter().fold(path.replace("{key}", "k"), |path, id| {
+    let ids = ["variant_id", "order_id", "entry_id", "hold_id"];
+    let path = ids.iter().fold(path.replace("{key}", "k"), |path, id| {
         path.replace(&format!("{{{id}}}"), "00000000-0000-7000-8000-000000000000")
     });
     let root = if path.starts_with("/health") || path == "/metrics" { "" } else { "/api/v1" };

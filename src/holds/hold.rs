@@ -1,0 +1,133 @@
+//! Holds stock for a user: all lines or none, at the catalogue's prices of now.
+//! Refuses if a line is short, a variant unknown, a currency another, or the user has too many holds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::DateTime;
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+use super::error::HoldError;
+use super::model::{Hold, HoldLine, HoldState, HoldTtl, LIVE_HOLDS_MAX};
+use super::store;
+use crate::app::App;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
+use crate::idempotency::Claim;
+use crate::ids;
+use crate::inventory::model::Witness;
+use crate::locks::LockKeys;
+use crate::money::Currency;
+use crate::orders::model::{LINES_MAX, LineWanted};
+use crate::orders::rules::{self, Offer};
+use crate::orders::store::lock_items_in_tx;
+use crate::section::{Section, Verb};
+use crate::text::UserId;
+
+/// `POST /holds`
+#[derive(Debug, Deserialize)]
+pub struct HoldStock {
+    user_id: UserId,
+    currency: Option<Currency>,
+    lines: Vec<LineWanted>,
+    #[serde(default)]
+    ttl_seconds: HoldTtl,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn hold(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: Body<HoldStock>,
+) -> Result<Answer, Problem> {
+    let (cmd, keyed) = body.with_key()?;
+    if !(1..=LINES_MAX).contains(&cmd.lines.len()) {
+        return Err(Problem::invalid("lines", format!("must be 1 to {LINES_MAX} lines")));
+    }
+    let claim = Claim::of_subject(&caller.principal.subject, keyed);
+    Ok(hold_stock(&app, &caller, &cmd, &claim).await?)
+}
+
+/// Holds under the lease of all the variants.
+///
+/// # Errors
+/// [`HoldError`], but for refusals by the business, which are answers the key keeps.
+pub async fn hold_stock(
+    app: &App,
+    caller: &Caller,
+    cmd: &HoldStock,
+    claim: &Claim,
+) -> Result<Answer, HoldError> {
+    let keys = LockKeys::variants(cmd.lines.iter().map(|line| line.variant_id))?;
+    let section = Section { app, caller, claim: Some(claim), success: StatusCode::CREATED };
+    section.run(&keys, &Holding { cmd, keys: &keys }).await
+}
+
+struct Holding<'a> {
+    cmd: &'a HoldStock,
+    keys: &'a LockKeys,
+}
+
+impl Verb for Holding<'_> {
+    type Done = Hold;
+    type Error = HoldError;
+
+    async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Hold, HoldError> {
+        hold_in_tx(conn, self.cmd, self.keys, witness).await
+    }
+}
+
+/// Counts the user's holds, locks the stock rows, decides on all lines, and writes the hold.
+///
+/// # Errors
+/// A refusal before anything was written, or a database error.
+pub async fn hold_in_tx(
+    conn: &mut PgConnection,
+    cmd: &HoldStock,
+    keys: &LockKeys,
+    witness: Witness<'_>,
+) -> Result<Hold, HoldError> {
+    if store::count_live_holds_in_tx(conn, cmd.user_id.as_str()).await? >= LIVE_HOLDS_MAX {
+        return Err(HoldError::TooMany);
+    }
+    let items = lock_items_in_tx(conn, &keys.variant_ids(), None).await?.items;
+    let offers: HashMap<_, _> = items
+        .iter()
+        .map(|(id, item)| (*id, Offer { level: &item.level, price: item.price, currency: item.currency }))
+        .collect();
+    let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
+    let (line_totals, total) = rules::totals(&cmd.lines, &offers, currency, None)?;
+    rules::all_available(&cmd.lines, &offers)?;
+
+    let line = |(wanted, line_total): (&LineWanted, _)| {
+        let item = items.get(&wanted.variant_id)?;
+        Some(HoldLine {
+            line_id: ids::fresh(),
+            variant_id: wanted.variant_id,
+            sku: item.sku.clone(),
+            quantity: wanted.quantity.get(),
+            unit_price: currency.written(item.price),
+            line_total: currency.written(line_total),
+        })
+    };
+    let mut hold = Hold {
+        hold_id: ids::fresh(),
+        user_id: cmd.user_id.as_str().to_owned(),
+        state: HoldState::Held,
+        expires_at: DateTime::UNIX_EPOCH,
+        currency,
+        total: currency.written(total),
+        lines: cmd.lines.iter().zip(line_totals).filter_map(line).collect(),
+        order_id: None,
+        held_at: DateTime::UNIX_EPOCH,
+        lock: witness.lock.into(),
+    };
+    (hold.held_at, hold.expires_at) = store::insert_hold_in_tx(conn, &hold, cmd.ttl_seconds, witness).await?;
+    Ok(hold)
+}

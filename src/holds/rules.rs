@@ -1,0 +1,91 @@
+//! What may be captured of a hold. Pure: no database, no clock, no network.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::model::{HoldLine, HoldState};
+use crate::orders::rules::Excess;
+
+/// Why a hold can't be resolved or extended as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is over: captured, released or expired.
+    #[error("the hold is {}", .0.as_str())]
+    Over(HoldState),
+    /// The hold has no such line.
+    #[error("the hold has no such line")]
+    NoSuchLine(usize),
+    /// More would be captured than is held.
+    #[error("more would be captured than is held")]
+    CaptureExceedsHeld(Vec<Excess>),
+}
+
+/// Only what is held can be captured, released or extended.
+///
+/// # Errors
+/// [`Refusal::Over`].
+pub fn still_held(state: HoldState) -> Result<(), Refusal> {
+    if state == HoldState::Held { Ok(()) } else { Err(Refusal::Over(state)) }
+}
+
+/// Which lines are captured, by their place, and how much of each: all of all, unless some are asked for. Requests for
+/// one line count together.
+///
+/// # Errors
+/// [`Refusal::NoSuchLine`], [`Refusal::CaptureExceedsHeld`].
+pub fn to_capture(lines: &[HoldLine], asked: Option<&[(Uuid, i64)]>) -> Result<Vec<(usize, i64)>, Refusal> {
+    let Some(asked) = asked else {
+        return Ok(lines.iter().map(|line| line.quantity).enumerate().collect());
+    };
+    let mut wanted: BTreeMap<usize, i64> = BTreeMap::new();
+    let mut excess = Vec::new();
+    for (index, (line_id, units)) in asked.iter().enumerate() {
+        let place =
+            lines.iter().position(|line| line.line_id == *line_id).ok_or(Refusal::NoSuchLine(index))?;
+        let together = wanted.entry(place).or_default();
+        *together += units;
+        let left = lines[place].quantity;
+        if *together > left {
+            excess.push(Excess { line: index, requested: *together, left });
+        }
+    }
+    if excess.is_empty() {
+        Ok(wanted.into_iter().collect())
+    } else {
+        Err(Refusal::CaptureExceedsHeld(excess))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::Decimal;
+
+    use super::*;
+
+    fn line(id: u128, quantity: i64) -> HoldLine {
+        let line_id = Uuid::from_u128(id);
+        let (unit_price, line_total) = (Decimal::ONE, quantity.into());
+        HoldLine { line_id, variant_id: line_id, sku: String::new(), quantity, unit_price, line_total }
+    }
+
+    #[test]
+    fn all_is_captured_unless_less_is_asked_for_and_never_more() {
+        let (lines, id) = ([line(1, 3), line(2, 2)], Uuid::from_u128);
+        assert_eq!(to_capture(&lines, None), Ok(vec![(0, 3), (1, 2)]));
+        assert_eq!(to_capture(&lines, Some(&[(id(2), 1), (id(2), 1)])), Ok(vec![(1, 2)]));
+        assert_eq!(
+            to_capture(&lines, Some(&[(id(2), 1), (id(2), 2)])),
+            Err(Refusal::CaptureExceedsHeld(vec![Excess { line: 1, requested: 3, left: 2 }]))
+        );
+        assert_eq!(to_capture(&lines, Some(&[(id(1), 1), (id(9), 1)])), Err(Refusal::NoSuchLine(1)));
+    }
+
+    #[test]
+    fn what_is_over_is_over() {
+        assert_eq!(still_held(HoldState::Held), Ok(()));
+        for over in [HoldState::Captured, HoldState::Released, HoldState::Expired] {
+            assert_eq!(still_held(over), Err(Refusal::Over(over)));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Holds whose time is over.
+
+use holdfast::holds::expire::expire_due;
+use serde_json::json;
+
+use super::{held, hold, lapse, level, resolve};
+use crate::support::{HeldRow, TestApp, unique};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_over_frees_its_stock_though_nobody_has_written_that_down() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let variant = app.client.variant(3).await;
+        let (over, live) = (held(&app, &[(variant, 2)]).await, held(&app, &[(variant, 1)]).await);
+        assert_eq!(level(&app.client, variant).await, [3, 3, 0]);
+        lapse(&app, &over).await;
+        assert_eq!(level(&app.client, variant).await, [3, 1, 2]);
+        let check = app.client.get(&format!("/inventory/check-stock/{variant}?quantity=2")).await.json();
+        assert_eq!((&check["in_stock"], &check["available"]), (&json!(true), &json!(2)));
+        let read = app.client.get(&format!("/holds/{}", over["hold_id"].as_str().unwrap())).await.json();
+        assert_eq!(read["state"], "expired");
+        // Every way of taking it: an order, a hold, and what is left of it a plain sale.
+        assert_eq!(app.client.decrement(variant, 3).await.code(), "insufficient_stock");
+        app.client.order("bob", &unique("key"), &[(variant, 1)]).await.expect(201);
+        hold(&app.client, "bob", &[(variant, 1)]).await.expect(201);
+        assert_eq!(app.client.decrement(variant, 1).await.code(), "insufficient_stock");
+        resolve(&app.client, &live, "capture", &json!({})).await.expect(201);
+        assert_eq!(expire_due(&app.app).await.unwrap(), 1);
+        assert_eq!(expire_due(&app.app).await.unwrap(), 0);
+        assert_eq!(level(&app.client, variant).await, [1, 1, 0]);
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_whose_stock_another_took_at_its_end_can_not_be_extended_or_captured_any_more() {
+    let app = TestApp::start().await;
+    for (verb, body) in [("extend", json!({"ttl_seconds": 60})), ("capture", json!({}))] {
+        let variant = app.client.variant(1).await;
+        let hold = held(&app, &[(variant, 1)]).await;
+        // The sale stands at the row when the hold's end comes, and the other call behind it.
+        let row = HeldRow::of(&app.database, variant).await;
+        let client = app.client.clone();
+        let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
+        row.until_wanted_by(1, &app.database.pool).await;
+        let (client, late) = (app.client.clone(), hold.clone());
+        let late = tokio::spawn(async move { resolve(&client, &late, verb, &body).await });
+        lapse(&app, &hold).await;
+        row.let_go().await;
+        sale.await.unwrap().expect(200);
+        assert_eq!(late.await.unwrap().code(), "hold_expired");
+        assert_eq!(level(&app.client, variant).await, [0, 0, 0]);
+    }
+    app.finish().await;
+}
