@@ -108,11 +108,11 @@ model() {
     tests/model/check.sh || failed=yes
 }
 
-# What every run of the tests does a little of: hang-ups, each fault of Redis and of replicas, cancellations that race.
+# What every run of the tests does a little of: hang-ups, each fault of Redis and of replicas, cancellations and holds that race.
 faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
-        faults::redis_matrix webhooks::races webhooks::burst >"$work/faults" 2>&1 || status=$?
+        faults::redis_matrix webhooks::races webhooks::burst holds::races >"$work/faults" 2>&1 || status=$?
     sed -n 's/^\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then failed=yes; fi
@@ -135,14 +135,8 @@ shop() {
     fi
 }
 
-# A part's results under its title, or what the page has had of it.
-part() { # NAME TITLE
-    printf '\n## %s\n' "$2"
-    if [[ " $parts " != *" $1 "* ]]; then
-        awk -v title="## $2" '$0 == title { ours = 1; next } /^## / { ours = 0 } ours' docs/PROOF.md |
-            sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
-        return
-    fi
+# Runs a part and keeps its results.
+run_part() { # NAME
     printf '\n%s, commit %s\n' "$(date -u '+%Y-%m-%d %H:%M UTC')" "$(git rev-parse --short HEAD)"
     if [[ $1 == shop ]]; then
         shop
@@ -153,6 +147,20 @@ part() { # NAME TITLE
     fi
 }
 
+# A part's results under its title, or what the page has of it now.
+part() { # NAME TITLE
+    printf '\n## %s\n' "$2"
+    if [[ -f $work/part-$1 ]]; then
+        cat "$work/part-$1"
+        return
+    fi
+    awk -v title="## $2" '$0 == title { ours = 1; next } /^## / { ours = 0 } ours' docs/PROOF.md |
+        sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
+}
+
+for name in $parts; do
+    run_part "$name" >"$work/part-$name"
+done
 {
     echo '# Proof'
     echo

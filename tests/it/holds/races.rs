@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{held, hold, lapse, level, resolve};
-use crate::support::campaign::amount;
+use crate::support::campaign::{amount, report};
 use crate::support::{Client, Peer, Reply, TestApp, TestDatabase, at_once, shared_redis, unique};
 
 /// Pairs of verbs on one hold.
@@ -58,12 +58,13 @@ async fn check(app: &TestApp, variant: Uuid, replies: &[Option<Reply>], pair: [&
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_pair_of_verbs_raced_on_one_hold_ends_in_a_right_state() {
+    let rounds = amount(6, 200);
     for redis in [Some(shared_redis()), None] {
         let app =
             std::sync::Arc::new(TestApp::with(TestDatabase::fresh().await, redis.as_deref(), &[]).await);
         let peer = Peer::start(&app.database.url, redis.as_deref(), &[]).await;
         for pair in PAIRS {
-            for _ in 0..amount(6, 200) {
+            for _ in 0..rounds {
                 let variant = app.client.variant(2).await;
                 let hold = held(&app, &[(variant, 2)]).await;
                 let replies = at_once(2, |n| {
@@ -77,6 +78,11 @@ async fn each_pair_of_verbs_raced_on_one_hold_ends_in_a_right_state() {
                 let _over = resolve(&app.client, &hold, "release", &json!({})).await;
             }
         }
+        report(&format!(
+            "{} pairs of verbs, each raced {rounds} times on one hold, {}: no unit sold twice, none held for ever",
+            PAIRS.len(),
+            if redis.is_some() { "two-layer" } else { "database-only" }
+        ));
         peer.finish().await;
         std::sync::Arc::into_inner(app).unwrap().finish().await;
     }
