@@ -221,7 +221,11 @@ impl Layer {
             {
                 untold.pop_front();
             }
-            match changes.recv().await {
+            let heard = tokio::select! {
+                heard = changes.recv() => heard,
+                () = tokio::time::sleep(BEAT), if !untold.is_empty() => continue,
+            };
+            match heard {
                 Ok(change) => untold.push_back(change),
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,

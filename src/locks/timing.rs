@@ -24,7 +24,8 @@ pub const ORDER_TTL: Duration = Duration::from_secs(60);
 pub const WAIT: Duration = Duration::from_secs(5);
 /// Default pause between two looks at a busy Redis key: the net under a lost wake-up.
 pub const RETRY: Duration = Duration::from_millis(100);
-/// Default budget of one Redis call, connecting included.
+/// Default of what Redis may cost a request, its take and its release together, connecting included; and the budget of
+/// any other call.
 pub const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How often a replica says that it lives.
@@ -93,7 +94,7 @@ pub struct Timing {
     pub wait: Duration,
     /// Pause between two looks at a busy Redis key.
     pub retry: Duration,
-    /// Budget of one Redis call.
+    /// What Redis may cost a request, and the budget of any other call.
     pub redis_timeout: Duration,
     /// Redis failures in a row that open the breaker.
     pub breaker_failures: u32,
