@@ -17,6 +17,7 @@
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`webhooks`] | cancellations that others send, each carried out once |
 //! | [`holds`] | stock kept while the customer pays |
+//! | [`purge`] | forgetting what is kept for a time only |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
@@ -49,6 +50,8 @@ pub mod orders;
 pub mod webhooks;
 
 pub mod holds;
+
+pub mod purge;
 
 pub mod operations;
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::leases::purge::keep_purging;
+use crate::purge::keep_purging;
 use crate::{holds, http};
 
 /// How long stopping waits for what is under way: answers, and sections whose callers are gone.
@@ -59,7 +59,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     }
     app.stopping.cancel();
     keeper.await.context("the lock keeper panicked")?;
-    purging.await.context("the purge of leases panicked")?;
+    purging.await.context("the purge panicked")?;
     expiring.await.context("the expiry of holds panicked")?;
     app.db.close().await;
     Ok(())

@@ -13,6 +13,8 @@
 
 pub(crate) mod store;
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
@@ -27,6 +29,9 @@ use crate::http::problem::Problem;
 
 /// The longest key.
 const KEY_MAX_CHARS: usize = 255;
+/// After how long a key whose answer is over is forgotten altogether: until then it is told to be expired. What placed an
+/// order is known for ever, by the order.
+pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(48 * 60 * 60);
 /// How often a claim is tried that is neither free nor answered.
 const CLAIM_TRIES: u32 = 3;
 

@@ -1,6 +1,7 @@
 //! The claims' SQL. No decisions here: rows in, rows out.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use sqlx::PgConnection;
@@ -172,6 +173,23 @@ pub(super) async fn let_go(conn: &mut PgConnection, scope: &str, key: &str) -> R
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Deletes so many keys at most that were first seen so long ago, but for those that a request has in hand.
+pub(crate) async fn purge_in_tx(conn: &mut PgConnection, age: Duration, limit: i64) -> Result<u64, DbError> {
+    let purged = sqlx::query!(
+        "WITH old AS MATERIALIZED (
+            SELECT scope, key FROM idempotency_keys
+            WHERE first_seen < clock_timestamp() - $1::bigint * interval '1 second'
+            ORDER BY first_seen LIMIT $2 FOR UPDATE SKIP LOCKED
+         )
+         DELETE FROM idempotency_keys AS keys USING old WHERE keys.scope = old.scope AND keys.key = old.key",
+        i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(purged.rows_affected())
 }
 
 /// A status read back.

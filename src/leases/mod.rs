@@ -27,23 +27,28 @@
 //!
 //! # Reading order
 //! [`model`] (names, fences, answers), [`rules`] (who gets it), [`claim`], [`renew`], [`release`], [`guard`] (writing
-//! under a fence), [`marker`], [`purge`], [`metrics`]; the shadow's script is that of [`crate::locks::shadow`].
+//! under a fence), [`marker`], [`metrics`]; [`crate::purge`] forgets the old; the shadow's script is that of [`crate::locks::shadow`].
 
 pub mod claim;
 pub mod guard;
 pub mod marker;
 pub mod metrics;
 pub mod model;
-pub mod purge;
 pub mod release;
 pub mod renew;
 pub mod rules;
 pub(crate) mod store;
 
+use std::time::Duration;
+
 pub use self::claim::{Again, Claimed, Door, Wanted, claim_in_tx};
 use self::metrics::LeaseMetrics;
 pub use self::model::{Ending, Fence, Granted, Holder, LeaseError, LeaseName, LeaseTtl};
 use crate::locks::Locks;
+
+/// How long a lease is kept after its end, for whoever asks what became of it. A name that is claimed again later gets a
+/// higher fence all the same, and an old fence is refused for want of its row.
+pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The leases, as this process claims them and shows them in Redis. Cheap to clone.
 #[derive(Debug, Clone)]

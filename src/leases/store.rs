@@ -149,7 +149,7 @@ pub(super) async fn lock_to_end_in_tx(
 }
 
 /// Deletes leases that lapsed or ended so long ago, at most `limit` of them, and none that somebody is at.
-pub(super) async fn purge_in_tx(conn: &mut PgConnection, age: Duration, limit: i64) -> Result<u64, DbError> {
+pub(crate) async fn purge_in_tx(conn: &mut PgConnection, age: Duration, limit: i64) -> Result<u64, DbError> {
     let purged = sqlx::query!(
         "WITH old AS MATERIALIZED (
             SELECT name FROM leases

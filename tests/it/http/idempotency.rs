@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use holdfast::http::auth::Scope;
+use holdfast::purge::purge;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -409,4 +410,33 @@ async fn every_call_waits_for_the_first_with_its_key_and_goes_on_if_that_dies() 
         }
         app.finish().await;
     }
+}
+
+#[tokio::test]
+async fn answers_whose_time_is_over_are_forgotten_in_the_end_and_an_orders_key_never() {
+    let app = TestApp::without_redis().await;
+    let variant = app.client.variant(50).await;
+    let body = json!({"quantity": 1});
+    let path = format!("/inventory/{variant}/decrement");
+    let order = app.client.order("ann", "key-of-order", &[(variant, 1)]).await.expect(201).json();
+    app.client.post_keyed(&path, &body, "old").await.expect(200);
+    app.age_answers().await;
+    assert_eq!(purge(&app.app.db).await.unwrap(), (0, 0), "over, and still told to be");
+    app.age_answers().await;
+    sqlx::query(
+        "INSERT INTO idempotency_keys (scope, key, request_hash, status, body, first_seen)
+         SELECT 'subject:x', 'key-' || n, 'x', 200, 'x', clock_timestamp() - interval '3 days'
+         FROM generate_series(1, 1200) AS n",
+    )
+    .execute(&app.database.pool)
+    .await
+    .unwrap();
+    app.client.post_keyed(&path, &body, "new").await.expect(200);
+    assert_eq!(purge(&app.app.db).await.unwrap(), (0, 1_202));
+    assert_eq!(app.count("idempotency_keys").await, 1);
+    let told = app.client.get("/idempotency-keys/key-of-order?user_id=ann").await.expect(200).json();
+    assert_eq!((&told["state"], &told["order_id"]), (&json!("expired"), &order["order_id"]));
+    let late = app.client.order("ann", "key-of-order", &[(variant, 1)]).await.expect(200);
+    assert!(late.was_replayed());
+    app.finish().await;
 }
