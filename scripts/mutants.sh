@@ -36,11 +36,11 @@ whoever left stays in line|src/locks/lease.rs|            self.inner.take_back(c
 whoever went on without Redis stays in line|src/locks/layer.rs|let mut stands_in_line = place.was_announced();|let mut stands_in_line = false;|went_on_without_redis
 a cluster's taker loses its turn with each key|src/locks/redis.rs|let itself = vec![Some(itself); index];|let itself = vec![None; index]; let _ = Successor::itself(claim.token.clone(), waited);|over_many_busy_keys
 each in line pays for a hung Redis|src/locks/layer.rs|let Some(began) = self.breaker.failing_since() else|let Some(began) = None::<Instant> else|pays_for_it_once
-the dead are waited for|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if true \|\| self.seems_alive(replica).await? {|long_before_its_ttl
-the living are taken for dead|src/locks/layer.rs|        if self.seems_alive(replica).await? {|        if false && self.seems_alive(replica).await? {|a_replica_that_lives
-a jump of Redis's clock keeps the dead alive|src/locks/layer.rs|        self.looked_at - self.seen_at < allowed|        self.beat.is_some() \|\| self.looked_at - self.seen_at < allowed|set_back_does_not_seem
-who has no beat is dead at once|src/locks/layer.rs|else { BEAT_MISSED_FOR };|else { BEAT_MISSED_FOR * 0 };|after_a_flush
-nobody disowns a token|src/locks/layer.rs|        if !is_ours \|\| |        if true \|\| |missed_the_last_releases given_up_and_swept
+the dead are waited for|src/locks/owners.rs|        if self.seems_alive(replica).await? {|        if true \|\| self.seems_alive(replica).await? {|long_before_its_ttl
+the living are taken for dead|src/locks/owners.rs|        if self.seems_alive(replica).await? {|        if false && self.seems_alive(replica).await? {|a_replica_that_lives
+a jump of Redis's clock keeps the dead alive|src/locks/owners.rs|        self.looked_at - self.seen_at < allowed|        self.beat.is_some() \|\| self.looked_at - self.seen_at < allowed|set_back_does_not_seem
+who has no beat is dead at once|src/locks/owners.rs|else { BEAT_MISSED_FOR };|else { BEAT_MISSED_FOR * 0 };|after_a_flush
+nobody disowns a token|src/locks/owners.rs|        if !is_ours \|\| |        if true \|\| |missed_the_last_releases given_up_and_swept
 no line across replicas|src/locks/scripts/take.lua|local head = head_of(KEYS[2 * i], now)|local head = nil|arrival_order
 arrival counts from asking Redis|src/locks/scripts/release.lua|now - tonumber(ARGV[2 + 2 * i])|now|arrival_order
 no successor is announced|src/locks/scripts/release.lua|    if successor ~= '' then|    if false then|further_from_redis

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::BreakerState;
 use super::claim::{Claim, fits_a_cluster};
-use super::layer::{ASK, Layer, jittered};
+use super::layer::{Layer, jittered};
+use super::owners::ASK;
 use super::timing::BEAT;
 use super::{LockMode, Locks, ModeChange};
 

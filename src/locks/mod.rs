@@ -37,8 +37,8 @@
 //! # Reading order
 //! [`timing`] (the limits, their order checked), [`keys`] (what can be locked), [`mod@line`] (the queue in this
 //! process), the scripts (the queue across replicas), [`claim`] (names and tokens), [`topology`] and [`redis`]
-//! (asking Redis within a budget), [`breaker`] (whether to ask), `layer` (waiting across replicas), [`lease`] (what a
-//! verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`fleet`] and [`status`] (what
+//! (asking Redis within a budget), [`fault`], [`breaker`] (whether to ask), `layer` (waiting across replicas), `owners`
+//! (whether whoever is waited for is still there), [`lease`] (what a verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`fleet`] and [`status`] (what
 //! onlookers see), `by_hand`, [`metrics`], [`store`] (names, locked in Postgres), [`shadow`].
 //!
 //! What is to be held over many transactions is a lease of [`crate::leases`], whose truth is a row with a fence; here
@@ -48,6 +48,7 @@ pub mod breaker;
 mod by_hand;
 pub mod claim;
 pub mod connection;
+pub mod fault;
 pub mod fleet;
 mod keeper;
 pub mod keys;
@@ -55,6 +56,7 @@ mod layer;
 pub mod lease;
 pub mod line;
 pub mod metrics;
+mod owners;
 pub mod pool;
 pub mod redis;
 mod renewal;
