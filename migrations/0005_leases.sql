@@ -59,7 +59,7 @@ BEGIN
         RAISE EXCEPTION 'fence % of lease % is old', NEW.fence, NEW.lease_name
             USING ERRCODE = 'check_violation', CONSTRAINT = 'fence_is_the_newest', TABLE = TG_TABLE_NAME,
                   DETAIL = newest.fence::text;
-    ELSIF newest.fence IS DISTINCT FROM NEW.fence THEN
+    ELSIF NEW.fence IS NULL OR newest.fence IS DISTINCT FROM NEW.fence THEN
         RAISE EXCEPTION 'fence % of lease % was never issued', NEW.fence, NEW.lease_name
             USING ERRCODE = 'check_violation', CONSTRAINT = 'fence_was_issued', TABLE = TG_TABLE_NAME;
     ELSIF newest.ending IS NOT NULL THEN

@@ -45,6 +45,8 @@ CREATE TABLE webhook_inbox (
         ELSE order_id IS NOT NULL END)
 ) WITH (fillfactor = 80);
 
+CREATE INDEX refused_entries ON webhook_inbox (entry_id) WHERE state = 'refused';
+
 -- Which entries operators ran again, and who did.
 CREATE TABLE webhook_replays (
     replay_id   uuid        PRIMARY KEY,
@@ -58,4 +60,5 @@ CREATE TRIGGER webhook_replays_are_append_only BEFORE UPDATE OR DELETE OR TRUNCA
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 
 -- Orders of all users are listed by time, newest first, and a range of it long ago must not cost reading all since.
-CREATE INDEX orders_by_time ON orders (placed_at DESC, order_id DESC);
+-- Making it stops orders meanwhile: where there are millions, make it before, CONCURRENTLY, under this name.
+CREATE INDEX IF NOT EXISTS orders_by_time ON orders (placed_at DESC, order_id DESC);

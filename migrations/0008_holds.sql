@@ -24,6 +24,7 @@ CREATE TABLE holds (
 ) WITH (fillfactor = 90);
 
 CREATE INDEX holds_of_a_user ON holds (user_id, hold_id DESC);
+CREATE INDEX live_holds_of_a_user ON holds (user_id, expires_at) WHERE state = 'held';
 CREATE INDEX live_holds_by_their_end ON holds (expires_at) WHERE state = 'held';
 
 -- `open` while the line's quantity is part of `stock.held`. Changed only under the lock of the stock row, as is

@@ -48,6 +48,8 @@ no message at release|src/locks/scripts/line.lua|redis.call('PUBLISH', 'holdfast
 no look without a message|src/locks/layer.rs|() = tokio::time::sleep_until(look_at) =>|() = tokio::time::sleep_until(look_at + poll * 1_000) =>|wake_up
 the breaker never closes|src/locks/breaker.rs|self.turn(&mut inner, BreakerState::Closed,|self.turn(&mut inner, BreakerState::Open,|after_its_return
 the breaker never opens|src/locks/breaker.rs|if opens {|if opens && false {|killed_before
+a hold's end is looked at before its rows are locked|src/holds/store.rs|    let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?;|    let early = find_hold(conn, hold_id).await?.ok_or(HoldError::NotFound)?; let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?; if true { return Ok((early, levels)); }|finds_it_ended
+what has lapsed counts as held|src/inventory/store.rs|            level.held -= row.quantity;|            drop(row.quantity);|though_nobody_has_written
 an open breaker skips the row lock too|src/inventory/change.rs|    let mut ledger = Ledger::lock_in_tx(conn, &[cmd.variant_id]).await?;|    sqlx::Executor::execute(&mut *conn, "SAVEPOINT m").await.map_err(crate::db::DbError::from)?; let mut ledger = Ledger::lock_in_tx(conn, &[cmd.variant_id]).await?; if witness.lock.mode == crate::locks::LockMode::DatabaseOnly { sqlx::Executor::execute(&mut *conn, "ROLLBACK TO m").await.map_err(crate::db::DbError::from)?; }|sell_as_one
 orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
 the key is checked in Redis only|src/section.rs|let Self { app, caller, claim, success } = *self;|let Self { app, caller, success, .. } = *self; let claim: Option<&Claim> = None;|idempotency

@@ -104,7 +104,7 @@ impl Verb for Capturing<'_> {
     }
 }
 
-/// Locks the hold and its stock rows, takes the hold's own units out of what is held, and sells what is captured.
+/// Locks the hold and its stock rows, and sells what is captured of what it keeps.
 ///
 /// # Errors
 /// A refusal before anything was written, or a database error.
@@ -123,11 +123,9 @@ pub async fn capture_in_tx(
         .as_ref()
         .map(|lines| lines.iter().map(|line| (line.line_id, line.quantity.get())).collect());
     let captured = rules::to_capture(&hold.lines, asked.as_deref())?;
-    for line in &hold.lines {
-        if let Some(level) = levels.get_mut(&line.variant_id) {
-            level.held -= line.quantity;
-        }
-    }
+    // No more is captured than this hold keeps, so others' holds stand in its way no more than its own does. Only a
+    // correction can leave too little on hand for all; then whoever captures first has what there is.
+    levels.values_mut().for_each(|level| level.held = 0);
 
     let is_cancelled = orders::is_cancelled_early_in_tx(conn, claim).await?;
     let status = match is_cancelled {

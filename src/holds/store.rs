@@ -1,6 +1,7 @@
 //! The SQL of holds. No decisions here: rows in, rows out.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -26,7 +27,7 @@ pub(super) async fn count_live_holds_in_tx(conn: &mut PgConnection, user_id: &st
     // Another statement, so that it sees what was committed while this one waited.
     Ok(sqlx::query_scalar!(
         r#"SELECT count(*) AS "live!" FROM holds
-           WHERE user_id = $1 AND state = 'held' AND expires_at > clock_timestamp()"#,
+           WHERE user_id = $1 AND state = 'held' AND expires_at > (SELECT clock_timestamp())"#,
         user_id,
     )
     .fetch_one(conn)
@@ -197,12 +198,19 @@ pub(super) async fn set_end_in_tx(
     if set.lines >= 1 { Ok(set.expires_at) } else { Err(missing()) }
 }
 
+/// From now on this transaction waits so long for a row, at most.
+pub(super) async fn wait_for_rows_in_tx(conn: &mut PgConnection, patience: Duration) -> Result<(), DbError> {
+    let millis = patience.as_millis().to_string();
+    sqlx::query_scalar!("SELECT set_config('lock_timeout', $1, true)", millis).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// Holds whose time is over and of which nobody has written that down, with what they are of.
 pub(super) async fn find_due(conn: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, Vec<Uuid>)>, DbError> {
     let due = sqlx::query!(
         r#"SELECT hold_id, (SELECT array_agg(DISTINCT variant_id) FROM hold_lines l WHERE l.hold_id = h.hold_id)
                   AS "variants!"
-           FROM holds h WHERE state = 'held' AND expires_at <= clock_timestamp()
+           FROM holds h WHERE state = 'held' AND expires_at <= (SELECT clock_timestamp())
            ORDER BY expires_at LIMIT $1"#,
         limit,
     )

@@ -33,7 +33,8 @@ pub(crate) async fn lock_levels_in_tx(
 }
 
 /// Takes out of `levels`, whose rows are locked, what is held by holds whose time is over. A statement of its own, for
-/// one that waited for a row would look at the holds, and at the clock, as of before.
+/// one that waited for a row would look at the holds, and at the clock, as of before. (The clock is asked once a statement,
+/// in a subquery: asked for each row, it could not be compared with by the index.)
 pub(crate) async fn forget_lapsed_in_tx<'a>(
     conn: &mut PgConnection,
     levels: impl Iterator<Item = &'a mut Level>,
@@ -45,7 +46,7 @@ pub(crate) async fn forget_lapsed_in_tx<'a>(
     }
     let lapsed = sqlx::query!(
         r#"SELECT variant_id, sum(quantity)::bigint AS "quantity!" FROM hold_lines
-           WHERE variant_id = ANY($1) AND open AND expires_at <= clock_timestamp() GROUP BY variant_id"#,
+           WHERE variant_id = ANY($1) AND open AND expires_at <= (SELECT clock_timestamp()) GROUP BY variant_id"#,
         &held.keys().copied().collect::<Vec<_>>(),
     )
     .fetch_all(conn)
@@ -225,7 +226,7 @@ pub(crate) async fn find_levels(conn: &mut PgConnection, ids: &[Uuid]) -> Result
         r#"SELECT variant_id, sku, on_hand, version, updated_at,
                   CASE held WHEN 0 THEN 0 ELSE held - (
                       SELECT coalesce(sum(quantity), 0)::bigint FROM hold_lines AS line
-                      WHERE line.variant_id = stock.variant_id AND open AND expires_at <= clock_timestamp()
+                      WHERE line.variant_id = stock.variant_id AND open AND expires_at <= (SELECT clock_timestamp())
                   ) END AS "held!"
            FROM stock JOIN variants USING (variant_id)
            WHERE variant_id = ANY($1)"#,

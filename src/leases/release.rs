@@ -66,14 +66,16 @@ pub(crate) struct EndedByHand {
     pub(crate) fence: Fence,
 }
 
-/// Ends the claim of the lease of this name, whoever's it is. `None` if there is no such lease, or nobody has it.
+/// Ends the claim of the lease of this name, whoever's it is. `None` if there is no such lease, or nobody has it: one whose
+/// time is over keeps nobody out.
 pub(crate) async fn end_by_hand_in_tx(
     conn: &mut PgConnection,
     name: &str,
 ) -> Result<Option<EndedByHand>, DbError> {
     let Ok(name) = LeaseName::try_from(name.to_owned()) else { return Ok(None) };
     // Read first, for what has ended is not locked: the caller asks Redis then.
-    if store::find(conn, &name).await?.is_none_or(|found| found.newest.ending.is_some()) {
+    let is_over = |found: store::Found| found.newest.ending.is_some() || found.newest.left_ms <= 0;
+    if store::find(conn, &name).await?.is_none_or(is_over) {
         return Ok(None);
     }
     let Some((fence, None)) = store::lock_to_end_in_tx(conn, &name).await? else { return Ok(None) };

@@ -176,6 +176,8 @@ pub(super) async fn list(
                AND o.idempotency_key = i.idempotency_key
            CROSS JOIN LATERAL (SELECT CASE WHEN o.order_id IS NULL THEN i.state ELSE 'cancelled' END AS state) AS now
            WHERE entry_id < $1 AND ($2::text IS NULL OR now.state = $2)
+             -- What waited and has its order by now is cancelled; all else is what it says, and indexed by that.
+             AND ($2::text IS DISTINCT FROM 'refused' OR i.state = 'refused')
            ORDER BY entry_id DESC LIMIT $3"#,
         before.unwrap_or(Uuid::max()),
         state.map(State::as_str),

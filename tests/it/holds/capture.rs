@@ -99,6 +99,22 @@ async fn one_key_captures_once_and_is_the_orders_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_correction_below_what_is_held_whoever_captures_first_has_what_there_is() {
+    let app = TestApp::start().await;
+    let variant = app.client.variant(10).await;
+    let (first, second) = (held(&app, &[(variant, 5)]).await, held(&app, &[(variant, 5)]).await);
+    let broken = json!({"delta": -4, "reason": "broken"});
+    app.client.post(&format!("/inventory/{variant}/adjust"), &broken).await.expect(200);
+    assert_eq!(level(&app.client, variant).await, [6, 10, 0]);
+    resolve(&app.client, &first, "capture", &json!({})).await.expect(201);
+    assert_eq!(resolve(&app.client, &second, "capture", &json!({})).await.code(), "insufficient_stock");
+    let left = json!({"lines": [{"line_id": second["lines"][0]["line_id"], "quantity": 1}]});
+    resolve(&app.client, &second, "capture", &left).await.expect(201);
+    assert_eq!(level(&app.client, variant).await, [0, 0, 0]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_correction_below_what_is_held_leaves_none_available_and_the_capture_short() {
     let app = TestApp::start().await;
     let variant = app.client.variant(5).await;

@@ -1,10 +1,12 @@
 //! Holds whose time is over.
 
+use std::time::Duration;
+
 use holdfast::holds::expire::expire_due;
 use serde_json::json;
 
-use super::{held, hold, lapse, level, resolve};
-use crate::support::{HeldRow, TestApp, unique};
+use super::{end_at, held, hold, lapse, level, resolve};
+use crate::support::{HeldRow, Peer, TestApp, eventually, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_is_over_frees_its_stock_though_nobody_has_written_that_down() {
@@ -50,5 +52,51 @@ async fn a_hold_whose_stock_another_took_at_its_end_can_not_be_extended_or_captu
         assert_eq!(late.await.unwrap().code(), "hold_expired");
         assert_eq!(level(&app.client, variant).await, [0, 0, 0]);
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_the_row_while_its_hold_ends_finds_it_ended() {
+    let app = TestApp::without_redis().await;
+    let peer = Peer::start(&app.database.url, None, &[]).await;
+    for (verb, body) in [("extend", json!({"ttl_seconds": 60})), ("capture", json!({}))] {
+        let variant = app.client.variant(2).await;
+        let (ending, _other) = (held(&app, &[(variant, 1)]).await, held(&app, &[(variant, 1)]).await);
+        // Two replicas, for of one only the first of a line is at the row.
+        let row = HeldRow::of(&app.database, variant).await;
+        end_at(&app, &ending, "clock_timestamp() + interval '1500 milliseconds'").await;
+        let client = app.client.clone();
+        let sale = tokio::spawn(async move { client.decrement(variant, 1).await });
+        row.until_wanted_by(1, &app.database.pool).await;
+        let (client, late) = (peer.client.clone(), ending.clone());
+        let late = tokio::spawn(async move { resolve(&client, &late, verb, &body).await });
+        row.until_wanted_by(2, &app.database.pool).await;
+        eventually(Duration::from_secs(15), "its time is over", async || {
+            let lives = "SELECT count(*) FROM holds WHERE state = 'held' AND expires_at > clock_timestamp()
+                         AND hold_id IN (SELECT hold_id FROM hold_lines WHERE variant_id = $1)";
+            sqlx::query_scalar::<_, i64>(lives).bind(variant).fetch_one(&app.database.pool).await.unwrap()
+                == 1
+        })
+        .await;
+        row.let_go().await;
+        sale.await.unwrap().expect(200);
+        assert_eq!(late.await.unwrap().code(), "hold_expired", "{verb}");
+        assert_eq!(level(&app.client, variant).await, [1, 1, 0]);
+    }
+    peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_is_busy_keeps_no_other_hold_from_being_ended() {
+    let app = TestApp::without_redis().await;
+    let (busy, other) = (app.client.variant(1).await, app.client.variant(1).await);
+    let (first, second) = (held(&app, &[(busy, 1)]).await, held(&app, &[(other, 1)]).await);
+    let row = HeldRow::of(&app.database, busy).await;
+    lapse(&app, &first).await;
+    lapse(&app, &second).await;
+    assert_eq!(expire_due(&app.app).await.unwrap(), 1);
+    row.let_go().await;
+    assert_eq!(expire_due(&app.app).await.unwrap(), 1);
     app.finish().await;
 }

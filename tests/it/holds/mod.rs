@@ -38,12 +38,15 @@ async fn level(client: &Client, variant: Uuid) -> [i64; 3] {
 
 /// Lets the time of a hold be over.
 async fn lapse(app: &TestApp, hold: &Value) {
+    end_at(app, hold, "'2026-01-01'").await;
+}
+
+/// Sets the time at which a hold ends.
+async fn end_at(app: &TestApp, hold: &Value, time: &str) {
     let id: Uuid = hold["hold_id"].as_str().unwrap().parse().unwrap();
-    for table in ["holds", "hold_lines"] {
-        sqlx::query(&format!("UPDATE {table} SET expires_at = '2026-01-01' WHERE hold_id = $1"))
-            .bind(id)
-            .execute(&app.database.pool)
-            .await
-            .unwrap();
-    }
+    let set = format!(
+        "WITH hold AS (UPDATE holds SET expires_at = {time} WHERE hold_id = $1 RETURNING hold_id, expires_at)
+         UPDATE hold_lines SET expires_at = hold.expires_at FROM hold WHERE hold_lines.hold_id = hold.hold_id"
+    );
+    sqlx::query(&set).bind(id).execute(&app.database.pool).await.unwrap();
 }

@@ -10,7 +10,7 @@ use crate::support::campaign::{amount, report};
 use crate::support::{Client, Peer, Reply, TestApp, TestDatabase, at_once, shared_redis, unique};
 
 /// Pairs of verbs on one hold.
-const PAIRS: [[&str; 2]; 9] = [
+const PAIRS: [[&str; 2]; 11] = [
     ["capture", "capture"],
     ["capture", "release"],
     ["capture", "extend"],
@@ -20,6 +20,8 @@ const PAIRS: [[&str; 2]; 9] = [
     ["release", "extend"],
     ["extend", "lapse"],
     ["expire", "capture"],
+    ["lapse", "order"],
+    ["expire", "order"],
 ];
 
 async fn apply(app: &TestApp, client: &Client, hold: &Value, verb: &str, variant: Uuid) -> Option<Reply> {
