@@ -113,9 +113,12 @@ faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
         faults::redis_matrix webhooks::races webhooks::burst holds::races >"$work/faults" 2>&1 || status=$?
-    sed -n 's/^\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort
+    sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
-    if ((status)); then failed=yes; fi
+    if ((status)); then
+        failed=yes
+        grep -A 6 'panicked at' "$work/faults" || true
+    fi
 }
 
 mutants() {

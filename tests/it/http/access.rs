@@ -143,7 +143,7 @@ async fn every_route_is_closed_to_strangers_and_open_to_its_scopes_alone() {
         }
     }
     assert!(holders.iter().any(|(scope, _)| *scope == Finance), "every scope was tried");
-    assert_eq!(app.everything().await, [0; 8]);
+    assert_eq!(app.everything().await, [0; 9]);
     app.finish().await;
 }
 

@@ -272,6 +272,41 @@ fn order_targets(id: Uuid, order: &Value) -> Vec<Target> {
     vec![place, cancel]
 }
 
+fn hold_targets(id: Uuid, hold: &Value) -> Vec<Target> {
+    let path = format!("/holds/{}", hold["hold_id"].as_str().unwrap());
+    let mut body = order_body("ann", &[(id, 1)]);
+    body["currency"] = json!("EUR");
+    body["ttl_seconds"] = json!(60);
+    let seconds = || [no_integers(), raw(&["null", "9", "3601", "-60"])].concat();
+    let hold_stock = Target {
+        path: "/holds".to_owned(),
+        body,
+        fields: vec![
+            ("/user_id", "user_id", users()),
+            ("/currency", "currency", currencies()),
+            ("/ttl_seconds", "ttl_seconds", seconds()),
+            ("/lines", "lines", lists()),
+            ("/lines/0/variant_id", "lines[0].variant_id", ids()),
+            ("/lines/0/quantity", "lines[0].quantity", quantities()),
+        ],
+    };
+    let extend = Target {
+        path: format!("{path}/extend"),
+        body: json!({"ttl_seconds": 60}),
+        fields: vec![("/ttl_seconds", "ttl_seconds", seconds())],
+    };
+    let capture = Target {
+        path: format!("{path}/capture"),
+        body: json!({"lines": [{"line_id": hold["lines"][0]["line_id"], "quantity": 1}]}),
+        fields: vec![
+            ("/lines", "lines", lists().into_iter().filter(|raw| raw != "null").collect()),
+            ("/lines/0/line_id", "lines[0].line_id", ids()),
+            ("/lines/0/quantity", "lines[0].quantity", quantities()),
+        ],
+    };
+    vec![hold_stock, extend, capture]
+}
+
 /// Told by a signed webhook: of the order that is there, and of one that is not.
 fn webhook_targets(order: &Value) -> Vec<Target> {
     let target = |data: Value, fields: Vec<Field>| Target {
@@ -310,7 +345,9 @@ fn webhook_targets(order: &Value) -> Vec<Target> {
 async fn all_targets(app: &TestApp) -> Vec<Target> {
     let id = app.client.variant(50).await;
     let order = app.client.order("ann", &unique("k"), &[(id, 5)]).await.expect(201).json();
+    let hold = app.client.post_keyed("/holds", &order_body("ann", &[(id, 5)]), &unique("k")).await;
     let mut targets = stock_targets(id);
+    targets.extend(hold_targets(id, &hold.expect(201).json()));
     targets.push(batch_target(id));
     targets.extend(order_targets(id, &order));
     targets.extend(webhook_targets(&order));
@@ -388,8 +425,9 @@ fn may_be_left_out(path: &str, field: &str) -> bool {
         "reference" | "change_from" | "on_hand" | "expected_total" | "key" => true,
         "order_id" | "user_id" | "idempotency_key" => path == WEBHOOK,
         "reason" => !path.ends_with("/adjust"),
-        "currency" => path == "/orders",
-        "lines" => path.ends_with("/cancel") || path == WEBHOOK,
+        "currency" => path == "/orders" || path == "/holds",
+        "ttl_seconds" => path == "/holds",
+        "lines" => path.ends_with("/cancel") || path.ends_with("/capture") || path == WEBHOOK,
         _ => false,
     }
 }
@@ -439,8 +477,8 @@ async fn a_body_of_another_shape_is_refused_everywhere() {
     let before = app.everything().await;
     for Target { path, body, .. } in &targets {
         for shape in ["null", "true", "7", "\"text\"", "[]", "{}", "[{}]", "[[]]"] {
-            // Everything of a cancellation may be left out.
-            if path.ends_with("cancel") && shape == "{}" {
+            // Everything of a cancellation or a capture may be left out.
+            if (path.ends_with("cancel") || path.ends_with("capture")) && shape == "{}" {
                 continue;
             }
             let reply = post(&app, path, shape.to_owned()).await;
@@ -623,6 +661,10 @@ async fn what_is_no_id_in_a_path_is_refused_by_its_name() {
             (Method::GET, format!("/orders/{id}"), "order_id"),
             (Method::POST, format!("/orders/{id}/cancel"), "order_id"),
             (Method::POST, format!("/webhooks/inbox/{id}/replay"), "entry_id"),
+            (Method::GET, format!("/holds/{id}"), "hold_id"),
+            (Method::POST, format!("/holds/{id}/capture"), "hold_id"),
+            (Method::POST, format!("/holds/{id}/release"), "hold_id"),
+            (Method::POST, format!("/holds/{id}/extend"), "hold_id"),
         ] {
             let headers = [("content-type", "application/json")];
             let body = r#"{"quantity":1}"#;

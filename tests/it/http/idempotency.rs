@@ -21,6 +21,8 @@ struct Call {
     other: Value,
     /// How many movements it makes.
     movements: i64,
+    /// For whom, where the path says so.
+    user: String,
 }
 
 impl Call {
@@ -31,9 +33,10 @@ impl Call {
 
 /// Every call that takes a key, each with a variant of its own.
 async fn calls(app: &TestApp) -> Vec<Call> {
-    let mut calls = Vec::new();
+    // A capture's key and an order's are keys of their users: of two, here.
+    let (mut calls, user, holder) = (Vec::new(), unique("ann"), unique("bob"));
     let mut add = |name, path: String, body, other, movements| {
-        calls.push(Call { name, path, body, other, movements });
+        calls.push(Call { name, path, body, other, movements, user: holder.clone() });
     };
     let quantity = |quantity: i64| json!({"quantity": quantity});
     for verb in ["decrement", "increment"] {
@@ -54,12 +57,21 @@ async fn calls(app: &TestApp) -> Vec<Call> {
     add("check stock", "/inventory/check-stock/bulk".to_owned(), check(1), check(2), 0);
     let variant = || json!({"sku": unique("s"), "name": "n", "price": "1", "currency": "EUR", "on_hand": 1});
     add("create variant", "/variants".to_owned(), variant(), variant(), 1);
-    let user = unique("ann");
     add("order", "/orders".to_owned(), order_body(&user, &[(id, 1)]), order_body(&user, &[(id, 2)]), 1);
     let order = app.client.order("ann", &unique("k"), &[(id, 5)]).await.expect(201).json();
     let some =
         |quantity: i64| json!({"lines": [{"line_id": order["lines"][0]["line_id"], "quantity": quantity}]});
     add("cancel", format!("/orders/{}/cancel", order["order_id"].as_str().unwrap()), some(1), some(2), 1);
+    add("hold", "/holds".to_owned(), order_body(&user, &[(id, 1)]), order_body(&user, &[(id, 2)]), 0);
+    let hold =
+        app.client.post_keyed("/holds", &order_body(&holder, &[(id, 5)]), &unique("k")).await.expect(201);
+    let hold = hold.json();
+    let path = |verb: &str| format!("/holds/{}/{verb}", hold["hold_id"].as_str().unwrap());
+    let seconds = |seconds: i64| json!({"ttl_seconds": seconds});
+    add("extend", path("extend"), seconds(600), seconds(900), 0);
+    let some =
+        |quantity: i64| json!({"lines": [{"line_id": hold["lines"][0]["line_id"], "quantity": quantity}]});
+    add("capture", path("capture"), some(1), some(2), 1);
     calls
 }
 
@@ -161,12 +173,12 @@ async fn of_twenty_with_one_key_one_is_carried_out_and_all_get_its_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_needs_a_key_and_the_other_calls_do_not() {
+async fn what_makes_orders_and_holds_needs_a_key_and_the_other_calls_do_not() {
     let app = TestApp::without_redis().await;
     for call in calls(&app).await {
         let before = app.everything().await;
         let reply = app.client.post(&call.path, &call.body).await;
-        if call.name == "order" {
+        if ["order", "hold", "capture"].contains(&call.name) {
             assert_eq!((reply.status.as_u16(), reply.code().as_str()), (400, "idempotency_key_missing"));
             assert_eq!(app.everything().await, before);
         } else {
@@ -207,7 +219,7 @@ async fn what_is_no_key_is_refused_by_every_call_and_nothing_is_done() {
     }
     assert_eq!(app.everything().await, before);
     for (index, call) in calls.iter().enumerate() {
-        let longest = format!("{index}{}", "~!".repeat(127));
+        let longest = format!("{index:03}{}", "~!".repeat(126));
         assert_eq!(longest.len(), 255);
         assert!(call.make(&app.client, &longest).await.status.is_success(), "{}", call.name);
     }
@@ -396,6 +408,8 @@ async fn every_call_waits_for_the_first_with_its_key_and_goes_on_if_that_dies() 
             let key = unique("key");
             let scope = match call.name {
                 "order" => format!("user:{}", call.body["user_id"].as_str().unwrap()),
+                // It makes an order for whoever the hold is for.
+                "capture" => format!("user:{}", call.user),
                 _ => "subject:admin".to_owned(),
             };
             let mut first = app.database.pool.begin().await.unwrap();

@@ -17,12 +17,13 @@ impl TestApp {
     }
 
     /// How many movements, orders, variants, kept answers and so on there are: what a refused request must not change.
-    pub async fn everything(&self) -> [i64; 8] {
+    pub async fn everything(&self) -> [i64; 9] {
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM stock_movements), (SELECT count(*) FROM orders),
                     (SELECT count(*) FROM variants), (SELECT count(*) FROM order_cancellations),
                     (SELECT count(*) FROM idempotency_keys), (SELECT count(*) FROM webhook_inbox),
-                    (SELECT count(*) FROM early_cancellations), (SELECT count(*) FROM webhook_replays)",
+                    (SELECT count(*) FROM early_cancellations), (SELECT count(*) FROM webhook_replays),
+                    (SELECT count(*) FROM holds)",
         )
         .fetch_one(&self.database.pool)
         .await

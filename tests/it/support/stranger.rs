@@ -1,7 +1,13 @@
 //! Another program on the same Redis, with the usual client and the published names.
 
+use std::time::Duration;
+
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
+
+/// The library's own patience is half a second, which a busy Redis on a busy machine may need.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection that knows nothing of Holdfast but its keys' names.
 #[derive(Clone)]
@@ -28,7 +34,10 @@ impl Stranger {
     }
 
     pub async fn try_at(url: &str) -> redis::RedisResult<Self> {
-        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection().await?))
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?))
     }
 
     /// Any command, as one would type it.

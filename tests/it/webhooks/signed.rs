@@ -152,7 +152,7 @@ async fn without_a_secret_there_is_no_such_path() {
     let app = TestApp::with(TestDatabase::fresh().await, None, &[(WEBHOOKS.0, "")]).await;
     let reply = Sender::to(&app.client).cancel("event", &super::by_key("ann", "k")).await;
     assert_eq!(reply.expect(404).code(), "not_found");
-    assert_eq!(app.everything().await, [0; 8]);
+    assert_eq!(app.everything().await, [0; 9]);
     app.finish().await;
 }
 
