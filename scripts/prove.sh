@@ -113,7 +113,7 @@ faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
         faults::redis_matrix webhooks::races webhooks::burst holds::races >"$work/faults" 2>&1 || status=$?
-    sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort
+    sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort | awk -f scripts/by-fault.awk
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then
         failed=yes
