@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, FieldError, Problem};
 use crate::db::DbError;
 use crate::holds::HoldError;
 use crate::holds::error::too_many;
 use crate::idempotency::IdempotencyError;
+use crate::idempotency::outline::Difference;
 use crate::inventory::StockError;
 use crate::inventory::error::batch_problem;
 use crate::locks::{LockError, LockKey};
@@ -82,10 +83,7 @@ impl From<&IdempotencyError> for Problem {
                 Code::IdempotencyKeyInvalid,
                 "One Idempotency-Key header of 1 to 255 visible ASCII characters, bare or in double quotes.",
             ),
-            IdempotencyError::Reused => Self::new(
-                Code::IdempotencyKeyReused,
-                "The first request with this key had another path or body. Use a new key for a new request.",
-            ),
+            IdempotencyError::Reused(differences) => reused(differences),
             IdempotencyError::InFlight => Self::new(
                 Code::IdempotencyInFlight,
                 "The first request with this key has not ended yet. Try again to get its answer.",
@@ -98,12 +96,20 @@ impl From<&IdempotencyError> for Problem {
     }
 }
 
+/// Says where the two requests differ, if that is known; never what the first one said.
+fn reused(differences: &[Difference]) -> Problem {
+    let detail = "The first request with this key was another one. Send that one again to get its answer, or use a new \
+                  key for a new request.";
+    let errors = differences.iter().map(|found| FieldError::new(&found.field, found.how.to_string()));
+    Problem::new(Code::IdempotencyKeyReused, detail).with_errors(errors.collect())
+}
+
 impl From<&StockError> for Problem {
     fn from(error: &StockError) -> Self {
         match error {
             StockError::Refused(refusal) => refusal.problem(),
             StockError::SkuTaken => {
-                let field = super::problem::FieldError::new("sku", "is taken by another variant");
+                let field = FieldError::new("sku", "is taken by another variant");
                 Self::new(Code::SkuTaken, "Another variant has this SKU.").with_errors(vec![field])
             }
             StockError::Batch(failures) => batch_problem(failures),

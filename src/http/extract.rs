@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::problem::{Code, FieldError, Problem};
-use crate::idempotency::{IdempotencyError, KeyedRequest};
+use crate::idempotency::{self, IdempotencyError, KeyedRequest};
 use crate::json;
 
 /// The largest body that is read: 1 MiB.
@@ -62,10 +62,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequest<S> for Body<T> {
 
 impl<T: DeserializeOwned> Body<T> {
     fn read(parts: &Parts, bytes: &[u8]) -> Result<Self, Problem> {
-        let tree = tree(bytes)?;
-        let keyed = KeyedRequest::of(parts, &tree)?;
-        Ok(Self { value: fields(&tree)?, keyed })
+        let (tree, key) = (tree(bytes)?, idempotency::key_of(&parts.headers)?);
+        Ok(Self { value: fields(&tree)?, keyed: keyed(parts, key, &tree) })
     }
+}
+
+fn keyed(parts: &Parts, key: Option<String>, body: &Value) -> Option<KeyedRequest> {
+    Some(KeyedRequest::new(key?, parts.method.as_str(), parts.uri.path(), body))
 }
 
 /// A body that may be left out, for calls all of whose fields are optional.
@@ -81,8 +84,8 @@ impl<T: Default> Body<T> {
         let (parts, body) = request.into_parts();
         let bytes = whole(body).await?;
         if bytes.is_empty() {
-            let keyed = KeyedRequest::of(&parts, &Value::Null)?;
-            return Ok(Self { value: T::default(), keyed });
+            let key = idempotency::key_of(&parts.headers)?;
+            return Ok(Self { value: T::default(), keyed: keyed(&parts, key, &Value::Null) });
         }
         check_media_type(&parts.headers)?;
         Self::read(&parts, &bytes)

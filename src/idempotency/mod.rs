@@ -5,24 +5,26 @@
 //!   requests with one key, the second waits at the row until the first has ended.
 //! - A committed claim has its answer, for [`begin_in_tx`] and [`finish_in_tx`] stand around the effect in
 //!   one transaction. A crash leaves nothing behind.
+//! - Who uses a key for another request is refused, whether or not it can be [told](outline) where the two differ.
 //! - Only what was carried out or refused by the business is remembered. Bad input, busy locks and faults
 //!   leave the key free.
 //!
 //! The names and statuses follow the IETF draft `idempotency-key-header`; what is stored and what is not
 //! follows Stripe's practice.
 
+pub mod outline;
 pub(crate) mod store;
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgConnection};
 
+use self::outline::{Difference, Outline};
 use crate::db::{Db, DbError};
 use crate::http::answer::Answer;
 use crate::http::problem::Problem;
@@ -44,9 +46,9 @@ pub enum IdempotencyError {
     /// The header is not one key of the right form.
     #[error("the idempotency key can't be used")]
     Invalid,
-    /// The key belongs to another request.
+    /// The key belongs to another request, which differs in these, as far as that is known.
     #[error("the idempotency key was used for another request")]
-    Reused,
+    Reused(Vec<Difference>),
     /// The first request with this key is still running.
     #[error("the first request with this key is still running")]
     InFlight,
@@ -66,23 +68,31 @@ pub struct KeyedRequest {
     pub key: String,
     /// What the request was.
     pub fingerprint: Fingerprint,
+    /// The same in outline, where it is kept.
+    pub outline: Option<Outline>,
 }
 
 impl KeyedRequest {
-    /// Reads the header. `None` without one.
-    ///
-    /// # Errors
-    /// [`IdempotencyError::Invalid`].
-    pub fn of(parts: &Parts, body: &Value) -> Result<Option<Self>, IdempotencyError> {
-        let mut headers = parts.headers.get_all("idempotency-key").iter();
-        let Some(header) = headers.next() else { return Ok(None) };
-        if headers.next().is_some() {
-            return Err(IdempotencyError::Invalid);
-        }
-        let key = parse_key(header.to_str().map_err(|_| IdempotencyError::Invalid)?)?.to_owned();
-        let fingerprint = Fingerprint::of(parts.method.as_str(), parts.uri.path(), body);
-        Ok(Some(Self { key, fingerprint }))
+    /// What a request with `key` was.
+    #[must_use]
+    pub fn new(key: String, method: &str, path: &str, body: &Value) -> Self {
+        let outline = Some(Outline::of(&key, method, path, body));
+        Self { key, fingerprint: Fingerprint::of(method, path, body), outline }
     }
+}
+
+/// Reads the header. `None` without one.
+///
+/// # Errors
+/// [`IdempotencyError::Invalid`].
+pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, IdempotencyError> {
+    let mut headers = headers.get_all("idempotency-key").iter();
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(IdempotencyError::Invalid);
+    }
+    let key = parse_key(header.to_str().map_err(|_| IdempotencyError::Invalid)?)?;
+    Ok(Some(key.to_owned()))
 }
 
 /// Takes a bare key or one in double quotes.
@@ -119,19 +129,26 @@ pub struct Claim {
     pub key: String,
     /// What the request was.
     pub fingerprint: Fingerprint,
+    /// The same in outline, where it is kept.
+    pub outline: Option<Outline>,
 }
 
 impl Claim {
     /// The claim of a stock call: its key belongs to the API key's subject.
     #[must_use]
     pub fn of_subject(subject: &str, keyed: KeyedRequest) -> Self {
-        Self { scope: subject_scope(subject), key: keyed.key, fingerprint: keyed.fingerprint }
+        Self::within(subject_scope(subject), keyed)
     }
 
     /// The claim of an order: its key belongs to the user who orders.
     #[must_use]
     pub fn of_user(user_id: &str, keyed: KeyedRequest) -> Self {
-        Self { scope: user_scope(user_id), key: keyed.key, fingerprint: keyed.fingerprint }
+        Self::within(user_scope(user_id), keyed)
+    }
+
+    fn within(scope: String, keyed: KeyedRequest) -> Self {
+        let KeyedRequest { key, fingerprint, outline } = keyed;
+        Self { scope, key, fingerprint, outline }
     }
 }
 
@@ -162,6 +179,8 @@ pub fn user_scope(user_id: &str) -> String {
 pub struct Stored {
     /// What the first request was.
     pub fingerprint: Vec<u8>,
+    /// The same in outline, if that was kept.
+    pub outline: Option<String>,
     /// The status it was answered with.
     pub status: StatusCode,
     /// The bytes it was answered with.
@@ -179,9 +198,15 @@ impl Stored {
     /// [`IdempotencyError::Reused`] if it is not.
     pub fn replay(self, claim: &Claim) -> Result<Answer, IdempotencyError> {
         if self.fingerprint != claim.fingerprint.0 {
-            return Err(IdempotencyError::Reused);
+            return Err(IdempotencyError::Reused(self.differences(claim)));
         }
         Ok(Answer::stored(self.status, self.body).replayed())
+    }
+
+    /// Where `claim` is another request; nothing, if that is not known.
+    fn differences(&self, claim: &Claim) -> Vec<Difference> {
+        let first = self.outline.as_deref().and_then(Outline::kept);
+        first.zip(claim.outline.as_ref()).map_or_else(Vec::new, |(first, other)| first.differences(other))
     }
 }
 
@@ -309,7 +334,12 @@ pub async fn let_go_in_tx(conn: &mut PgConnection, scope: &str, key: &str) -> Re
 /// [`DbError`].
 pub async fn is_claimed_now(db: &Db, scope: &str, key: &str) -> Result<bool, DbError> {
     let mut tx = db.begin().await?;
-    let probe = Claim { scope: scope.to_owned(), key: key.to_owned(), fingerprint: Fingerprint([0; 32]) };
+    let probe = Claim {
+        scope: scope.to_owned(),
+        key: key.to_owned(),
+        fingerprint: Fingerprint([0; 32]),
+        outline: None,
+    };
     tx.execute("SET LOCAL lock_timeout = '20ms'").await?;
     let claimed = match store::claim(&mut tx, &probe).await {
         Ok(free) => !free,

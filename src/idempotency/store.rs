@@ -6,16 +6,19 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use sqlx::PgConnection;
 
+use super::outline::Outline;
 use super::{Answer, Claim, Stored};
 use crate::db::DbError;
 
 /// True if the key was free and is now ours. Waits for a transaction that holds it.
 pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool, DbError> {
     let made = sqlx::query!(
-        "INSERT INTO idempotency_keys (scope, key, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "INSERT INTO idempotency_keys (scope, key, request_hash, outline) VALUES ($1, $2, $3, $4)
+         ON CONFLICT DO NOTHING",
         claim.scope,
         claim.key,
         claim.fingerprint.0.as_slice(),
+        claim.outline.as_ref().map(Outline::to_string),
     )
     .execute(conn)
     .await?;
@@ -25,7 +28,7 @@ pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool
 /// The key's row, with its answer. Answers are kept for 24 hours by the database's clock.
 pub(crate) async fn find(conn: &mut PgConnection, scope: &str, key: &str) -> Result<Option<Stored>, DbError> {
     let row = sqlx::query!(
-        r#"SELECT request_hash, status AS "status!", body AS "body!", first_seen,
+        r#"SELECT request_hash, outline, status AS "status!", body AS "body!", first_seen,
                   first_seen < clock_timestamp() - interval '24 hours' AS "expired!"
            FROM idempotency_keys WHERE scope = $1 AND key = $2 AND status IS NOT NULL"#,
         scope,
@@ -35,6 +38,7 @@ pub(crate) async fn find(conn: &mut PgConnection, scope: &str, key: &str) -> Res
     .await?;
     Ok(row.map(|row| Stored {
         fingerprint: row.request_hash,
+        outline: row.outline,
         status: stored_status(row.status),
         body: row.body,
         expired: row.expired,
@@ -73,12 +77,15 @@ pub(super) async fn claim_all(
     .execute(&mut *conn)
     .await?;
     let ours = sqlx::query_scalar!(
-        "INSERT INTO idempotency_keys (scope, key, request_hash)
-         SELECT $1, c.key, c.request_hash FROM UNNEST($2::text[], $3::bytea[]) AS c (key, request_hash)
+        "INSERT INTO idempotency_keys (scope, key, request_hash, outline)
+         SELECT $1, c.key, c.request_hash, c.outline
+         FROM UNNEST($2::text[], $3::bytea[], $4::text[]) AS c (key, request_hash, outline)
          ORDER BY c.key ON CONFLICT DO NOTHING RETURNING key",
         scope,
         &keys,
         &claims.iter().map(|claim| claim.fingerprint.0.to_vec()).collect::<Vec<_>>(),
+        &claims.iter().map(|claim| claim.outline.as_ref().map(Outline::to_string)).collect::<Vec<_>>()
+            as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;
@@ -92,7 +99,7 @@ pub(super) async fn find_all(
 ) -> Result<HashMap<String, Stored>, DbError> {
     let (scope, keys) = scope_and_keys(claims);
     let rows = sqlx::query!(
-        r#"SELECT key, request_hash, status AS "status!", body AS "body!", first_seen
+        r#"SELECT key, request_hash, outline, status AS "status!", body AS "body!", first_seen
            FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NOT NULL"#,
         scope,
         &keys,
@@ -103,6 +110,7 @@ pub(super) async fn find_all(
     for row in rows {
         let stored = Stored {
             fingerprint: row.request_hash,
+            outline: row.outline,
             status: stored_status(row.status),
             body: row.body,
             expired: false,

@@ -183,7 +183,7 @@ async fn claim_each(
             Ok(Some(first)) => {
                 results.insert(index, OneResult::replayed(&first));
             }
-            Err(IdempotencyError::Reused) => failures.push((index, OperationFailure::KeyReused)),
+            Err(IdempotencyError::Reused(_)) => failures.push((index, OperationFailure::KeyReused)),
             Err(error) => return Err(error.into()),
         }
     }

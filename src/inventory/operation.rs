@@ -100,7 +100,9 @@ impl Operation {
         let Some(key) = &self.key else { return Ok(None) };
         let key = idempotency::parse_key(key)?.to_owned();
         let body = serde_json::to_value(self).unwrap_or_default();
-        let keyed = KeyedRequest { key, fingerprint: Fingerprint::of("POST", "batch operation", &body) };
+        let fingerprint = Fingerprint::of("POST", "batch operation", &body);
+        // An operation that is refused is told by its key alone, so its outline would be kept for nobody.
+        let keyed = KeyedRequest { key, fingerprint, outline: None };
         Ok(Some(Claim::of_subject(&caller.principal.subject, keyed)))
     }
 }

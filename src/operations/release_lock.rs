@@ -19,7 +19,7 @@ use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
-use crate::idempotency::{self, Claim, Fingerprint, KeyedRequest};
+use crate::idempotency::{self, Claim, KeyedRequest};
 use crate::ids;
 use crate::leases::release::end_by_hand_in_tx;
 use crate::locks::keys::{in_logs, is_published};
@@ -79,8 +79,9 @@ pub async fn release_lock(
     let reason = body.value.reason;
     let claim = body.keyed.map(|keyed| {
         // Names of locks differ by case, which a path's fingerprint does not see.
-        let fingerprint = Fingerprint::of("POST", "release lock", &json!([key, reason.as_str()]));
-        Claim::of_subject(&caller.principal.subject, KeyedRequest { fingerprint, ..keyed })
+        let meant = json!({"key": key, "reason": reason.as_str()});
+        let keyed = KeyedRequest::new(keyed.key, "POST", "release lock", &meant);
+        Claim::of_subject(&caller.principal.subject, keyed)
     });
     release(&app, &caller, key, &reason, claim.as_ref()).await
 }

@@ -133,7 +133,8 @@ pub(crate) async fn known_order(db: &Db, claim: &Claim) -> Result<Option<Answer>
     }
     let Some(placed) = known.order else { return Ok(None) };
     if placed.request_hash != claim.fingerprint.0 {
-        return Err(IdempotencyError::Reused.into());
+        // Its outline is gone with its answer.
+        return Err(IdempotencyError::Reused(Vec::new()).into());
     }
     drop(conn);
     let order = store::find_order(&mut *db.snapshot().await?, placed.order_id).await?;

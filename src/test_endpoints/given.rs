@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::http::extract::{Body, Params};
 use crate::http::problem::Problem;
-use crate::idempotency::{Fingerprint, KeyedRequest};
+use crate::idempotency::KeyedRequest;
 
 /// The fields of a call, all of which may be left out where they are read.
 pub(super) trait Given: Default + Serialize + DeserializeOwned + Send {
@@ -42,8 +42,7 @@ pub(super) async fn read<T: Given>(request: Request) -> Result<(T, Option<KeyedR
     let body = Body::<T>::or_default(Request::from_parts(parts, body)).await?;
     let given = body.value.or(query);
     let meant = serde_json::to_value(&given).unwrap_or_default();
-    let fingerprint = Fingerprint::of("POST", T::CALL, &meant);
-    Ok((given, body.keyed.map(|keyed| KeyedRequest { fingerprint, ..keyed })))
+    Ok((given, body.keyed.map(|keyed| KeyedRequest::new(keyed.key, "POST", T::CALL, &meant))))
 }
 
 /// The variant, which most calls need.

@@ -43,7 +43,7 @@ pub(super) async fn find_by_key(
 ) -> Result<KnownKey, DbError> {
     let row = sqlx::query!(
         r#"SELECT order_id AS "order_id?", o.request_hash AS "order_hash?", i.request_hash AS "hash?",
-                  i.status AS "status?", body AS "body?", first_seen AS "first_seen?"
+                  i.outline AS "outline?", i.status AS "status?", body AS "body?", first_seen AS "first_seen?"
            FROM (SELECT 1) AS one
            LEFT JOIN orders o ON user_id = $1 AND idempotency_key = $2
            LEFT JOIN idempotency_keys i ON scope = $3 AND key = $2 AND i.status IS NOT NULL
@@ -56,7 +56,8 @@ pub(super) async fn find_by_key(
     .await?;
     let answer = match (row.hash, row.status, row.body, row.first_seen) {
         (Some(fingerprint), Some(status), Some(body), Some(first_seen)) => {
-            Some(Stored { fingerprint, status: stored_status(status), body, expired: false, first_seen })
+            let (outline, status) = (row.outline, stored_status(status));
+            Some(Stored { fingerprint, outline, status, body, expired: false, first_seen })
         }
         _ => None,
     };

@@ -13,12 +13,12 @@ use crate::support::{Client, Reply, TestApp, at_once, send_raw, shared_redis, un
 
 /// A call that can be made with a key, in a shop where it succeeds.
 #[derive(Clone)]
-struct Call {
-    name: &'static str,
-    path: String,
-    body: Value,
+pub(super) struct Call {
+    pub(super) name: &'static str,
+    pub(super) path: String,
+    pub(super) body: Value,
     /// Another request to the same path that would succeed too.
-    other: Value,
+    pub(super) other: Value,
     /// How many movements it makes.
     movements: i64,
     /// For whom, where the path says so.
@@ -26,13 +26,13 @@ struct Call {
 }
 
 impl Call {
-    async fn make(&self, client: &Client, key: &str) -> Reply {
+    pub(super) async fn make(&self, client: &Client, key: &str) -> Reply {
         client.post_keyed(&self.path, &self.body, key).await
     }
 }
 
 /// Every call that takes a key, each with a variant of its own.
-async fn calls(app: &TestApp) -> Vec<Call> {
+pub(super) async fn calls(app: &TestApp) -> Vec<Call> {
     // A capture's key and an order's are keys of their users: of two, here.
     let (mut calls, user, holder) = (Vec::new(), unique("ann"), unique("bob"));
     let mut add = |name, path: String, body, other, movements| {

@@ -5,4 +5,5 @@ mod bad_input;
 mod health;
 mod idempotency;
 mod program;
+mod reused_keys;
 mod shell;
