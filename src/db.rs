@@ -35,6 +35,10 @@ const MAX_LIFETIME: Duration = Duration::from_secs(600);
 /// How often a transaction that met a deadlock or a serialization failure is run in all.
 pub const ATTEMPTS: u32 = 4;
 
+/// What a wait for a row is limited to at least, by whoever does not want to wait: Postgres has short waits of its own,
+/// as when a table grows, which say nothing of the row. (To Postgres, zero is no limit.)
+pub const ROW_LOCK_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+
 /// A transaction; rolled back when dropped.
 pub type Tx = Transaction<'static, Postgres>;
 
@@ -139,6 +143,19 @@ impl Db {
                 Err(error) => return Err(self.explain(error).await),
             }
         }
+    }
+
+    /// The same, with statements that wait for a row no longer than `limit`, if there is one. That costs a statement.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub async fn begin_within(&self, limit: Option<Duration>) -> Result<Tx, DbError> {
+        let mut tx = self.begin().await?;
+        if let Some(limit) = limit {
+            let millis = limit.clamp(ROW_LOCK_TIMEOUT_MIN, ROW_LOCK_TIMEOUT).as_millis();
+            tx.execute(format!("SET LOCAL lock_timeout = '{millis}ms'").as_str()).await?;
+        }
+        Ok(tx)
     }
 
     /// A connection for reading.

@@ -70,6 +70,7 @@ impl Section<'_> {
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
         let started = Instant::now();
+        self.caller.patience.heed();
         if let Some(claim) = self.claim
             && let Some(first) = verb.known_answer(&self.app.db, claim).await?
         {
@@ -89,7 +90,8 @@ impl Section<'_> {
     }
 
     async fn once<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
-        let lease = match self.app.locks.acquire(keys.clone(), &self.caller.gone).await {
+        let (limit, gone) = (self.caller.patience.left(), &self.caller.gone);
+        let lease = match self.app.locks.acquire_within(limit, keys.clone(), gone).await {
             Ok(lease) => lease,
             Err(busy) => return self.answer_if_busy(busy).await,
         };
@@ -100,7 +102,7 @@ impl Section<'_> {
     async fn under<V: Verb>(&self, lock: Evidence, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
         let Self { app, caller, claim, success } = *self;
         let started = Instant::now();
-        let mut tx = app.db.begin().await?;
+        let mut tx = app.db.begin_within(caller.patience.left()).await?;
         let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
             Some(first) => first,
             None => {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::auth::{Caller, Principal, Scope};
+use crate::http::preference::Patience;
 use crate::http::problem::Problem;
 use crate::ids;
 use crate::inventory::StockError;
@@ -47,6 +48,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         principal: Arc::new(Principal { subject: "import".to_owned(), scopes: vec![Scope::Operator] }),
         request_id: ids::fresh().to_string().into(),
         gone: CancellationToken::new(),
+        patience: Patience::default(),
     };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::Headers)

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::preference::Patience;
 use super::problem::{Code, Problem};
 use super::shell::RequestContext;
 use crate::app::App;
@@ -93,6 +94,8 @@ pub struct Caller {
     pub request_id: Arc<str>,
     /// Cancelled when the caller hangs up.
     pub gone: CancellationToken,
+    /// How long the caller is ready to wait.
+    pub patience: Patience,
 }
 
 impl Caller {
@@ -100,7 +103,12 @@ impl Caller {
     #[must_use]
     pub fn signed(context: RequestContext) -> Self {
         let principal = Principal { subject: "webhook".to_owned(), scopes: Vec::new() };
-        Self { principal: Arc::new(principal), request_id: context.request_id, gone: context.gone }
+        Self::within(context, Arc::new(principal))
+    }
+
+    fn within(context: RequestContext, principal: Arc<Principal>) -> Self {
+        let RequestContext { request_id, gone, patience } = context;
+        Self { principal, request_id, gone, patience }
     }
 }
 
@@ -216,7 +224,7 @@ async fn admit(
             format!("This needs a key with scope {}.", names.join(" or ")),
         ));
     }
-    Ok(Caller { principal, request_id: context.request_id, gone: context.gone })
+    Ok(Caller::within(context, principal))
 }
 
 /// A key to be made.

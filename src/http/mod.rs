@@ -11,6 +11,7 @@ pub mod error;
 pub mod extract;
 pub mod health;
 pub mod page;
+pub mod preference;
 pub mod problem;
 pub mod server;
 pub mod shell;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::preference::{PREFERENCE_APPLIED, Patience};
 use super::problem::{Code, Problem};
 use crate::app::App;
 use crate::db::DbError;
@@ -36,17 +37,24 @@ pub struct RequestContext {
     pub request_id: Arc<str>,
     /// Cancelled when the caller hangs up.
     pub gone: CancellationToken,
+    /// How long the caller is ready to wait.
+    pub patience: Patience,
 }
 
 impl Default for RequestContext {
     fn default() -> Self {
-        Self { request_id: ids::fresh().to_string().into(), gone: CancellationToken::new() }
+        Self {
+            request_id: ids::fresh().to_string().into(),
+            gone: CancellationToken::new(),
+            patience: Patience::default(),
+        }
     }
 }
 
 /// The outermost layer.
 pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let mut context = RequestContext::default();
+    let patience = Patience::of(request.headers());
+    let mut context = RequestContext { patience: patience.clone(), ..RequestContext::default() };
     if let Some(given) = request.headers().get(REQUEST_ID).and_then(usable_id) {
         context.request_id = given.into();
     }
@@ -75,6 +83,9 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     };
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(applied) = patience.applied(app.locks.longest_wait()) {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     response
 }

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::{Executor, PgConnection};
+use sqlx::PgConnection;
 
 use self::outline::{Difference, Outline};
 use crate::db::{Db, DbError};
@@ -333,14 +333,13 @@ pub async fn let_go_in_tx(conn: &mut PgConnection, scope: &str, key: &str) -> Re
 /// # Errors
 /// [`DbError`].
 pub async fn is_claimed_now(db: &Db, scope: &str, key: &str) -> Result<bool, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_within(Some(Duration::ZERO)).await?;
     let probe = Claim {
         scope: scope.to_owned(),
         key: key.to_owned(),
         fingerprint: Fingerprint([0; 32]),
         outline: None,
     };
-    tx.execute("SET LOCAL lock_timeout = '20ms'").await?;
     let claimed = match store::claim(&mut tx, &probe).await {
         Ok(free) => !free,
         Err(DbError::RowLocked(_)) => true,

@@ -95,7 +95,7 @@ pub async fn check_stock_bulk(
         return Err(Problem::invalid("items", format!("must be 1 to {ITEMS_MAX} items")));
     }
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_within(caller.patience.left()).await?;
     let claim = claim.as_ref();
     let answer = match idempotency::begin_in_tx::<StockError>(&mut tx, claim).await? {
         Some(first) => first,

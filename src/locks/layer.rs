@@ -127,7 +127,7 @@ impl Inner {
         self: &Arc<Self>,
         place: &Place,
         token: Arc<str>,
-        started: Instant,
+        (started, deadline): (Instant, Instant),
         gone: &CancellationToken,
     ) -> Result<Result<Taken, DatabaseOnly>, LockError> {
         let (Some(layer), timing) = (&self.layer, &self.timing) else {
@@ -172,7 +172,7 @@ impl Inner {
                 (&holder, &claim.names[index]),
                 &claim,
                 jittered(timing.retry),
-                started + timing.wait,
+                deadline,
                 gone,
             );
             match wait.await {

@@ -189,8 +189,23 @@ impl Locks {
     /// # Errors
     /// [`LockError`]; nothing is held then.
     pub async fn acquire(&self, keys: LockKeys, gone: &CancellationToken) -> Result<Lease, LockError> {
+        self.acquire_within(None, keys, gone).await
+    }
+
+    /// The same, waiting no longer than `limit`, if there is one. At a limit of zero whoever has to wait is refused, and
+    /// what is free is taken: a call to Redis is no wait.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_within(
+        &self,
+        limit: Option<Duration>,
+        keys: LockKeys,
+        gone: &CancellationToken,
+    ) -> Result<Lease, LockError> {
         let class = keys.as_slice().first().map_or(LockClass::Inventory, LockKey::class);
-        let lease = self.lease(keys, gone).await;
+        let longest = self.longest_wait();
+        let lease = self.lease(limit.map_or(longest, |limit| limit.min(longest)), keys, gone).await;
         if let Err(error) = &lease {
             let why = match error {
                 LockError::Busy { .. } => Refused::Busy,
@@ -202,9 +217,14 @@ impl Locks {
         lease
     }
 
-    async fn lease(&self, keys: LockKeys, gone: &CancellationToken) -> Result<Lease, LockError> {
+    async fn lease(
+        &self,
+        limit: Duration,
+        keys: LockKeys,
+        gone: &CancellationToken,
+    ) -> Result<Lease, LockError> {
         let (started, inner) = (Instant::now(), &self.0);
-        let deadline = started + inner.timing.wait;
+        let deadline = started + limit;
         let token = inner.layer.as_ref().map_or_else(|| Arc::from(""), Layer::token);
         let place = inner.lines.join(keys, token.clone())?;
         tokio::select! {
@@ -223,9 +243,15 @@ impl Locks {
         }
         let claim = match &inner.layer {
             None => Err(DatabaseOnly::NotConfigured),
-            Some(_) => inner.take_in_turn(&place, token, started, gone).await?,
+            Some(_) => inner.take_in_turn(&place, token, (started, deadline), gone).await?,
         };
         Ok(Lease::new(inner.clone(), place, claim, started))
+    }
+
+    /// How long a request waits for its lease that says nothing else.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        self.0.timing.wait
     }
 
     /// Whether somebody holds `key` or stands in line for it, here or (if Redis can tell) elsewhere.

@@ -99,7 +99,7 @@ async fn release(
     reason: &Reason,
     claim: Option<&Claim>,
 ) -> Result<Answer, OperationsError> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = app.db.begin_within(caller.patience.left()).await?;
     if let Some(first) = idempotency::begin_in_tx::<OperationsError>(&mut tx, claim).await? {
         return Ok(first);
     }

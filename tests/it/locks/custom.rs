@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use holdfast::app::App;
 use holdfast::db::DbError;
 use holdfast::http::auth::{Caller, Principal};
+use holdfast::http::preference::Patience;
 use holdfast::inventory::StockError;
 use holdfast::inventory::model::Witness;
 use holdfast::locks::{LockError, LockKey, LockKeys, lock_names_in_tx};
@@ -35,7 +36,8 @@ impl Verb for CountOne {
 async fn count_one(app: &App, names: &[&str]) -> Result<(), StockError> {
     let principal = Principal { subject: "test".into(), scopes: Vec::new() };
     let gone = CancellationToken::new();
-    let caller = Caller { principal: Arc::new(principal), request_id: "test".into(), gone };
+    let (principal, patience) = (Arc::new(principal), Patience::default());
+    let caller = Caller { principal, request_id: "test".into(), gone, patience };
     let section = Section { app, caller: &caller, claim: None, success: StatusCode::OK };
     section.run(&keys(names), &CountOne).await.map(drop)
 }
