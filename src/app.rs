@@ -16,6 +16,7 @@ use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
 use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
+use crate::section::share::Sections;
 use crate::test_endpoints::TestHolds;
 use crate::webhooks::signature::Secrets;
 
@@ -26,6 +27,8 @@ pub struct App {
     pub db: Db,
     /// The two-layer locks.
     pub locks: Locks,
+    /// The sections that requests share.
+    pub sections: Sections,
     /// Claims that outlive a transaction.
     pub leases: Leases,
     /// What is counted and timed.
@@ -68,6 +71,7 @@ impl App {
         Ok(Self {
             metrics: Metrics::new(&locks, &leases),
             leases,
+            sections: Sections::default(),
             lookout: Lookout::default(),
             test_holds: config.test_endpoints.then(TestHolds::default),
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,

@@ -73,6 +73,21 @@ pub enum DbError {
     Unexpected(#[source] sqlx::Error),
 }
 
+impl DbError {
+    /// The same once more, for another who is to be told of it.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        let told = |error: &sqlx::Error| sqlx::Error::Protocol(error.to_string());
+        match self {
+            Self::Unavailable(error) => Self::Unavailable(told(error)),
+            Self::PoolExhausted => Self::PoolExhausted,
+            Self::RowLocked(error) => Self::RowLocked(told(error)),
+            Self::Collision(error) => Self::Collision(told(error)),
+            Self::Unexpected(error) => Self::Unexpected(told(error)),
+        }
+    }
+}
+
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;

@@ -148,7 +148,12 @@ pub async fn capture_in_tx(
         };
         if !is_cancelled {
             let sold = Quantity::try_from(units).map_err(|_| not_a_quantity())?;
-            ledger.decide(line.variant_id, Change::Sell(sold), place::occasion(order_id, line.line_id))?;
+            ledger.decide(
+                line.variant_id,
+                Change::Sell(sold),
+                place::occasion(order_id, line.line_id),
+                witness,
+            )?;
         }
         lines.push(line);
     }
@@ -163,8 +168,9 @@ pub async fn capture_in_tx(
         placed_at: DateTime::UNIX_EPOCH,
         lock: witness.lock.into(),
     };
-    order.placed_at = orders::insert_order_in_tx(conn, &order, claim, witness).await?;
-    ledger.write_in_tx(conn, witness).await?;
+    let new = orders::NewOrder { order: &order, claim, witness };
+    order.placed_at = orders::insert_orders_in_tx(conn, &[new]).await?;
+    ledger.write_in_tx(conn).await?;
     store::resolve_in_tx(conn, hold_id, HoldState::Captured, Some(order_id)).await?;
     Ok(order)
 }

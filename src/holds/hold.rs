@@ -1,7 +1,6 @@
 //! Holds stock for a user: all lines or none, at the catalogue's prices of now.
 //! Refuses if a line is short, a variant unknown, a currency another, or the user has too many holds.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -24,8 +23,8 @@ use crate::inventory::model::Witness;
 use crate::locks::LockKeys;
 use crate::money::Currency;
 use crate::orders::model::{LINES_MAX, LineWanted};
-use crate::orders::rules::{self, Offer};
-use crate::orders::store::lock_items_in_tx;
+use crate::orders::rules;
+use crate::orders::store::{Locked, lock_items_in_tx};
 use crate::section::{Section, Verb};
 use crate::text::UserId;
 
@@ -96,23 +95,20 @@ pub async fn hold_in_tx(
     if store::count_live_holds_in_tx(conn, cmd.user_id.as_str()).await? >= LIVE_HOLDS_MAX {
         return Err(HoldError::TooMany);
     }
-    let items = lock_items_in_tx(conn, &keys.variant_ids(), None).await?.items;
-    let offers: HashMap<_, _> = items
-        .iter()
-        .map(|(id, item)| (*id, Offer { level: &item.level, price: item.price, currency: item.currency }))
-        .collect();
+    let Locked { levels, catalogue, .. } = lock_items_in_tx(conn, &keys.variant_ids(), None).await?;
+    let offers = rules::offers(&cmd.lines, |id| levels.get(&id), &catalogue);
     let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
     let (line_totals, total) = rules::totals(&cmd.lines, &offers, currency, None)?;
     rules::all_available(&cmd.lines, &offers)?;
 
     let line = |(wanted, line_total): (&LineWanted, _)| {
-        let item = items.get(&wanted.variant_id)?;
+        let offered = catalogue.get(&wanted.variant_id)?;
         Some(HoldLine {
             line_id: ids::fresh(),
             variant_id: wanted.variant_id,
-            sku: item.sku.clone(),
+            sku: offered.sku.clone(),
             quantity: wanted.quantity.get(),
-            unit_price: currency.written(item.price),
+            unit_price: currency.written(offered.price),
             line_total: currency.written(line_total),
         })
     };

@@ -46,6 +46,12 @@ impl Answer {
         self
     }
 
+    /// Whether it is the repetition of an earlier answer.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.replayed
+    }
+
     /// Adds how the request was guarded and how long the database took.
     #[must_use]
     pub fn guarded(mut self, evidence: Evidence, database: Duration) -> Self {

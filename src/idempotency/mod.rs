@@ -15,6 +15,7 @@
 pub mod outline;
 pub(crate) mod store;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
@@ -265,7 +266,7 @@ where
     Err(IdempotencyError::InFlight.into())
 }
 
-/// Claims many keys of one scope at once, and says of each, in the same order, what [`begin_in_tx`] would.
+/// Claims many different keys at once, and says of each, in the same order, what [`begin_in_tx`] would.
 ///
 /// # Errors
 /// [`IdempotencyError::InFlight`] if a first request with one of them is running, or a [`DbError`].
@@ -276,20 +277,40 @@ pub async fn begin_all_in_tx<E>(
 where
     E: From<IdempotencyError> + From<DbError>,
 {
-    if claims.is_empty() {
-        return Ok(Vec::new());
+    let mut ours = claim_all::<E>(conn, claims).await?;
+    if ours.len() == claims.len() {
+        return Ok(claims.iter().map(|_| Ok(None)).collect());
     }
-    let ours = match store::claim_all(conn, claims).await {
-        Err(DbError::RowLocked(_)) => return Err(IdempotencyError::InFlight.into()),
-        ours => ours?,
-    };
-    let mut stored = store::find_all(conn, claims).await?;
-    let each = |claim: &&Claim| match stored.remove(&claim.key) {
+    let others: Vec<&Claim> = claims.iter().copied().filter(|claim| !ours.contains(&owned(claim))).collect();
+    let mut stored = store::find_all(conn, &others).await?;
+    if stored.values().any(|stored| stored.expired) {
+        store::forget_all(conn, &others).await?;
+        stored.retain(|_, stored| !stored.expired);
+        ours.extend(claim_all::<E>(conn, &others).await?);
+    }
+    let each = |claim: &&Claim| match stored.remove(&owned(claim)) {
         Some(stored) => stored.replay(claim).map(Some),
-        None if ours.contains(&claim.key) => Ok(None),
+        None if ours.contains(&owned(claim)) => Ok(None),
         None => Err(IdempotencyError::InFlight),
     };
     Ok(claims.iter().map(each).collect())
+}
+
+async fn claim_all<E>(conn: &mut PgConnection, claims: &[&Claim]) -> Result<HashSet<store::Owned>, E>
+where
+    E: From<IdempotencyError> + From<DbError>,
+{
+    if claims.is_empty() {
+        return Ok(HashSet::new());
+    }
+    match store::claim_all(conn, claims).await {
+        Err(DbError::RowLocked(_)) => Err(IdempotencyError::InFlight.into()),
+        ours => Ok(ours?),
+    }
+}
+
+fn owned(claim: &Claim) -> store::Owned {
+    (claim.scope.clone(), claim.key.clone())
 }
 
 /// Keeps the answers of claims made by [`begin_all_in_tx`], and frees the claims that are to stay free.
@@ -298,7 +319,7 @@ where
 /// A [`DbError`].
 pub async fn finish_all_in_tx(
     conn: &mut PgConnection,
-    kept: &[(&Claim, Answer)],
+    kept: &[(&Claim, &Answer)],
     freed: &[&Claim],
 ) -> Result<(), DbError> {
     if !kept.is_empty() {

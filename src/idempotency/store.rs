@@ -61,48 +61,53 @@ pub(crate) async fn answer(conn: &mut PgConnection, claim: &Claim, answer: &Answ
     if kept.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Claims keys of one scope, in one order for everybody, and gives those that are ours now. Answers whose
-/// time is over are forgotten first.
-pub(super) async fn claim_all(
-    conn: &mut PgConnection,
-    claims: &[&Claim],
-) -> Result<HashSet<String>, DbError> {
-    let (scope, keys) = scope_and_keys(claims);
-    sqlx::query!(
-        "DELETE FROM idempotency_keys
-         WHERE scope = $1 AND key = ANY($2) AND first_seen < clock_timestamp() - interval '24 hours'",
-        scope,
-        &keys,
-    )
-    .execute(&mut *conn)
-    .await?;
-    let ours = sqlx::query_scalar!(
+/// Claims keys, in one order for everybody, and gives those that are ours now.
+pub(super) async fn claim_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<HashSet<Owned>, DbError> {
+    let (scopes, keys) = scopes_and_keys(claims);
+    let hashes: Vec<_> = claims.iter().map(|claim| claim.fingerprint.0.as_slice()).collect();
+    let outlines: Vec<_> =
+        claims.iter().map(|claim| claim.outline.as_ref().map(Outline::to_string)).collect();
+    let ours = sqlx::query!(
         "INSERT INTO idempotency_keys (scope, key, request_hash, outline)
-         SELECT $1, c.key, c.request_hash, c.outline
-         FROM UNNEST($2::text[], $3::bytea[], $4::text[]) AS c (key, request_hash, outline)
-         ORDER BY c.key ON CONFLICT DO NOTHING RETURNING key",
-        scope,
-        &keys,
-        &claims.iter().map(|claim| claim.fingerprint.0.to_vec()).collect::<Vec<_>>(),
-        &claims.iter().map(|claim| claim.outline.as_ref().map(Outline::to_string)).collect::<Vec<_>>()
-            as &[Option<String>],
+         SELECT * FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::text[]) AS c (scope, key, request_hash, outline)
+         ORDER BY c.scope, c.key ON CONFLICT DO NOTHING RETURNING scope, key",
+        &scopes as &[&str],
+        &keys as &[&str],
+        &hashes as &[&[u8]],
+        &outlines as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;
-    Ok(ours.into_iter().collect())
+    Ok(ours.into_iter().map(|row| (row.scope, row.key)).collect())
+}
+
+/// Forgets those of these claims' answers whose time is over.
+pub(super) async fn forget_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<(), DbError> {
+    let (scopes, keys) = scopes_and_keys(claims);
+    sqlx::query!(
+        "DELETE FROM idempotency_keys AS k USING UNNEST($1::text[], $2::text[]) AS c (scope, key)
+         WHERE k.scope = c.scope AND k.key = c.key AND first_seen < clock_timestamp() - interval '24 hours'",
+        &scopes as &[&str],
+        &keys as &[&str],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// The rows of these keys that have an answer.
 pub(super) async fn find_all(
     conn: &mut PgConnection,
     claims: &[&Claim],
-) -> Result<HashMap<String, Stored>, DbError> {
-    let (scope, keys) = scope_and_keys(claims);
+) -> Result<HashMap<Owned, Stored>, DbError> {
+    let (scopes, keys) = scopes_and_keys(claims);
     let rows = sqlx::query!(
-        r#"SELECT key, request_hash, outline, status AS "status!", body AS "body!", first_seen
-           FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NOT NULL"#,
-        scope,
-        &keys,
+        r#"SELECT k.scope, k.key, request_hash, outline, status AS "status!", body AS "body!", first_seen,
+                  first_seen < clock_timestamp() - interval '24 hours' AS "expired!"
+           FROM UNNEST($1::text[], $2::text[]) AS c (scope, key)
+           JOIN idempotency_keys k ON k.scope = c.scope AND k.key = c.key WHERE status IS NOT NULL"#,
+        &scopes as &[&str],
+        &keys as &[&str],
     )
     .fetch_all(conn)
     .await?;
@@ -113,26 +118,27 @@ pub(super) async fn find_all(
             outline: row.outline,
             status: stored_status(row.status),
             body: row.body,
-            expired: false,
+            expired: row.expired,
             first_seen: row.first_seen,
         };
-        found.insert(row.key, stored);
+        found.insert((row.scope, row.key), stored);
     }
     Ok(found)
 }
 
 /// Keeps the answers with their claims.
-pub(super) async fn answer_all(conn: &mut PgConnection, kept: &[(&Claim, Answer)]) -> Result<(), DbError> {
+pub(super) async fn answer_all(conn: &mut PgConnection, kept: &[(&Claim, &Answer)]) -> Result<(), DbError> {
     let claims: Vec<_> = kept.iter().map(|(claim, _)| *claim).collect();
-    let (scope, keys) = scope_and_keys(&claims);
+    let (scopes, keys) = scopes_and_keys(&claims);
+    let bodies: Vec<_> = kept.iter().map(|(_, answer)| answer.body()).collect();
     let updated = sqlx::query!(
-        "UPDATE idempotency_keys SET status = a.status, body = a.body
-         FROM UNNEST($2::text[], $3::smallint[], $4::bytea[]) AS a (key, status, body)
-         WHERE scope = $1 AND idempotency_keys.key = a.key AND idempotency_keys.status IS NULL",
-        scope,
-        &keys,
+        "UPDATE idempotency_keys AS k SET status = a.status, body = a.body
+         FROM UNNEST($1::text[], $2::text[], $3::smallint[], $4::bytea[]) AS a (scope, key, status, body)
+         WHERE k.scope = a.scope AND k.key = a.key AND k.status IS NULL",
+        &scopes as &[&str],
+        &keys as &[&str],
         &kept.iter().map(|(_, a)| i16::try_from(a.status().as_u16()).unwrap_or(500)).collect::<Vec<_>>(),
-        &kept.iter().map(|(_, answer)| answer.body().to_vec()).collect::<Vec<_>>(),
+        &bodies as &[&[u8]],
     )
     .execute(conn)
     .await?;
@@ -142,20 +148,23 @@ pub(super) async fn answer_all(conn: &mut PgConnection, kept: &[(&Claim, Answer)
 
 /// Takes claims back that have no answer.
 pub(super) async fn free_all(conn: &mut PgConnection, freed: &[&Claim]) -> Result<(), DbError> {
-    let (scope, keys) = scope_and_keys(freed);
+    let (scopes, keys) = scopes_and_keys(freed);
     sqlx::query!(
-        "DELETE FROM idempotency_keys WHERE scope = $1 AND key = ANY($2) AND status IS NULL",
-        scope,
-        &keys,
+        "DELETE FROM idempotency_keys AS k USING UNNEST($1::text[], $2::text[]) AS c (scope, key)
+         WHERE k.scope = c.scope AND k.key = c.key AND k.status IS NULL",
+        &scopes as &[&str],
+        &keys as &[&str],
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-fn scope_and_keys(claims: &[&Claim]) -> (String, Vec<String>) {
-    let scope = claims.first().map(|claim| claim.scope.clone()).unwrap_or_default();
-    (scope, claims.iter().map(|claim| claim.key.clone()).collect())
+/// A claim's scope and key.
+pub(super) type Owned = (String, String);
+
+fn scopes_and_keys<'a>(claims: &[&'a Claim]) -> (Vec<&'a str>, Vec<&'a str>) {
+    claims.iter().map(|claim| (claim.scope.as_str(), claim.key.as_str())).unzip()
 }
 
 /// Locks the key's row, or one made for the purpose. Nothing is ever updated: the conflict only locks.

@@ -42,5 +42,5 @@ pub async fn adjust(
         occasion: Occasion { reason: Some(reason), reference, ..Occasion::default() },
         claim: body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
-    change(&app, &caller, &cmd).await
+    change(&app, &caller, cmd).await
 }

@@ -150,7 +150,7 @@ async fn batch_in_tx(
         if results.contains_key(&index) || failures.iter().any(|(failed, _)| *failed == index) {
             continue;
         }
-        match ledger.decide(wanted.variant_id, wanted.change, wanted.occasion.clone()) {
+        match ledger.decide(wanted.variant_id, wanted.change, wanted.occasion.clone(), witness) {
             Ok(()) => decided.push(index),
             Err(refusal) => failures.push((index, OperationFailure::Refused(refusal))),
         }
@@ -159,7 +159,7 @@ async fn batch_in_tx(
         failures.sort_unstable_by_key(|(index, _)| *index);
         return Err(StockError::Batch(failures));
     }
-    let movements = ledger.write_in_tx(conn, witness).await?;
+    let movements = ledger.write_in_tx(conn).await?;
     results.extend(decided.into_iter().zip(movements.iter().map(OneResult::moved)));
     results.extend(failures.iter().map(|(index, failure)| (*index, OneResult::failed(failure))));
     keep_each(conn, wanted, &results, &failures).await?;
@@ -216,6 +216,7 @@ async fn keep_each(
             kept.push((claim, result.answer()));
         }
     }
+    let kept: Vec<_> = kept.iter().map(|(claim, answer)| (*claim, answer)).collect();
     idempotency::finish_all_in_tx(conn, &kept, &freed).await.map_err(StockError::from)
 }
 

@@ -1,6 +1,8 @@
 //! One change of one variant's level: what [`adjust`](super::adjust), [`decrement`](super::decrement) and
 //! [`increment`](super::increment) have in common, which is everything but the change itself.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,6 +16,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::Claim;
 use crate::locks::LockKeys;
+use crate::section::share::{Request, Work, share};
 use crate::section::{Section, Verb};
 
 /// A change somebody asked for.
@@ -29,14 +32,15 @@ pub struct StockChange {
     pub claim: Option<Claim>,
 }
 
-/// Changes one level.
+/// Changes one level, in a section that it may share.
 ///
 /// # Errors
 /// [`StockError`], but for refusals by the business, which are answers.
-pub async fn change(app: &App, caller: &Caller, cmd: &StockChange) -> Result<Answer, StockError> {
-    let section = Section { app, caller, claim: cmd.claim.as_ref(), success: StatusCode::OK };
+pub async fn change(app: &Arc<App>, caller: &Caller, cmd: StockChange) -> Result<Answer, StockError> {
     let keys = LockKeys::variant(cmd.variant_id);
-    section.run(&keys, cmd).await
+    let request = Arc::new(Request::new(caller, keys, Work::Change(Box::new(cmd.clone()))));
+    let alone = Section { app, caller, claim: cmd.claim.as_ref(), success: StatusCode::OK };
+    share(app, request, alone, &cmd).await
 }
 
 impl Verb for StockChange {
@@ -58,7 +62,7 @@ pub async fn change_in_tx(
     witness: Witness<'_>,
 ) -> Result<Movement, StockError> {
     let mut ledger = Ledger::lock_in_tx(conn, &[cmd.variant_id]).await?;
-    ledger.decide(cmd.variant_id, cmd.change, cmd.occasion.clone())?;
-    let movements = ledger.write_in_tx(conn, witness).await?;
+    ledger.decide(cmd.variant_id, cmd.change, cmd.occasion.clone(), witness)?;
+    let movements = ledger.write_in_tx(conn).await?;
     movements.into_iter().next().ok_or(StockError::Refused(Refusal::VariantNotFound(cmd.variant_id)))
 }

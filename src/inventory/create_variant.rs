@@ -106,8 +106,8 @@ pub async fn create_in_tx(
         let mut ledger = Ledger::lock_in_tx(conn, &[variant_id]).await?;
         let occasion =
             Occasion { reason: Reason::try_from("opening stock".to_owned()).ok(), ..Occasion::default() };
-        ledger.decide(variant_id, Change::Open(cmd.on_hand), occasion)?;
-        ledger.write_in_tx(conn, witness).await?;
+        ledger.decide(variant_id, Change::Open(cmd.on_hand), occasion, witness)?;
+        ledger.write_in_tx(conn).await?;
     }
     Ok(Variant {
         variant_id,

@@ -41,5 +41,5 @@ pub async fn increment(
         occasion: Occasion { reason, reference, ..Occasion::default() },
         claim: body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
-    change(&app, &caller, &cmd).await
+    change(&app, &caller, cmd).await
 }

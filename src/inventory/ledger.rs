@@ -16,23 +16,25 @@ use crate::ids;
 
 /// A movement that has been decided on and is not written yet.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub struct Draft<'a> {
     /// Its id.
     pub movement_id: Uuid,
     /// What it does.
     pub step: Step,
     /// What it says about its occasion.
     pub occasion: Occasion,
+    /// Who asked for it.
+    pub witness: Witness<'a>,
 }
 
 /// Locked levels and the drafts over them.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Ledger<'a> {
     levels: HashMap<Uuid, Level>,
-    drafts: Vec<Draft>,
+    drafts: Vec<Draft<'a>>,
 }
 
-impl Ledger {
+impl<'a> Ledger<'a> {
     /// Locks the rows of `ids`, which must be sorted as [`crate::locks::LockKeys::variant_ids`] gives them.
     ///
     /// # Errors
@@ -54,31 +56,45 @@ impl Ledger {
     ///
     /// # Errors
     /// A [`Refusal`]; then nothing was added.
-    pub fn decide(&mut self, variant_id: Uuid, change: Change, occasion: Occasion) -> Result<(), Refusal> {
+    pub fn decide(
+        &mut self,
+        variant_id: Uuid,
+        change: Change,
+        occasion: Occasion,
+        witness: Witness<'a>,
+    ) -> Result<(), Refusal> {
         let level = self.levels.get_mut(&variant_id).ok_or(Refusal::VariantNotFound(variant_id))?;
         let step = decide(level, change)?;
         *level = step.after;
-        self.drafts.push(Draft { movement_id: ids::fresh(), step, occasion });
+        self.drafts.push(Draft { movement_id: ids::fresh(), step, occasion, witness });
         Ok(())
+    }
+
+    /// A level as the decisions so far leave it; none if there is no such variant.
+    #[must_use]
+    pub fn level(&self, variant_id: Uuid) -> Option<&Level> {
+        self.levels.get(&variant_id)
+    }
+
+    /// How many changes were decided on so far.
+    #[must_use]
+    pub fn decided(&self) -> usize {
+        self.drafts.len()
     }
 
     /// Writes what was decided and gives the movements in the order they were decided in.
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn write_in_tx(
-        self,
-        conn: &mut PgConnection,
-        witness: Witness<'_>,
-    ) -> Result<Vec<Movement>, DbError> {
+    pub async fn write_in_tx(self, conn: &mut PgConnection) -> Result<Vec<Movement>, DbError> {
         if self.drafts.is_empty() {
             return Ok(Vec::new());
         }
         let touched: HashMap<Uuid, Level> =
             self.drafts.iter().map(|draft| (draft.step.after.variant_id, draft.step.after)).collect();
         let levels: Vec<Level> = touched.into_values().collect();
-        let at = store::write_movements_in_tx(conn, &levels, &self.drafts, witness).await?;
-        let movement = |draft: Draft| Movement {
+        let at = store::write_movements_in_tx(conn, &levels, &self.drafts).await?;
+        let movement = |draft: Draft<'_>| Movement {
             movement_id: draft.movement_id,
             variant_id: draft.step.after.variant_id,
             version: draft.step.after.version,
@@ -88,7 +104,7 @@ impl Ledger {
             new_quantity: draft.step.after.on_hand,
             reason: draft.occasion.reason.map(Into::into),
             reference: draft.occasion.reference.map(Into::into),
-            lock: LockSeen::from(witness.lock),
+            lock: LockSeen::from(draft.witness.lock),
             created_at: at,
         };
         Ok(self.drafts.into_iter().map(movement).collect())

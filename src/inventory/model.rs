@@ -206,6 +206,14 @@ pub struct Witness<'a> {
     pub lock: Evidence,
 }
 
+impl Witness<'_> {
+    /// How long the lock was waited for, in milliseconds, as tables have it.
+    #[must_use]
+    pub fn wait_ms(&self) -> i32 {
+        i32::try_from(self.lock.wait_ms).unwrap_or(i32::MAX)
+    }
+}
+
 /// One change of a level, as callers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Movement {

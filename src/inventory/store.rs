@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::ledger::Draft;
-use super::model::{Level, LockSeen, Movement, Variant, Witness};
+use super::model::{Level, LockSeen, Movement, Variant};
 use crate::db::DbError;
 use crate::money::Currency;
 
@@ -27,6 +27,26 @@ pub(crate) async fn lock_levels_in_tx(
     )
     .fetch_all(&mut *conn)
     .await?;
+    still_held(conn, rows).await
+}
+
+/// The same for those rows that nobody has locked: the others are missing too.
+pub(crate) async fn lock_free_levels_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Level>, DbError> {
+    let rows = sqlx::query_as!(
+        Level,
+        "SELECT variant_id, on_hand, held, version FROM stock
+         WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE SKIP LOCKED",
+        ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    still_held(conn, rows).await
+}
+
+async fn still_held(conn: &mut PgConnection, rows: Vec<Level>) -> Result<HashMap<Uuid, Level>, DbError> {
     let mut levels: HashMap<_, _> = rows.into_iter().map(|level| (level.variant_id, level)).collect();
     forget_lapsed_in_tx(conn, levels.values_mut()).await?;
     Ok(levels)
@@ -64,28 +84,30 @@ pub(crate) async fn forget_lapsed_in_tx<'a>(
 pub(crate) async fn write_movements_in_tx(
     conn: &mut PgConnection,
     levels: &[Level],
-    drafts: &[Draft],
-    witness: Witness<'_>,
+    drafts: &[Draft<'_>],
 ) -> Result<DateTime<Utc>, DbError> {
     let each = |number: fn(&Level) -> i64| levels.iter().map(number).collect::<Vec<_>>();
     let ids: Vec<_> = levels.iter().map(|level| level.variant_id).collect();
     let moved: Vec<_> = drafts.iter().map(|draft| draft.step.after).collect();
-    let text = |text: Option<&str>| text.map(str::to_owned);
-    let reasons: Vec<_> =
-        drafts.iter().map(|d| text(d.occasion.reason.as_ref().map(|r| r.as_str()))).collect();
+    let reasons: Vec<_> = drafts.iter().map(|d| d.occasion.reason.as_ref().map(|r| r.as_str())).collect();
     let references: Vec<_> =
-        drafts.iter().map(|d| text(d.occasion.reference.as_ref().map(|r| r.as_str()))).collect();
+        drafts.iter().map(|d| d.occasion.reference.as_ref().map(|r| r.as_str())).collect();
+    let kinds: Vec<_> = drafts.iter().map(|draft| draft.step.kind.as_str()).collect();
+    let subjects: Vec<_> = drafts.iter().map(|draft| draft.witness.subject).collect();
+    let requests: Vec<_> = drafts.iter().map(|draft| draft.witness.request_id).collect();
+    let modes: Vec<_> = drafts.iter().map(|draft| draft.witness.lock.mode.as_str()).collect();
+    let waits: Vec<_> = drafts.iter().map(|draft| draft.witness.wait_ms()).collect();
     let written = sqlx::query!(
         r#"WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
         moved AS (
             INSERT INTO stock_movements (movement_id, variant_id, version, kind, delta, on_hand_after, reason,
                 reference, order_id, source_id, subject, request_id, lock_mode, lock_wait_ms, created_at)
             SELECT m.movement_id, m.variant_id, m.version, m.kind, m.delta, m.on_hand_after, m.reason,
-                m.reference, m.order_id, m.source_id, $11, $12, $13, $14, moment.at
+                m.reference, m.order_id, m.source_id, m.subject, m.request_id, m.lock_mode, m.lock_wait_ms, moment.at
             FROM moment, UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[],
-                $7::text[], $8::text[], $9::uuid[], $10::uuid[])
+                $7::text[], $8::text[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::int[])
                 AS m (movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, order_id,
-                      source_id)
+                      source_id, subject, request_id, lock_mode, lock_wait_ms)
             RETURNING 1
         ),
         levelled AS (
@@ -99,17 +121,17 @@ pub(crate) async fn write_movements_in_tx(
         &drafts.iter().map(|draft| draft.movement_id).collect::<Vec<_>>(),
         &moved.iter().map(|level| level.variant_id).collect::<Vec<_>>(),
         &moved.iter().map(|level| level.version).collect::<Vec<_>>(),
-        &drafts.iter().map(|draft| draft.step.kind.as_str().to_owned()).collect::<Vec<_>>(),
+        &kinds as &[&str],
         &drafts.iter().map(|draft| draft.step.delta).collect::<Vec<_>>(),
         &moved.iter().map(|level| level.on_hand).collect::<Vec<_>>(),
-        &reasons as &[Option<String>],
-        &references as &[Option<String>],
+        &reasons as &[Option<&str>],
+        &references as &[Option<&str>],
         &drafts.iter().map(|draft| draft.occasion.order_id).collect::<Vec<_>>() as &[Option<Uuid>],
         &drafts.iter().map(|draft| draft.occasion.source_id).collect::<Vec<_>>() as &[Option<Uuid>],
-        witness.subject,
-        witness.request_id,
-        witness.lock.mode.as_str(),
-        i32::try_from(witness.lock.wait_ms).unwrap_or(i32::MAX),
+        &subjects as &[&str],
+        &requests as &[&str],
+        &modes as &[&str],
+        &waits,
         &ids,
         &each(|level| level.on_hand),
         &each(|level| level.version),

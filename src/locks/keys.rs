@@ -199,6 +199,18 @@ impl LockKeys {
         &self.0
     }
 
+    /// Whether `key` is among them.
+    #[must_use]
+    pub fn contains(&self, key: &LockKey) -> bool {
+        self.0.binary_search(key).is_ok()
+    }
+
+    /// What its waits and holds are counted as: the family of its first key.
+    #[must_use]
+    pub fn class(&self) -> LockClass {
+        self.0.first().map_or(LockClass::Inventory, LockKey::class)
+    }
+
     /// The variants among the keys, in lock order: what the row locks are taken on.
     #[must_use]
     pub fn variant_ids(&self) -> Vec<Uuid> {
@@ -209,6 +221,32 @@ impl LockKeys {
                 LockKey::Order(_) | LockKey::Named(_) => None,
             })
             .collect()
+    }
+
+    /// The same for many at once, sorted and without repeats.
+    #[must_use]
+    pub fn variant_ids_of<'a>(all: impl Iterator<Item = &'a Self>) -> Vec<Uuid> {
+        let mut ids: Vec<_> = all.flat_map(Self::variant_ids).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Adds keys, at most [`MAX_KEYS`] in all.
+    ///
+    /// # Errors
+    /// [`TooManyKeys`]; then none was added.
+    pub fn add(&mut self, more: impl ExactSizeIterator<Item = LockKey>) -> Result<(), TooManyKeys> {
+        let all = self.0.len() + more.len();
+        if all > MAX_KEYS {
+            return Err(TooManyKeys(all));
+        }
+        for key in more {
+            if let Err(place) = self.0.binary_search(&key) {
+                self.0.insert(place, key);
+            }
+        }
+        Ok(())
     }
 
     /// The names among the keys, in lock order: what [`lock_names_in_tx`](super::lock_names_in_tx) takes.

@@ -122,13 +122,14 @@ impl Layer {
 
 impl Inner {
     /// Takes the Redis keys of whoever heads its lines in this process, waiting for other replicas until the
-    /// deadline.
+    /// deadline, for as long as `waits` says that it may wait for the key that another holds.
     pub(super) async fn take_in_turn(
         self: &Arc<Self>,
         place: &Place,
         token: Arc<str>,
         (started, deadline): (Instant, Instant),
         gone: &CancellationToken,
+        waits: &mut (dyn FnMut(&LockKey) -> bool + Send),
     ) -> Result<Result<Taken, DatabaseOnly>, LockError> {
         let (Some(layer), timing) = (&self.layer, &self.timing) else {
             return Ok(Err(DatabaseOnly::NotConfigured));
@@ -168,11 +169,14 @@ impl Inner {
             };
             // From here on it waits for a holder, which is not Redis's fault.
             (stands_in_line, since) = (true, Instant::now());
+            let name = &claim.names[index];
+            let key = place.keys().as_slice().iter().find(|key| key.to_string() == *name);
+            let key = key.unwrap_or(&place.keys().as_slice()[0]);
             let wait = waiting.until_worth_a_try(
-                (&holder, &claim.names[index]),
+                (&holder, name),
                 &claim,
                 jittered(timing.retry),
-                deadline,
+                if waits(key) { deadline } else { asked },
                 gone,
             );
             match wait.await {
@@ -186,9 +190,7 @@ impl Inner {
                     return Err(LockError::CallerGone);
                 }
                 Err(GiveUp::Deadline) => {
-                    let name = &claim.names[index];
-                    let key = place.keys().as_slice().iter().find(|key| key.to_string() == *name);
-                    let key = key.unwrap_or(&place.keys().as_slice()[0]).clone();
+                    let key = key.clone();
                     let is_ours = claim::replica_of(&holder).is_some();
                     let age = left.map(|left| timing.ttl(key.class()).saturating_sub(left));
                     self.leave(claim);

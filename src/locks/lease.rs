@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::claim::Claim;
-use super::keys::{LockClass, LockKey};
 use super::line::{Place, Successor};
 use super::metrics::{ClassAndMode, Without};
 use super::{BreakerState, Evidence, Inner, LockMode};
@@ -25,7 +24,7 @@ pub enum DatabaseOnly {
 
 /// What a request got from Redis.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     /// What it holds there.
     pub(super) claim: Arc<Claim>,
     /// What is left of the time that Redis may cost it.
@@ -57,7 +56,7 @@ impl Lease {
         if let Err(why) = taken {
             inner.metrics.database_only.get_or_create(&Without { why }).inc();
         }
-        let class = place.keys().as_slice().first().map_or(LockClass::Inventory, LockKey::class);
+        let class = place.keys().class();
         let mode = if taken.is_ok() { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
         let (labels, since) = (ClassAndMode { class, mode }, Instant::now());
         let waited = since - asked;
@@ -72,6 +71,12 @@ impl Lease {
     pub fn evidence(&self) -> Evidence {
         let wait_ms = u32::try_from(self.waited.as_millis()).unwrap_or(u32::MAX);
         Evidence { mode: self.labels.mode, wait_ms }
+    }
+
+    /// Since when it is held.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// What it holds in Redis, if anything.

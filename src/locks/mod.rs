@@ -67,6 +67,7 @@ pub mod status;
 pub mod store;
 pub mod timing;
 pub mod topology;
+pub mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,12 +82,14 @@ pub use self::breaker::{Breaker, BreakerState, ModeChange};
 pub use self::keys::{LockClass, LockKey, LockKeys, NotACustomName, TooManyKeys};
 use self::layer::Layer;
 pub use self::lease::{DatabaseOnly, Lease};
-pub use self::line::Lines;
+pub use self::line::{Ahead, Lines};
 use self::metrics::{ClassAndWhy, LockMetrics, Refused};
 pub use self::redis::Redis;
 pub use self::store::lock_names_in_tx;
 pub use self::timing::Timing;
 pub use self::topology::{Topology, TopologyError};
+pub(crate) use self::turn::TakenOrNot;
+pub use self::turn::Turn;
 
 /// Which layers protected a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -203,18 +206,23 @@ impl Locks {
         keys: LockKeys,
         gone: &CancellationToken,
     ) -> Result<Lease, LockError> {
-        let class = keys.as_slice().first().map_or(LockClass::Inventory, LockKey::class);
+        let class = keys.class();
         let longest = self.longest_wait();
         let lease = self.lease(limit.map_or(longest, |limit| limit.min(longest)), keys, gone).await;
         if let Err(error) = &lease {
-            let why = match error {
-                LockError::Busy { .. } => Refused::Busy,
-                LockError::Overloaded => Refused::Overloaded,
-                LockError::CallerGone => Refused::CallerGone,
-            };
-            self.0.metrics.refused.get_or_create(&ClassAndWhy { class, why }).inc();
+            self.count_refused(class, error);
         }
         lease
+    }
+
+    /// Counts a request that got no lease.
+    pub(crate) fn count_refused(&self, class: LockClass, error: &LockError) {
+        let why = match error {
+            LockError::Busy { .. } => Refused::Busy,
+            LockError::Overloaded => Refused::Overloaded,
+            LockError::CallerGone => Refused::CallerGone,
+        };
+        self.0.metrics.refused.get_or_create(&ClassAndWhy { class, why }).inc();
     }
 
     async fn lease(
@@ -223,29 +231,19 @@ impl Locks {
         keys: LockKeys,
         gone: &CancellationToken,
     ) -> Result<Lease, LockError> {
-        let (started, inner) = (Instant::now(), &self.0);
-        let deadline = started + limit;
-        let token = inner.layer.as_ref().map_or_else(|| Arc::from(""), Layer::token);
-        let place = inner.lines.join(keys, token.clone())?;
+        let mut turn = self.queue(keys)?;
+        let deadline = turn.started + limit;
         tokio::select! {
             biased;
-            () = place.served() => {}
+            () = turn.place.served() => {}
             () = gone.cancelled() => {
-                inner.give_up(place, token);
+                turn.give_up();
                 return Err(LockError::CallerGone);
             }
-            () = tokio::time::sleep_until(deadline) => {
-                let (key, holder_age) = place.blocked_by().unzip();
-                let key = key.unwrap_or_else(|| place.keys().as_slice()[0].clone());
-                inner.give_up(place, token);
-                return Err(LockError::Busy { key, holder_age, waited: started.elapsed() });
-            }
+            () = tokio::time::sleep_until(deadline) => return Err(turn.busy()),
         }
-        let claim = match &inner.layer {
-            None => Err(DatabaseOnly::NotConfigured),
-            Some(_) => inner.take_in_turn(&place, token, (started, deadline), gone).await?,
-        };
-        Ok(Lease::new(inner.clone(), place, claim, started))
+        let taken = turn.take(deadline, gone, &mut |_| true).await?;
+        Ok(turn.lease(taken))
     }
 
     /// How long a request waits for its lease that says nothing else.

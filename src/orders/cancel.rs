@@ -158,13 +158,15 @@ pub async fn cancel_in_tx(
             order_id: Some(order_id),
             source_id: Some(cancellation.cancellation_id),
         };
-        ledger.decide(line.variant_id, Change::TakeBack(units), occasion).map_err(rules::Refusal::from)?;
+        ledger
+            .decide(line.variant_id, Change::TakeBack(units), occasion, witness)
+            .map_err(rules::Refusal::from)?;
         line.cancelled_quantity += units;
         cancellations.push(cancellation);
     }
     order.status = states::turn(Some(order.status), rules::status_of(&order.lines), by)?;
     let reason = cmd.reason.as_ref().map(Reason::as_str);
     store::insert_cancellations_in_tx(conn, order_id, &cancellations, reason, order.status, witness).await?;
-    ledger.write_in_tx(conn, witness).await?;
+    ledger.write_in_tx(conn).await?;
     Ok(Outcome { order, cancelled_some: true })
 }

@@ -3,6 +3,7 @@
 //! cancellation came before it is born cancelled (see [`cancel_early`](super::cancel_early)).
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,9 +15,9 @@ use uuid::Uuid;
 
 use super::error::OrderError;
 use super::model::{LINES_MAX, Line, LineWanted, Order, OrderStatus};
-use super::rules::{self, Offer};
+use super::rules::{self, Offered};
 use super::states::{self, Actor};
-use super::store::{self, Locked};
+use super::store::{self, Locked, NewOrder};
 use crate::app::App;
 use crate::db::Db;
 use crate::http::answer::Answer;
@@ -31,6 +32,7 @@ use crate::inventory::rules::Change;
 use crate::json;
 use crate::locks::{LockKey, LockKeys};
 use crate::money::{Currency, Total};
+use crate::section::share::{Request, Work, share};
 use crate::section::{Section, Verb};
 use crate::text::{Reason, Reference, UserId};
 
@@ -59,7 +61,7 @@ pub async fn place(
     let (cmd, keyed) = body.with_key()?;
     check(&cmd)?;
     let claim = Claim::of_user(cmd.user_id.as_str(), keyed);
-    Ok(place_order(&app, &caller, &cmd, &claim).await?)
+    Ok(place_order(&app, &caller, cmd, claim).await?)
 }
 
 fn check(cmd: &PlaceOrder) -> Result<(), Problem> {
@@ -87,30 +89,48 @@ pub(crate) fn check_metadata(metadata: Option<&Map<String, Value>>) -> Result<()
     Ok(())
 }
 
-/// Places the order under the lease of its key and of all its variants.
+/// Places the order under the lease of its key and of all its variants, in a section that it may share.
 ///
 /// # Errors
 /// [`OrderError`], but for refusals by the business, which are answers the key keeps.
 pub async fn place_order(
-    app: &App,
+    app: &Arc<App>,
     caller: &Caller,
-    cmd: &PlaceOrder,
-    claim: &Claim,
+    cmd: PlaceOrder,
+    claim: Claim,
 ) -> Result<Answer, OrderError> {
     let order = LockKey::order(cmd.user_id.as_str(), &claim.key);
     let variants = cmd.lines.iter().map(|line| LockKey::Inventory(line.variant_id));
     let keys = LockKeys::new(variants.chain([order]).collect())?;
-    let section = Section { app, caller, claim: Some(claim), success: StatusCode::CREATED };
-    section.run(&keys, &Placing { cmd, claim, keys: &keys }).await
+    let placing = Placing(Arc::new(Wanted { cmd, claim, keys: keys.clone() }));
+    let alone = Section { app, caller, claim: Some(&placing.claim), success: StatusCode::CREATED };
+    let request = Arc::new(Request::new(caller, keys, Work::Place(placing.clone())));
+    share(app, request, alone, &placing).await
 }
 
-struct Placing<'a> {
-    cmd: &'a PlaceOrder,
-    claim: &'a Claim,
-    keys: &'a LockKeys,
+/// An order about to be placed.
+#[derive(Debug, Clone)]
+pub struct Placing(Arc<Wanted>);
+
+/// What it is made of.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What is asked for.
+    pub cmd: PlaceOrder,
+    /// Its key.
+    pub claim: Claim,
+    keys: LockKeys,
 }
 
-impl Verb for Placing<'_> {
+impl Deref for Placing {
+    type Target = Wanted;
+
+    fn deref(&self) -> &Wanted {
+        &self.0
+    }
+}
+
+impl Verb for Placing {
     type Done = Order;
     type Error = OrderError;
 
@@ -119,7 +139,7 @@ impl Verb for Placing<'_> {
     }
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
-        place_in_tx(conn, self.cmd, self.claim, self.keys, witness).await
+        place_in_tx(conn, &self.cmd, &self.claim, &self.keys, witness).await
     }
 }
 
@@ -151,8 +171,7 @@ pub(crate) fn occasion(order_id: Uuid, line_id: Uuid) -> Occasion {
     }
 }
 
-/// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock. An order whose
-/// cancellation came before it needs and takes no stock.
+/// Locks the stock rows, decides on all lines, and writes order, lines, movements and stock.
 ///
 /// # Errors
 /// A refusal before anything was written, or a database error.
@@ -163,13 +182,28 @@ pub async fn place_in_tx(
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<Order, OrderError> {
-    let Locked { items, is_cancelled } =
+    let Locked { levels, catalogue, is_cancelled } =
         store::lock_items_in_tx(conn, &keys.variant_ids(), Some(claim)).await?;
-    let offers: HashMap<_, _> = items
-        .iter()
-        .map(|(id, item)| (*id, Offer { level: &item.level, price: item.price, currency: item.currency }))
-        .collect();
+    let mut ledger = Ledger::over(levels.into_values());
+    let mut order = decide(cmd, &catalogue, is_cancelled, &mut ledger, witness)?;
+    order.placed_at = store::insert_orders_in_tx(conn, &[NewOrder { order: &order, claim, witness }]).await?;
+    ledger.write_in_tx(conn).await?;
+    Ok(order)
+}
 
+/// The order, and its sales in the ledger, if all of it can be had. One whose cancellation came before it needs and
+/// takes no stock.
+///
+/// # Errors
+/// A refusal; then the ledger is as it was.
+pub fn decide<'a>(
+    cmd: &PlaceOrder,
+    catalogue: &HashMap<Uuid, Offered>,
+    is_cancelled: bool,
+    ledger: &mut Ledger<'a>,
+    witness: Witness<'a>,
+) -> Result<Order, OrderError> {
+    let offers = rules::offers(&cmd.lines, |id| ledger.level(id), catalogue);
     let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
     let (line_totals, total) =
         rules::totals(&cmd.lines, &offers, currency, cmd.expected_total.map(Total::get))?;
@@ -181,19 +215,19 @@ pub async fn place_in_tx(
     };
 
     let line = |(wanted, line_total): (&LineWanted, _)| {
-        let item = items.get(&wanted.variant_id)?;
+        let offered = catalogue.get(&wanted.variant_id)?;
         let quantity = wanted.quantity.get();
         Some(Line {
             line_id: ids::fresh(),
             variant_id: wanted.variant_id,
-            sku: item.sku.clone(),
+            sku: offered.sku.clone(),
             quantity,
-            unit_price: currency.written(item.price),
+            unit_price: currency.written(offered.price),
             line_total: currency.written(line_total),
             cancelled_quantity: if is_cancelled { quantity } else { 0 },
         })
     };
-    let mut order = Order {
+    let order = Order {
         order_id: ids::fresh(),
         user_id: cmd.user_id.as_str().to_owned(),
         status,
@@ -204,20 +238,13 @@ pub async fn place_in_tx(
         placed_at: chrono::DateTime::UNIX_EPOCH,
         lock: witness.lock.into(),
     };
-    let mut ledger = Ledger::over(items.into_values().map(|item| item.level));
     if !is_cancelled {
-        sell(&mut ledger, &order, &cmd.lines)?;
+        for (line, wanted) in order.lines.iter().zip(&cmd.lines) {
+            let occasion = occasion(order.order_id, line.line_id);
+            ledger
+                .decide(line.variant_id, Change::Sell(wanted.quantity), occasion, witness)
+                .map_err(rules::Refusal::from)?;
+        }
     }
-    order.placed_at = store::insert_order_in_tx(conn, &order, claim, witness).await?;
-    ledger.write_in_tx(conn, witness).await?;
     Ok(order)
-}
-
-/// Decides on one sale a line.
-fn sell(ledger: &mut Ledger, order: &Order, wanted: &[LineWanted]) -> Result<(), rules::Refusal> {
-    for (line, wanted) in order.lines.iter().zip(wanted) {
-        let occasion = occasion(order.order_id, line.line_id);
-        ledger.decide(line.variant_id, Change::Sell(wanted.quantity), occasion)?;
-    }
-    Ok(())
 }

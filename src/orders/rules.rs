@@ -16,6 +16,17 @@ fn total_max() -> Decimal {
     Decimal::from_i128_with_scale(1_000_000_000_000_000_000_000_000, 0)
 }
 
+/// What a variant is and costs.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// Its name to people.
+    pub sku: String,
+    /// The price of one.
+    pub price: Decimal,
+    /// The price's currency.
+    pub currency: Currency,
+}
+
 /// What an order needs to know of a variant.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
@@ -25,6 +36,20 @@ pub struct Offer<'a> {
     pub price: Decimal,
     /// The price's currency.
     pub currency: Currency,
+}
+
+/// What `lines` ask for, as far as there is such a variant.
+#[must_use]
+pub fn offers<'a>(
+    lines: &[LineWanted],
+    level: impl Fn(Uuid) -> Option<&'a Level>,
+    catalogue: &HashMap<Uuid, Offered>,
+) -> HashMap<Uuid, Offer<'a>> {
+    let offer = |line: &LineWanted| {
+        let (level, offered) = (level(line.variant_id)?, catalogue.get(&line.variant_id)?);
+        Some((line.variant_id, Offer { level, price: offered.price, currency: offered.currency }))
+    };
+    lines.iter().filter_map(offer).collect()
 }
 
 /// Why an order can't be placed or cancelled as asked.

@@ -13,7 +13,9 @@ use uuid::Uuid;
 pub(super) use self::cancelling::{
     Cancellation, insert_cancellations_in_tx, insert_early_cancellation_in_tx, lock_order_in_tx,
 };
-pub(crate) use self::placing::{Locked, insert_order_in_tx, is_cancelled_early_in_tx, lock_items_in_tx};
+pub(crate) use self::placing::{
+    Locked, NewOrder, insert_orders_in_tx, is_cancelled_early_in_tx, lock_items_in_tx, read_catalogue_in_tx,
+};
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
 use crate::idempotency::store::stored_status;

@@ -1,33 +1,26 @@
 //! What placing an order locks and writes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::super::model::Order;
+use super::super::rules::Offered;
 use crate::db::DbError;
 use crate::idempotency::Claim;
 use crate::inventory::model::{Level, Witness};
 use crate::inventory::store::{forget_lapsed_in_tx, stored_currency};
-use crate::money::Currency;
 
 /// What an order is made of, under lock.
 pub(crate) struct Locked {
-    /// The variants; unknown ones are missing.
-    pub(crate) items: HashMap<Uuid, Item>,
+    /// The levels under lock; those of unknown variants are missing.
+    pub(crate) levels: HashMap<Uuid, Level>,
+    /// What the same variants are and cost.
+    pub(crate) catalogue: HashMap<Uuid, Offered>,
     /// Whether the order's cancellation came before it.
     pub(crate) is_cancelled: bool,
-}
-
-/// A variant as an order sees it: its level under lock, and what it costs.
-pub(crate) struct Item {
-    pub(crate) level: Level,
-    pub(crate) sku: String,
-    pub(crate) price: Decimal,
-    pub(crate) currency: Currency,
 }
 
 /// As [`lock_levels_in_tx`](crate::inventory::store::lock_levels_in_tx), with the catalogue's name and price. Only
@@ -52,68 +45,121 @@ pub(crate) async fn lock_items_in_tx(
     .fetch_all(&mut *conn)
     .await?;
     let is_cancelled = rows.first().is_some_and(|row| row.is_cancelled);
-    let mut items = HashMap::with_capacity(rows.len());
+    let mut levels = HashMap::with_capacity(rows.len());
+    let mut catalogue = HashMap::with_capacity(rows.len());
     for row in rows {
         let (variant_id, on_hand, held, version) = (row.variant_id, row.on_hand, row.held, row.version);
-        let level = Level { variant_id, on_hand, held, version };
+        levels.insert(variant_id, Level { variant_id, on_hand, held, version });
         let currency = stored_currency(&row.currency)?;
-        items.insert(variant_id, Item { level, sku: row.sku, price: row.price, currency });
+        catalogue.insert(variant_id, Offered { sku: row.sku, price: row.price, currency });
     }
-    forget_lapsed_in_tx(conn, items.values_mut().map(|item| &mut item.level)).await?;
-    Ok(Locked { items, is_cancelled })
+    forget_lapsed_in_tx(conn, levels.values_mut()).await?;
+    Ok(Locked { levels, catalogue, is_cancelled })
 }
 
-/// Inserts an order and its lines. Gives the time, by the database's clock.
-pub(crate) async fn insert_order_in_tx(
+/// An order about to be written, and the key that makes it.
+#[derive(Debug)]
+pub(crate) struct NewOrder<'a> {
+    pub(crate) order: &'a Order,
+    pub(crate) claim: &'a Claim,
+    pub(crate) witness: Witness<'a>,
+}
+
+/// Inserts orders and their lines, all at one time by the database's clock, which is returned.
+pub(crate) async fn insert_orders_in_tx(
     conn: &mut PgConnection,
-    order: &Order,
-    claim: &Claim,
-    witness: Witness<'_>,
+    new: &[NewOrder<'_>],
 ) -> Result<DateTime<Utc>, DbError> {
-    let lines = &order.lines;
+    let lines: Vec<_> = new
+        .iter()
+        .flat_map(|new| {
+            (1_i32..).zip(&new.order.lines).map(|(place, line)| (new.order.order_id, place, line))
+        })
+        .collect();
+    let users: Vec<_> = new.iter().map(|new| new.order.user_id.as_str()).collect();
+    let keys: Vec<_> = new.iter().map(|new| new.claim.key.as_str()).collect();
+    let hashes: Vec<_> = new.iter().map(|new| new.claim.fingerprint.0.as_slice()).collect();
+    let statuses: Vec<_> = new.iter().map(|new| new.order.status.as_str()).collect();
+    let currencies: Vec<_> = new.iter().map(|new| new.order.currency.code()).collect();
+    let metadata: Vec<_> = new.iter().map(|new| new.order.metadata.as_ref()).collect();
+    let subjects: Vec<_> = new.iter().map(|new| new.witness.subject).collect();
+    let requests: Vec<_> = new.iter().map(|new| new.witness.request_id).collect();
+    let modes: Vec<_> = new.iter().map(|new| new.witness.lock.mode.as_str()).collect();
+    let skus: Vec<_> = lines.iter().map(|(_, _, line)| line.sku.as_str()).collect();
     let inserted = sqlx::query!(
-        r#"WITH placed AS (
+        r#"WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
+        placed AS (
             INSERT INTO orders (order_id, user_id, idempotency_key, request_hash, status, currency, total, metadata,
-                subject, request_id, lock_mode, lock_wait_ms)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-            RETURNING placed_at
+                subject, request_id, lock_mode, lock_wait_ms, placed_at)
+            SELECT o.*, moment.at FROM moment, UNNEST($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[],
+                $6::text[], $7::numeric[], $8::jsonb[], $9::text[], $10::text[], $11::text[], $12::int[]) AS o
+            RETURNING 1
         ), lined AS (
-            INSERT INTO order_lines (order_id, line_id, position, variant_id, sku, quantity, unit_price, line_total,
+            INSERT INTO order_lines (order_id, position, line_id, variant_id, sku, quantity, unit_price, line_total,
                 cancelled_quantity)
-            SELECT $1, l.line_id, l.position, l.variant_id, l.sku, l.quantity, l.unit_price, l.line_total, l.cancelled
-            FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::bigint[], $17::numeric[], $18::numeric[],
-                $19::bigint[]) WITH ORDINALITY
-                AS l (line_id, variant_id, sku, quantity, unit_price, line_total, cancelled, position)
+            SELECT * FROM UNNEST($13::uuid[], $14::int[], $15::uuid[], $16::uuid[], $17::text[], $18::bigint[],
+                $19::numeric[], $20::numeric[], $21::bigint[])
             RETURNING 1
         )
-        SELECT placed_at, (SELECT count(*) FROM lined) AS "lines!" FROM placed"#,
-        order.order_id,
-        order.user_id,
-        claim.key,
-        claim.fingerprint.0.as_slice(),
-        order.status.as_str(),
-        order.currency.code(),
-        order.total,
-        order.metadata,
-        witness.subject,
-        witness.request_id,
-        witness.lock.mode.as_str(),
-        i32::try_from(witness.lock.wait_ms).unwrap_or(i32::MAX),
-        &lines.iter().map(|line| line.line_id).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.variant_id).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.sku.clone()).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.quantity).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.unit_price).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.line_total).collect::<Vec<_>>(),
-        &lines.iter().map(|line| line.cancelled_quantity).collect::<Vec<_>>(),
+        SELECT at AS "at!", (SELECT count(*) FROM placed) AS "placed!", (SELECT count(*) FROM lined) AS "lines!"
+        FROM moment"#,
+        &new.iter().map(|new| new.order.order_id).collect::<Vec<_>>(),
+        &users as &[&str],
+        &keys as &[&str],
+        &hashes as &[&[u8]],
+        &statuses as &[&str],
+        &currencies as &[&str],
+        &new.iter().map(|new| new.order.total).collect::<Vec<_>>(),
+        &metadata as &[Option<&serde_json::Value>],
+        &subjects as &[&str],
+        &requests as &[&str],
+        &modes as &[&str],
+        &new.iter().map(|new| new.witness.wait_ms()).collect::<Vec<_>>(),
+        &lines.iter().map(|(order_id, _, _)| *order_id).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, place, _)| *place).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, line)| line.line_id).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, line)| line.variant_id).collect::<Vec<_>>(),
+        &skus as &[&str],
+        &lines.iter().map(|(_, _, line)| line.quantity).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, line)| line.unit_price).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, line)| line.line_total).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, line)| line.cancelled_quantity).collect::<Vec<_>>(),
     )
     .fetch_one(conn)
     .await?;
-    if inserted.lines == lines.len() as i64 {
-        Ok(inserted.placed_at)
-    } else {
-        Err(DbError::Unexpected(sqlx::Error::RowNotFound))
+    let whole = inserted.placed == new.len() as i64 && inserted.lines == lines.len() as i64;
+    if whole { Ok(inserted.at) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// What a section of several requests reads once its rows are locked: what these variants are and cost, and which of
+/// these claims' orders, by their place among them, were cancelled before they came. As for [`lock_items_in_tx`], the claims were taken before.
+pub(crate) async fn read_catalogue_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    claims: &[&Claim],
+) -> Result<(HashMap<Uuid, Offered>, HashSet<usize>), DbError> {
+    let users: Vec<_> = claims.iter().map(|claim| claim.user_id().unwrap_or_default()).collect();
+    let keys: Vec<_> = claims.iter().map(|claim| claim.key.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"SELECT variant_id, sku, price, currency,
+                  ARRAY(SELECT c.place FROM UNNEST($2::text[], $3::text[]) WITH ORDINALITY AS c (user_id, key, place)
+                        JOIN early_cancellations e ON e.user_id = c.user_id AND e.idempotency_key = c.key)
+                      AS "cancelled!"
+           FROM variants WHERE variant_id = ANY($1)"#,
+        ids,
+        &users as &[&str],
+        &keys as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let places = rows.first().map(|row| row.cancelled.as_slice()).unwrap_or_default();
+    let cancelled = places.iter().filter_map(|place| usize::try_from(place - 1).ok()).collect();
+    let mut catalogue = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let currency = stored_currency(&row.currency)?;
+        catalogue.insert(row.variant_id, Offered { sku: row.sku, price: row.price, currency });
     }
+    Ok((catalogue, cancelled))
 }
 
 /// Whether the cancellation of the order that `claim` is about to place came before it.

@@ -12,6 +12,10 @@
 //! Redis sees only the head of a line: one taker a replica. So that arrival counts across replicas all the same, a
 //! taker tells Redis how long it has waited here, and whoever lets go announces its [`Successor`] there.
 
+mod shared;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::keys::{LockClass, LockKey, LockKeys};
+pub use shared::Ahead;
 
 /// The most requests that may stand in one key's line; one more is turned away at once.
 pub const MAX_LINE: usize = 2_000;
@@ -34,13 +39,29 @@ struct State {
     next_ticket: u64,
     lines: HashMap<LockKey, Line>,
     waiting: HashMap<u64, Waiting>,
+    /// The requests that have joined others' places and wait with them.
+    seated: HashMap<u64, Seated>,
+}
+
+/// Those who joined one place.
+#[derive(Debug)]
+struct Seated {
+    class: LockClass,
+    requests: usize,
 }
 
 #[derive(Debug)]
 struct Line {
-    tickets: VecDeque<u64>,
+    tickets: VecDeque<Ticket>,
     /// Since when the one at the head has been there.
     headed_since: Instant,
+}
+
+/// A place in one line, and how many requests want the key by it: one, or all who share a section.
+#[derive(Debug)]
+struct Ticket {
+    id: u64,
+    requests: usize,
 }
 
 #[derive(Debug)]
@@ -108,26 +129,20 @@ impl Lines {
     /// [`LineFull`] if one of them is full; then none was joined.
     pub fn join(self: &Arc<Self>, keys: LockKeys, token: Arc<str>) -> Result<Place, LineFull> {
         let mut state = self.state();
-        let is_full = |key| state.lines.get(key).is_some_and(|line| line.tickets.len() >= MAX_LINE);
-        if keys.as_slice().iter().any(is_full) {
+        if keys.as_slice().iter().any(|key| state.is_full(key)) {
             return Err(LineFull);
         }
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         let mut behind = 0;
         for key in keys.as_slice() {
-            let line = state
-                .lines
-                .entry(key.clone())
-                .or_insert_with(|| Line { tickets: VecDeque::new(), headed_since: Instant::now() });
-            behind += usize::from(!line.tickets.is_empty());
-            line.tickets.push_back(ticket);
+            behind += usize::from(state.stand(key, ticket) > 0);
         }
         let (called, announced) = (Arc::new(Notify::new()), Arc::<AtomicBool>::default());
         if behind == 0 {
             called.notify_one();
         } else {
-            let class = keys.as_slice().first().map_or(LockClass::Inventory, LockKey::class);
+            let class = keys.class();
             let (called, since, announced) = (called.clone(), Instant::now(), announced.clone());
             let waiting = Waiting { behind, called, token, since, announced, class };
             state.waiting.insert(ticket, waiting);
@@ -139,7 +154,7 @@ impl Lines {
     /// How many requests stand in `key`'s line, the one being served included.
     #[must_use]
     pub fn length(&self, key: &LockKey) -> usize {
-        self.state().lines.get(key).map_or(0, |line| line.tickets.len())
+        self.state().lines.get(key).map_or(0, Line::requests)
     }
 
     /// Every line there is, at most `limit` of them.
@@ -149,8 +164,8 @@ impl Lines {
         let seen = state.lines.iter().take(limit).map(|(key, line)| LineSeen {
             key: key.clone(),
             headed_for: line.headed_since.elapsed(),
-            waiting: line.tickets.len().saturating_sub(1),
-            is_served: line.tickets.front().is_some_and(|head| !state.waiting.contains_key(head)),
+            waiting: line.requests().saturating_sub(1),
+            is_served: line.head().is_some_and(|head| !state.waiting.contains_key(&head)),
         });
         seen.collect()
     }
@@ -159,21 +174,23 @@ impl Lines {
     #[must_use]
     pub fn crowds(&self, limit: usize) -> Vec<(LockKey, usize)> {
         let state = self.state();
-        let crowded = state.lines.iter().filter(|(_, line)| line.tickets.len() > 1);
-        crowded.take(limit).map(|(key, line)| (key.clone(), line.tickets.len() - 1)).collect()
+        let crowded = state.lines.iter().filter(|(_, line)| line.requests() > 1);
+        crowded.take(limit).map(|(key, line)| (key.clone(), line.requests() - 1)).collect()
     }
 
     /// How many requests wait behind others.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.state().waiting.len()
+        let state = self.state();
+        state.waiting.len() + state.seated.values().map(|seated| seated.requests).sum::<usize>()
     }
 
     /// How many of them there are of each class.
     #[must_use]
     pub fn waiting_by_class(&self) -> HashMap<LockClass, i64> {
-        let mut counts = HashMap::new();
-        self.state().waiting.values().for_each(|waiting| *counts.entry(waiting.class).or_default() += 1);
+        let (state, mut counts) = (self.state(), HashMap::new());
+        state.waiting.values().for_each(|waiting| *counts.entry(waiting.class).or_default() += 1);
+        state.seated.values().for_each(|s| *counts.entry(s.class).or_default() += s.requests as i64);
         counts
     }
 
@@ -202,7 +219,7 @@ impl Place {
         let state = self.lines.state();
         self.keys.as_slice().iter().find_map(|key| {
             let line = state.lines.get(key)?;
-            (line.tickets.front() != Some(&self.ticket)).then(|| (key.clone(), line.headed_since.elapsed()))
+            (line.head() != Some(self.ticket)).then(|| (key.clone(), line.headed_since.elapsed()))
         })
     }
 }
@@ -214,7 +231,7 @@ impl Place {
     pub fn successors(&self) -> Vec<Option<Successor>> {
         let (mut guard, now) = (self.lines.state(), Instant::now());
         let State { lines, waiting, .. } = &mut *guard;
-        let next = |key| lines.get(key).and_then(|line: &Line| line.tickets.get(1).copied());
+        let next = |key| lines.get(key).and_then(|line: &Line| Some(line.tickets.get(1)?.id));
         let second: Vec<Option<u64>> = self.keys.as_slice().iter().map(next).collect();
         let mut held_up_here: HashMap<u64, usize> = HashMap::new();
         second.iter().flatten().for_each(|ticket| *held_up_here.entry(*ticket).or_default() += 1);
@@ -252,147 +269,64 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut guard = self.lines.state();
-        let state = &mut *guard;
+        let mut state = self.lines.state();
         state.waiting.remove(&self.ticket);
-        for key in self.keys.as_slice() {
-            let Some(line) = state.lines.get_mut(key) else {
-                continue;
-            };
-            let headed = line.tickets.front() == Some(&self.ticket);
-            if headed {
-                line.tickets.pop_front();
-                line.headed_since = Instant::now();
-            } else {
-                line.tickets.retain(|ticket| *ticket != self.ticket);
-            }
-            let head = line.tickets.front().copied();
-            if head.is_none() {
-                state.lines.remove(key);
-            }
-            let Some(next) = head.filter(|_| headed) else {
-                continue;
-            };
-            let Some(waiting) = state.waiting.get_mut(&next) else {
-                continue;
-            };
-            waiting.behind -= 1;
-            if waiting.behind == 0 {
-                waiting.called.notify_one();
-                state.waiting.remove(&next);
-            }
-        }
+        state.seated.remove(&self.ticket);
+        self.keys.as_slice().iter().for_each(|key| state.leave(key, self.ticket));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn keys(ids: &[u128]) -> LockKeys {
-        LockKeys::variants(ids.iter().map(|id| Uuid::from_u128(*id))).unwrap()
+impl Line {
+    fn requests(&self) -> usize {
+        self.tickets.iter().map(|ticket| ticket.requests).sum()
     }
 
-    fn join(lines: &Arc<Lines>, keys: LockKeys) -> Result<Place, LineFull> {
-        lines.join(keys, "a token".into())
+    fn head(&self) -> Option<u64> {
+        self.tickets.front().map(|ticket| ticket.id)
+    }
+}
+
+impl State {
+    fn is_full(&self, key: &LockKey) -> bool {
+        self.lines.get(key).is_some_and(|line| line.requests() >= MAX_LINE)
     }
 
-    fn is_served(place: &Place) -> bool {
-        place.served().now_or_never().is_some()
+    /// Joins a line, and says how many places are ahead there.
+    fn stand(&mut self, key: &LockKey, id: u64) -> usize {
+        let empty = || Line { tickets: VecDeque::new(), headed_since: Instant::now() };
+        let line = self.lines.entry(key.clone()).or_insert_with(empty);
+        line.tickets.push_back(Ticket { id, requests: 1 });
+        line.tickets.len() - 1
     }
 
-    #[test]
-    fn the_first_is_served_at_once_and_the_rest_in_order_of_arrival() {
-        let lines = Arc::new(Lines::default());
-        let first = join(&lines, keys(&[1])).unwrap();
-        let second = join(&lines, keys(&[1])).unwrap();
-        let third = join(&lines, keys(&[1])).unwrap();
-        assert!(is_served(&first) && !is_served(&second) && !is_served(&third));
-        drop(first);
-        assert!(is_served(&second) && !is_served(&third));
-        drop(second);
-        assert!(is_served(&third));
+    fn each_of(&mut self, id: u64, keys: &LockKeys, change: impl Fn(&mut usize)) {
+        for key in keys.as_slice() {
+            let line = self.lines.get_mut(key);
+            let ticket = line.and_then(|line| line.tickets.iter_mut().rev().find(|ticket| ticket.id == id));
+            ticket.into_iter().for_each(|ticket| change(&mut ticket.requests));
+        }
     }
 
-    #[test]
-    fn a_request_over_several_keys_waits_for_all_of_them_and_is_not_overtaken() {
-        let lines = Arc::new(Lines::default());
-        let one = join(&lines, keys(&[1])).unwrap();
-        let both = join(&lines, keys(&[1, 2])).unwrap();
-        let two = join(&lines, keys(&[2])).unwrap();
-        assert!(!is_served(&both) && !is_served(&two), "two arrived after both, which needs it too");
-        assert_eq!(both.blocked_by().unwrap().0, LockKey::Inventory(Uuid::from_u128(1)));
-        drop(one);
-        assert!(is_served(&both) && !is_served(&two));
-        drop(both);
-        assert!(is_served(&two));
-    }
-
-    #[test]
-    fn whoever_leaves_early_holds_nobody_back() {
-        let lines = Arc::new(Lines::default());
-        let first = join(&lines, keys(&[1])).unwrap();
-        let gone = join(&lines, keys(&[1, 2])).unwrap();
-        let last = join(&lines, keys(&[1, 2])).unwrap();
-        drop(gone);
-        assert!(!is_served(&last));
-        drop(first);
-        assert!(is_served(&last));
-        drop(last);
-        assert_eq!(lines.length(&LockKey::Inventory(Uuid::from_u128(1))), 0, "empty lines are not kept");
-        assert!(lines.state().lines.is_empty() && lines.state().waiting.is_empty());
-    }
-
-    #[test]
-    fn only_those_who_will_be_served_next_are_announced() {
-        let lines = Arc::new(Lines::default());
-        let holder = join(&lines, keys(&[1, 2, 3])).unwrap();
-        let next = lines.join(keys(&[1, 2]), "next".into()).unwrap();
-        let elsewhere = join(&lines, keys(&[4])).unwrap();
-        let held_up_elsewhere = lines.join(keys(&[3, 4]), "held up".into()).unwrap();
-        let tokens: Vec<_> =
-            holder.successors().into_iter().map(|successor| successor.map(|next| next.token)).collect();
-        assert_eq!(tokens, [Some(Arc::from("next")), Some(Arc::from("next")), None]);
-        drop(elsewhere);
-        let successors = holder.successors();
-        let held_up = successors[2].as_ref().unwrap();
-        assert_eq!(&*held_up.token, "held up");
-        assert!(!holder.has_lost(held_up));
-        assert!(next.leave() && held_up_elsewhere.leave(), "Redis was told of both");
-        assert!(holder.has_lost(held_up), "it was told of one that is gone");
-        let unannounced = join(&lines, keys(&[1])).unwrap();
-        assert!(!unannounced.leave());
-    }
-
-    #[test]
-    fn an_onlooker_sees_who_is_served_and_how_many_wait() {
-        let lines = Arc::new(Lines::default());
-        let _first = join(&lines, keys(&[1])).unwrap();
-        let _both = join(&lines, keys(&[1, 2])).unwrap();
-        let mut seen = lines.look(10);
-        seen.sort_by(|a, b| a.key.cmp(&b.key));
-        let told: Vec<_> = seen.iter().map(|line| (line.waiting, line.is_served)).collect();
-        assert_eq!((told, lines.waiting()), (vec![(1, true), (0, false)], 1));
-    }
-
-    #[test]
-    fn strangers_do_not_wait_for_each_other() {
-        let lines = Arc::new(Lines::default());
-        let one = join(&lines, keys(&[1])).unwrap();
-        let two = join(&lines, keys(&[2])).unwrap();
-        assert!(is_served(&one) && is_served(&two));
-    }
-
-    #[test]
-    fn a_full_line_turns_the_next_one_away_and_joins_nothing() {
-        let lines = Arc::new(Lines::default());
-        let places: Vec<_> = (0..MAX_LINE).map(|_| join(&lines, keys(&[1])).unwrap()).collect();
-        assert_eq!(join(&lines, keys(&[1, 2])).unwrap_err(), LineFull);
-        assert_eq!(lines.length(&LockKey::Inventory(Uuid::from_u128(2))), 0);
-        drop(places);
-        assert!(join(&lines, keys(&[1, 2])).is_ok());
+    /// Leaves a line, and calls the next there if that one heads all its lines now.
+    fn leave(&mut self, key: &LockKey, id: u64) {
+        let Some(line) = self.lines.get_mut(key) else { return };
+        let headed = line.head() == Some(id);
+        if headed {
+            line.tickets.pop_front();
+            line.headed_since = Instant::now();
+        } else {
+            line.tickets.retain(|ticket| ticket.id != id);
+        }
+        let head = line.head();
+        if head.is_none() {
+            self.lines.remove(key);
+        }
+        let Some(next) = head.filter(|_| headed) else { return };
+        let Some(waiting) = self.waiting.get_mut(&next) else { return };
+        waiting.behind -= 1;
+        if waiting.behind == 0 {
+            waiting.called.notify_one();
+            self.waiting.remove(&next);
+        }
     }
 }

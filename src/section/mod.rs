@@ -4,6 +4,9 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released.
 
+pub mod share;
+mod together;
+
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -118,7 +121,7 @@ impl Section<'_> {
     }
 
     /// Whoever waited in vain may have waited for the very request it repeats.
-    async fn answer_if_busy<E>(&self, busy: LockError) -> Result<Answer, E>
+    pub(crate) async fn answer_if_busy<E>(&self, busy: LockError) -> Result<Answer, E>
     where
         E: From<IdempotencyError> + From<DbError> + From<LockError>,
     {
