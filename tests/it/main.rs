@@ -17,5 +17,6 @@ mod leases;
 mod locks;
 mod operations;
 mod orders;
+mod section;
 mod test_endpoints;
 mod webhooks;

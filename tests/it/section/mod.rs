@@ -1,0 +1,9 @@
+//! Sections that several requests share: one commit, and to each its own answer.
+
+use std::time::Duration;
+
+mod set_apart;
+mod shared;
+
+/// Enough for whatever is waited for, on a busy machine.
+const SOON: Duration = Duration::from_secs(15);

@@ -1,0 +1,81 @@
+//! Requests over different items share a section too, when all that work at once are busy. Then nobody may be held up by
+//! what a stranger does with an item of somebody else's.
+
+use super::SOON;
+use crate::support::row::until_at_a_row;
+use crate::support::stranger::inventory_lock;
+use crate::support::{HeldRow, Stranger, TestApp, TestDatabase, eventually, shared_redis};
+
+/// How many sections work at once.
+const AT_ONCE: usize = 4;
+/// More than that.
+const MANY: usize = 12;
+
+#[tokio::test]
+async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it() {
+    let app = TestApp::start().await;
+    let redis = Stranger::at(&shared_redis()).await;
+    let mut variants = Vec::new();
+    for _ in 0..MANY {
+        variants.push(app.client.variant(10).await);
+    }
+    // While the table is locked, as many sections stand still as work at once, and the rest share the next.
+    let mut table = app.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE").execute(&mut *table).await.unwrap();
+    let mut sales = Vec::new();
+    for variant in &variants {
+        let (client, variant) = (app.client.clone(), *variant);
+        sales.push((variant, tokio::spawn(async move { client.decrement(variant, 1).await })));
+    }
+    let in_line = || variants.iter().map(|variant| app.app.locks.in_line(*variant)).sum::<usize>();
+    eventually(SOON, "all have arrived", async || in_line() == MANY).await;
+    until_at_a_row(&app.database.pool, AT_ONCE).await;
+    let mut busy = None;
+    for variant in &variants {
+        if busy.is_none() && redis.take(&inventory_lock(*variant), "another program").await {
+            busy = Some(*variant);
+        }
+    }
+    let key = inventory_lock(busy.expect("most wait for those at the table, and hold nothing yet"));
+    table.rollback().await.unwrap();
+    let mut last = None;
+    for (variant, sale) in sales {
+        if Some(variant) == busy {
+            last = Some(sale);
+        } else {
+            sale.await.unwrap().expect(200);
+        }
+    }
+    assert_eq!(redis.line(&key).await.len(), 1, "it alone still waits");
+    redis.delete(&key).await;
+    last.unwrap().await.unwrap().expect(200);
+    for variant in variants {
+        assert_eq!(app.client.on_hand(variant).await, 9);
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_stranger_holds_holds_up_nobody_who_does_not_want_it_however_many_there_are() {
+    let settings = [("HOLDFAST_DB_MAX_CONNECTIONS", "32")];
+    let app = TestApp::with(TestDatabase::fresh().await, None, &settings).await;
+    let mut rows = Vec::new();
+    let mut stuck = Vec::new();
+    for n in 1..=MANY {
+        let variant = app.client.variant(10).await;
+        rows.push(HeldRow::of(&app.database, variant).await);
+        let client = app.client.clone();
+        stuck.push(tokio::spawn(async move { client.decrement(variant, 1).await }));
+        until_at_a_row(&app.database.pool, n).await;
+    }
+    let free = app.client.variant(10).await;
+    let order = app.client.order("ann", "key-1", &[(free, 1)]).await.expect(201);
+    assert!(order.header("lock-wait-ms").unwrap().parse::<u64>().unwrap() < 1_000);
+    for row in rows {
+        row.let_go().await;
+    }
+    for sale in stuck {
+        sale.await.unwrap().expect(200);
+    }
+    app.finish().await;
+}
