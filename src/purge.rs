@@ -1,5 +1,10 @@
-//! Forgets what is kept for a time only, once an hour: ended leases and old answers. Nothing depends on it but the size
-//! of the tables: that something is over is judged when it is read.
+//! Forgets what is kept for a time only, once an hour: ended leases, old answers, holds that came to nothing, events
+//! that can have no effect any more. Nothing depends on it but the size of the tables: that something is over is judged
+//! when it is read.
+//!
+//! What must stay true: nothing is forgotten without which something could be done a second time. So captured holds are
+//! kept, which lead a late retry of their capture to its order; and so is an event as long as its order has anything
+//! left that a repetition could cancel, or is still to come.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,37 +13,60 @@ use sqlx::PgConnection;
 
 use crate::app::App;
 use crate::db::{Db, DbError};
-use crate::{idempotency, leases};
+use crate::{holds, idempotency, leases, webhooks};
 
 /// Between two purges.
 const PAUSE: Duration = Duration::from_secs(60 * 60);
-/// How many rows are deleted in one transaction.
+/// How many rows are deleted, or looked at, in one transaction.
 const BATCH: i64 = 500;
+
+/// How much was forgotten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Leases that had ended.
+    pub leases: u64,
+    /// Answers whose time was over.
+    pub answers: u64,
+    /// Holds that were released or had expired, with their lines.
+    pub holds: u64,
+    /// Events of the webhook inbox.
+    pub events: u64,
+}
 
 /// Purges until the service stops.
 pub async fn keep_purging(app: Arc<App>) {
     while app.stopping.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
         if let Err(error) = purge(&app.db).await {
-            tracing::warn!(%error, "old leases and answers could not be purged; tried again in an hour");
+            tracing::warn!(%error, "what is old could not be purged; tried again in an hour");
         }
     }
 }
 
-/// Deletes whatever is old enough, batch by batch. Answers how many leases and how many answers there were.
+/// Deletes whatever is old enough, batch by batch.
 ///
 /// # Errors
 /// [`DbError`]; what was deleted before it stays deleted.
-pub async fn purge(db: &Db) -> Result<(u64, u64), DbError> {
-    let leases =
-        in_batches(db, async |conn| leases::store::purge_in_tx(conn, leases::KEPT_FOR, BATCH).await).await?;
-    let answers = in_batches(db, async |conn| {
-        idempotency::store::purge_in_tx(conn, idempotency::FORGOTTEN_AFTER, BATCH).await
-    })
-    .await?;
-    if leases + answers > 0 {
-        tracing::info!(purged.leases = leases, purged.answers = answers, "what was old was forgotten");
+pub async fn purge(db: &Db) -> Result<Purged, DbError> {
+    let purged = Purged {
+        leases: in_batches(db, async |conn| leases::store::purge_in_tx(conn, leases::KEPT_FOR, BATCH).await)
+            .await?,
+        answers: in_batches(db, async |conn| {
+            idempotency::store::purge_in_tx(conn, idempotency::FORGOTTEN_AFTER, BATCH).await
+        })
+        .await?,
+        holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
+        events: events(db).await?,
+    };
+    if purged != Purged::default() {
+        tracing::info!(
+            purged.leases = purged.leases,
+            purged.answers = purged.answers,
+            purged.holds = purged.holds,
+            purged.events = purged.events,
+            "what was old was forgotten"
+        );
     }
-    Ok((leases, answers))
+    Ok(purged)
 }
 
 async fn in_batches(
@@ -53,6 +81,21 @@ async fn in_batches(
         all += deleted;
         if deleted < BATCH as u64 {
             return Ok(all);
+        }
+    }
+}
+
+/// From the oldest on, page by page: some stay, and must not be met again on the next page.
+async fn events(db: &Db) -> Result<u64, DbError> {
+    let (mut all, mut after) = (0, None);
+    loop {
+        let mut tx = db.begin().await?;
+        let page = webhooks::purge_in_tx(&mut tx, after, BATCH).await?;
+        tx.commit().await?;
+        all += page.deleted;
+        match page.last {
+            Some(last) => after = Some(last),
+            None => return Ok(all),
         }
     }
 }

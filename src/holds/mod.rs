@@ -13,6 +13,8 @@
 //!   has them: a hold that another decision took for over can't be extended or captured any more.
 //! - A hold is resolved once: captured, released or expired. Its row is locked before the stock rows.
 //! - A hold's own units never stand in its own way.
+//! - A hold that came to nothing is forgotten some time after it is over; a captured one is kept, for a late retry of
+//!   the capture finds its order by it.
 
 pub mod capture;
 pub mod error;
@@ -26,4 +28,10 @@ pub mod routes;
 pub mod rules;
 mod store;
 
+use std::time::Duration;
+
 pub use self::error::HoldError;
+pub(crate) use self::store::purge_in_tx;
+
+/// How long a hold is kept that was released or has expired, for whoever asks what became of it.
+pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);

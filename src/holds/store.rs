@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::KEPT_FOR;
 use super::error::HoldError;
 use super::model::{Hold, HoldLine, HoldState, HoldTtl};
 use crate::app::App;
@@ -217,6 +218,27 @@ pub(super) async fn find_due(conn: &mut PgConnection, limit: i64) -> Result<Vec<
     .fetch_all(conn)
     .await?;
     Ok(due.into_iter().map(|due| (due.hold_id, due.variants)).collect())
+}
+
+/// Deletes so many holds at most that came to nothing and were resolved so long ago. One of which nobody has written
+/// down that it is over is kept until somebody has: its lines are part of `stock.held`.
+pub(crate) async fn purge_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
+    let purged = sqlx::query!(
+        "WITH old AS MATERIALIZED (
+            SELECT hold_id FROM holds
+            WHERE state IN ('released', 'expired')
+              AND resolved_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
+            ORDER BY resolved_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ), lines AS (
+            DELETE FROM hold_lines USING old WHERE hold_lines.hold_id = old.hold_id
+         )
+         DELETE FROM holds USING old WHERE holds.hold_id = old.hold_id",
+        i64::try_from(KEPT_FOR.as_secs()).unwrap_or(i64::MAX),
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(purged.rows_affected())
 }
 
 /// One hold with its lines, as of now by the database's clock.

@@ -192,12 +192,13 @@ pub(super) async fn let_go(conn: &mut PgConnection, scope: &str, key: &str) -> R
     Ok(())
 }
 
-/// Deletes so many keys at most that were first seen so long ago, but for those that a request has in hand.
+/// Deletes so many keys at most that were first seen so long ago, but for those that a request has in hand. (The moment
+/// is a query of its own, told once: only so is it looked up in the index.)
 pub(crate) async fn purge_in_tx(conn: &mut PgConnection, age: Duration, limit: i64) -> Result<u64, DbError> {
     let purged = sqlx::query!(
         "WITH old AS MATERIALIZED (
             SELECT scope, key FROM idempotency_keys
-            WHERE first_seen < clock_timestamp() - $1::bigint * interval '1 second'
+            WHERE first_seen < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
             ORDER BY first_seen LIMIT $2 FOR UPDATE SKIP LOCKED
          )
          DELETE FROM idempotency_keys AS keys USING old WHERE keys.scope = old.scope AND keys.key = old.key",

@@ -10,6 +10,8 @@
 //!   transaction. A redelivery gets the first answer.
 //! - An entry is kept if something was done or refused. What can't be found, is malformed or meets a fault leaves
 //!   nothing behind, so that the next delivery of it can succeed.
+//! - An entry is forgotten only once its order is wholly cancelled: then its event can do nothing any more, whoever
+//!   sends it again. One that is refused stays until somebody sees to it.
 //! - Secrets, signatures and bodies are never logged.
 
 pub mod deliver;
@@ -23,4 +25,10 @@ pub mod signature;
 pub mod signed;
 mod store;
 
+use std::time::Duration;
+
 pub use self::error::WebhookError;
+pub(crate) use self::store::purge_in_tx;
+
+/// How long an event is known at least: far longer than senders go on delivering.
+pub const KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);

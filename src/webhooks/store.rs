@@ -1,9 +1,11 @@
 //! The inbox's SQL. No decisions here: rows in, rows out.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::KEPT_FOR;
 use super::model::{Entry, Event, Receipt, State, Which};
 use super::signature::Scheme;
 use crate::db::DbError;
@@ -66,7 +68,8 @@ pub(super) async fn enter_in_tx(
     Ok(entered.rows_affected() == 1)
 }
 
-/// Locks the entry of an event that has one, and reads it as it is then.
+/// Locks the entry of an event that has one, and reads it as it is then. If it was forgotten in this very moment, the
+/// whole is to be run again.
 pub(super) async fn lock_in_tx(conn: &mut PgConnection, event: &Event) -> Result<Kept, DbError> {
     let row = sqlx::query_as!(
         KeptRow,
@@ -75,9 +78,9 @@ pub(super) async fn lock_in_tx(conn: &mut PgConnection, event: &Event) -> Result
         event.scheme.as_str(),
         event.event_id,
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await?;
-    kept(row)
+    kept(row.ok_or(DbError::Collision(sqlx::Error::RowNotFound))?)
 }
 
 /// Writes down what was done about an event. An entry is settled once.
@@ -158,6 +161,54 @@ pub(super) async fn insert_replay_in_tx(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Where a page of the inbox ends: when its last entry came, and which that is.
+pub(crate) type Place = (DateTime<Utc>, Uuid);
+
+/// What became of a page of old entries.
+pub(crate) struct PurgedPage {
+    pub(crate) deleted: u64,
+    /// Its end; `None` if it was empty.
+    pub(crate) last: Option<Place>,
+}
+
+/// Of the next entries that are old enough, so many at most, deletes those whose order is wholly cancelled.
+pub(crate) async fn purge_in_tx(
+    conn: &mut PgConnection,
+    after: Option<Place>,
+    limit: i64,
+) -> Result<PurgedPage, DbError> {
+    let (came, entry_id) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
+    let page = sqlx::query!(
+        r#"WITH old AS MATERIALIZED (
+               SELECT entry_id, received_at, order_id, user_id, idempotency_key FROM webhook_inbox
+               WHERE state <> 'refused' AND (received_at, entry_id) > ($3, $4)
+                 AND received_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
+               ORDER BY received_at, entry_id LIMIT $2 FOR UPDATE SKIP LOCKED
+           ), over AS (
+               SELECT entry_id FROM old JOIN orders USING (order_id) WHERE status = 'cancelled'
+               UNION ALL
+               SELECT entry_id FROM old JOIN orders USING (user_id, idempotency_key)
+               WHERE old.order_id IS NULL AND status = 'cancelled'
+           ), forgotten AS (
+               DELETE FROM webhook_inbox USING over WHERE webhook_inbox.entry_id = over.entry_id RETURNING 1
+           )
+           SELECT received_at, entry_id, (SELECT count(*) FROM forgotten) AS "deleted!"
+           FROM old ORDER BY received_at DESC, entry_id DESC LIMIT 1"#,
+        i64::try_from(KEPT_FOR.as_secs()).unwrap_or(i64::MAX),
+        limit,
+        came,
+        entry_id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(match page {
+        Some(last) => {
+            PurgedPage { deleted: last.deleted.unsigned_abs(), last: Some((last.received_at, last.entry_id)) }
+        }
+        None => PurgedPage { deleted: 0, last: None },
+    })
 }
 
 /// Entries, newest first. One that waited for an order that has come since is cancelled.

@@ -9,6 +9,7 @@ mod capture;
 mod expire;
 mod extend;
 mod hold;
+mod purge;
 mod races;
 mod read;
 mod release;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holdfast::http::auth::Scope;
-use holdfast::purge::purge;
+use holdfast::purge::{Purged, purge};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -435,7 +435,7 @@ async fn answers_whose_time_is_over_are_forgotten_in_the_end_and_an_orders_key_n
     let order = app.client.order("ann", "key-of-order", &[(variant, 1)]).await.expect(201).json();
     app.client.post_keyed(&path, &body, "old").await.expect(200);
     app.age_answers().await;
-    assert_eq!(purge(&app.app.db).await.unwrap(), (0, 0), "over, and still told to be");
+    assert_eq!(purge(&app.app.db).await.unwrap(), Purged::default(), "over, and still told to be");
     app.age_answers().await;
     sqlx::query(
         "INSERT INTO idempotency_keys (scope, key, request_hash, status, body, first_seen)
@@ -446,7 +446,7 @@ async fn answers_whose_time_is_over_are_forgotten_in_the_end_and_an_orders_key_n
     .await
     .unwrap();
     app.client.post_keyed(&path, &body, "new").await.expect(200);
-    assert_eq!(purge(&app.app.db).await.unwrap(), (0, 1_202));
+    assert_eq!(purge(&app.app.db).await.unwrap(), Purged { answers: 1_202, ..Purged::default() });
     assert_eq!(app.count("idempotency_keys").await, 1);
     let told = app.client.get("/idempotency-keys/key-of-order?user_id=ann").await.expect(200).json();
     assert_eq!((&told["state"], &told["order_id"]), (&json!("expired"), &order["order_id"]));

@@ -1,7 +1,7 @@
 //! Leases that ended long ago are forgotten, and nothing comes of it.
 
 use holdfast::leases::LeaseError;
-use holdfast::purge::purge;
+use holdfast::purge::{Purged, purge};
 
 use super::{begin, granted, rack, roll_back};
 use crate::support::TestApp;
@@ -32,9 +32,10 @@ async fn what_ended_over_a_week_ago_is_forgotten_but_never_its_place_in_the_orde
     // Somebody writes under it, although it lapsed so long ago: it is left alone.
     let mut write = begin(&app).await;
     app.app.leases.hold_fence_in_tx(&mut write, &held, fences[4]).await.unwrap();
-    assert_eq!(purge(&app.app.db).await.unwrap().0, 2);
+    assert_eq!(purge(&app.app.db).await.unwrap().leases, 2);
     roll_back(write).await;
-    assert_eq!((purge(&app.app.db).await.unwrap().0, purge(&app.app.db).await.unwrap().0), (1, 0));
+    assert_eq!(purge(&app.app.db).await.unwrap().leases, 1);
+    assert_eq!(purge(&app.app.db).await.unwrap(), Purged::default());
     assert_eq!(app.count("leases").await, 2);
 
     let mut late = begin(&app).await;
@@ -58,6 +59,6 @@ async fn many_are_forgotten_batch_by_batch() {
     .execute(&app.database.pool)
     .await
     .unwrap();
-    assert_eq!(purge(&app.app.db).await.unwrap(), (1_200, 0));
+    assert_eq!(purge(&app.app.db).await.unwrap(), Purged { leases: 1_200, ..Purged::default() });
     app.finish().await;
 }
