@@ -1,7 +1,6 @@
 //! The SQL of holds. No decisions here: rows in, rows out.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -199,25 +198,44 @@ pub(super) async fn set_end_in_tx(
     if set.lines >= 1 { Ok(set.expires_at) } else { Err(missing()) }
 }
 
-/// From now on this transaction waits so long for a row, at most.
-pub(super) async fn wait_for_rows_in_tx(conn: &mut PgConnection, patience: Duration) -> Result<(), DbError> {
-    let millis = patience.as_millis().to_string();
-    sqlx::query_scalar!("SELECT set_config('lock_timeout', $1, true)", millis).fetch_one(conn).await?;
-    Ok(())
+/// A hold whose time is over and of which nobody has written that down.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) hold_id: Uuid,
+    expires_at: DateTime<Utc>,
+    /// What it is of.
+    pub(super) variants: Vec<Uuid>,
 }
 
-/// Holds whose time is over and of which nobody has written that down, with what they are of.
-pub(super) async fn find_due(conn: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, Vec<Uuid>)>, DbError> {
-    let due = sqlx::query!(
-        r#"SELECT hold_id, (SELECT array_agg(DISTINCT variant_id) FROM hold_lines l WHERE l.hold_id = h.hold_id)
-                  AS "variants!"
-           FROM holds h WHERE state = 'held' AND expires_at <= (SELECT clock_timestamp())
-           ORDER BY expires_at LIMIT $1"#,
+impl Due {
+    /// Where it stands among those that are due.
+    pub(super) fn place(&self) -> (DateTime<Utc>, Uuid) {
+        (self.expires_at, self.hold_id)
+    }
+}
+
+/// Those that are due after a place, the oldest first.
+pub(super) async fn find_due(
+    conn: &mut PgConnection,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Due>, DbError> {
+    let (ended, hold_id) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
+    Ok(sqlx::query_as!(
+        Due,
+        r#"SELECT hold_id, expires_at,
+                  (SELECT array_agg(DISTINCT variant_id) FROM hold_lines l WHERE l.hold_id = h.hold_id) AS "variants!"
+           FROM holds h
+           WHERE state = 'held' AND expires_at <= (SELECT clock_timestamp())
+             -- The first is found in the index, the second parts those of one moment.
+             AND expires_at >= $2 AND (expires_at, hold_id) > ($2, $3)
+           ORDER BY expires_at, hold_id LIMIT $1"#,
         limit,
+        ended,
+        hold_id,
     )
     .fetch_all(conn)
-    .await?;
-    Ok(due.into_iter().map(|due| (due.hold_id, due.variants)).collect())
+    .await?)
 }
 
 /// Deletes so many holds at most that came to nothing and were resolved so long ago. One of which nobody has written

@@ -100,3 +100,55 @@ async fn an_item_that_is_busy_keeps_no_other_hold_from_being_ended() {
     assert_eq!(expire_due(&app.app).await.unwrap(), 1);
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_at_the_head_whose_items_are_busy_slow_nobody_behind_them() {
+    let app = TestApp::start().await;
+    let (busy, other) = (app.client.variant(300).await, app.client.variant(1).await);
+    // More than are looked for at once, and all of them due before the last.
+    let first = held(&app, &[(busy, 1)]).await;
+    sqlx::query(
+            "WITH more AS (
+                INSERT INTO holds (hold_id, user_id, currency, total, expires_at, subject, request_id, lock_mode, lock_wait_ms)
+                SELECT gen_random_uuid(), user_id, currency, total, expires_at, subject, request_id, lock_mode, 0
+                FROM holds, generate_series(1, 249) RETURNING hold_id
+             ), lines AS (
+                INSERT INTO hold_lines (hold_id, line_id, position, variant_id, sku, quantity, unit_price, line_total,
+                    expires_at)
+                SELECT more.hold_id, gen_random_uuid(), 1, variant_id, sku, quantity, unit_price, line_total, expires_at
+                FROM more, hold_lines
+             ) UPDATE stock SET held = held + 249 WHERE variant_id = $1",
+        )
+        .bind(busy)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    sqlx::raw_sql(
+        "UPDATE holds SET expires_at = '2026-01-01'; UPDATE hold_lines SET expires_at = '2026-01-01'",
+    )
+    .execute(&app.database.pool)
+    .await
+    .unwrap();
+    let last = held(&app, &[(other, 1)]).await;
+    end_at(&app, &last, "'2026-01-02'").await;
+    let row = HeldRow::of(&app.database, busy).await;
+    let app_of_round = app.app.clone();
+    let round = tokio::spawn(async move { expire_due(&app_of_round).await.unwrap() });
+    // Each of the 250 would have been waited for half a second.
+    eventually(Duration::from_secs(60), "the one behind them is written down", async || {
+        sqlx::query_scalar::<_, bool>("SELECT state = 'expired' FROM holds WHERE hold_id::text = $1")
+            .bind(last["hold_id"].as_str().unwrap())
+            .fetch_one(&app.database.pool)
+            .await
+            .unwrap()
+    })
+    .await;
+    row.let_go().await;
+    let ended = round.await.unwrap();
+    // Some of those that were left may have come free by then.
+    assert!((1..251).contains(&ended), "{ended}");
+    assert_eq!(ended + expire_due(&app.app).await.unwrap(), 251);
+    assert_eq!(level(&app.client, busy).await, [300, 0, 300]);
+    resolve(&app.client, &first, "capture", &json!({})).await.expect(409);
+    app.finish().await;
+}
