@@ -18,6 +18,7 @@ use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
 use crate::section::share::Sections;
 use crate::test_endpoints::TestHolds;
+use crate::webhooks::metrics::WebhookMetrics;
 use crate::webhooks::signature::Secrets;
 
 /// The running service: shared by all requests.
@@ -33,6 +34,8 @@ pub struct App {
     pub leases: Leases,
     /// What is counted and timed.
     pub metrics: Metrics,
+    /// What became of webhooks.
+    pub webhooks: WebhookMetrics,
     /// Shared by all who look at the locks.
     pub lookout: Lookout,
     /// The locks that the test endpoints hold; `None` where there are no test endpoints.
@@ -67,9 +70,10 @@ impl App {
             Some(url) => Locks::two_layer(url.expose_secret(), timing, tasks.clone())
                 .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
         };
-        let leases = Leases::new(locks.clone());
+        let (leases, webhooks) = (Leases::new(locks.clone()), WebhookMetrics::default());
         Ok(Self {
-            metrics: Metrics::new(&locks, &leases),
+            metrics: Metrics::new(&locks, &leases, &webhooks),
+            webhooks,
             leases,
             sections: Sections::default(),
             lookout: Lookout::default(),

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::http::problem::{Code, Problem};
 use crate::leases::Leases;
 use crate::locks::Locks;
+use crate::webhooks::metrics::WebhookMetrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -20,12 +21,13 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Metrics(Mutex<Registry>);
 
 impl Metrics {
-    /// Those of `locks` and `leases`.
+    /// Those of `locks`, `leases` and `webhooks`.
     #[must_use]
-    pub fn new(locks: &Locks, leases: &Leases) -> Self {
+    pub fn new(locks: &Locks, leases: &Leases, webhooks: &WebhookMetrics) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
         locks.register_metrics(&mut registry);
         leases.metrics().register(&mut registry);
+        webhooks.register(&mut registry);
         Self(Mutex::new(registry))
     }
 

@@ -17,6 +17,7 @@
 pub mod deliver;
 pub mod error;
 pub mod list_inbox;
+pub mod metrics;
 pub mod model;
 pub mod receive;
 pub mod replay;

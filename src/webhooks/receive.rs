@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use serde_json::json;
 
@@ -18,10 +18,16 @@ use crate::http::problem::Problem;
 ///
 /// # Errors
 /// [`Problem`].
-pub async fn receive(State(app): State<Arc<App>>, signed: Signed) -> Result<Answer, Problem> {
-    let Signed { caller, scheme, id, body } = signed;
+pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Answer, Problem> {
+    let outcome = take(&app, request).await;
+    app.webhooks.count(&outcome);
+    outcome
+}
+
+async fn take(app: &Arc<App>, request: Request) -> Result<Answer, Problem> {
+    let Signed { caller, scheme, id, body } = Signed::from_request(request, app).await?;
     match Event::read(scheme, id, &body)? {
-        Some(event) => Ok(deliver(&app, &caller, &event).await?),
+        Some(event) => Ok(deliver(app, &caller, &event).await?),
         // A sender need not know what is listened to; an error would only make it try again.
         None => Ok(Answer::json(StatusCode::OK, &json!({"result": "ignored"}))),
     }

@@ -3,6 +3,7 @@
 use holdfast::leases::Leases;
 use holdfast::locks::{Lease, LockKeys, LockMode, Locks, Timing};
 use holdfast::operations::metrics::Metrics;
+use holdfast::webhooks::metrics::WebhookMetrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +22,8 @@ impl LockProcess {
         let locks = Locks::two_layer(redis_url, timing, tasks.clone()).unwrap();
         let stopped = CancellationToken::new();
         let keeper = tokio::spawn(locks.clone().keep(stopped.clone()));
-        Self { metrics: Metrics::new(&locks, &Leases::new(locks.clone())), locks, tasks, stopped, keeper }
+        let metrics = Metrics::new(&locks, &Leases::new(locks.clone()), &WebhookMetrics::default());
+        Self { metrics, locks, tasks, stopped, keeper }
     }
 
     /// Under both layers.

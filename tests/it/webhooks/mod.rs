@@ -4,6 +4,7 @@ mod burst;
 mod early;
 mod faults;
 mod inbox;
+mod metrics;
 mod purge;
 mod races;
 mod receive;
