@@ -60,13 +60,17 @@ pub async fn run(db: &Db) -> Result<Audit, DbError> {
     let mut tx = db.begin().await?;
     store::freeze_in_tx(&mut tx).await?;
     let counts = store::counts_in_tx(&mut tx).await?;
-    let violations = all_violations_in_tx(&mut tx).await?;
+    let violations = violations_in_tx(&mut tx).await?;
     tx.commit().await?;
     let (variants_checked, movements_checked, orders_checked) = counts;
     Ok(Audit { ok: violations.is_empty(), variants_checked, movements_checked, orders_checked, violations })
 }
 
-async fn all_violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>, DbError> {
+/// All that does not agree, as this transaction sees it.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>, DbError> {
     let mut all = store::balances_in_tx(conn, LISTED_MAX).await?;
     all.extend(store::chains_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::order_totals_in_tx(conn, LISTED_MAX).await?);
@@ -74,6 +78,7 @@ async fn all_violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>,
     all.extend(store::holds_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::strays_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::deliveries_in_tx(conn, LISTED_MAX).await?);
+    all.extend(store::guards_in_tx(conn).await?);
     Ok(all)
 }
 
@@ -263,21 +268,48 @@ mod store {
         .await?)
     }
 
-    /// No movement speaks of an order that is not there, and no claim is without its answer.
+    /// An order's movement sells one of its lines or returns one of its cancellations, a claim has its answer, and an
+    /// order and the answer kept with its key are of the same request.
     pub(super) async fn strays_in_tx(conn: &mut PgConnection, limit: i64) -> Result<Vec<Violation>, DbError> {
         Ok(sqlx::query_as!(
             Violation,
             r#"SELECT 'movements_have_their_order' AS "invariant!", movement_id AS "subject_id!",
-                      format('%s of order %s, which has no such line', kind, m.order_id) AS "detail!"
+                      format('%s of order %s, which has no such line or cancellation', kind, m.order_id) AS "detail!"
                FROM stock_movements m
                WHERE m.order_id IS NOT NULL AND NOT EXISTS (
-                   SELECT 1 FROM order_lines l WHERE l.order_id = m.order_id AND l.variant_id = m.variant_id)
+                   SELECT 1 FROM order_lines l
+                   WHERE l.order_id = m.order_id AND l.variant_id = m.variant_id AND CASE kind
+                       WHEN 'sale' THEN l.line_id = m.source_id
+                       WHEN 'return' THEN EXISTS (
+                           SELECT 1 FROM order_cancellations c
+                           WHERE c.cancellation_id = m.source_id AND c.line_id = l.line_id)
+                       ELSE false END)
                UNION ALL
                SELECT 'claims_have_their_answer', '00000000-0000-0000-0000-000000000000',
                       format('a key in scope %s is claimed and has no answer', scope)
                FROM idempotency_keys WHERE status IS NULL
+               UNION ALL
+               SELECT 'keys_keep_their_request', order_id,
+                      format('its key in scope %s is kept for another request', scope)
+               FROM orders JOIN idempotency_keys k ON k.scope = 'user:' || user_id AND k.key = idempotency_key
+               WHERE k.request_hash <> orders.request_hash
                LIMIT $1"#,
             limit,
+        )
+        .fetch_all(conn)
+        .await?)
+    }
+
+    /// Nobody has taken away what keeps history from being rewritten.
+    pub(super) async fn guards_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>, DbError> {
+        Ok(sqlx::query_as!(
+            Violation,
+            r#"SELECT 'history_is_append_only' AS "invariant!", '00000000-0000-0000-0000-000000000000'::uuid AS "subject_id!",
+                      format('the trigger %s is gone or disabled', guard) AS "detail!"
+               FROM unnest(ARRAY['movements_are_append_only', 'stock_rows_are_kept',
+                                 'early_cancellations_are_append_only', 'webhook_replays_are_append_only',
+                                 'lock_releases_are_append_only']) AS guards (guard)
+               WHERE NOT EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = guard AND tgenabled IN ('O', 'A'))"#,
         )
         .fetch_all(conn)
         .await?)

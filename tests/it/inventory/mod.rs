@@ -8,3 +8,4 @@ mod create_variant;
 mod decrement;
 mod increment;
 mod levels;
+mod plants;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::sender::WEBHOOKS;
-use super::{ADMIN_KEY, Client, TestDatabase, eventually, shared_redis};
+use super::{ADMIN_KEY, Client, TestDatabase, eventually, invariants, shared_redis};
 
 /// Well before the server itself would end a transaction that idles.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -67,6 +67,7 @@ impl TestApp {
         self.app.tasks.wait().await;
         let found = audit::run(&self.app.db).await.unwrap();
         assert!(found.ok, "the books do not agree: {:?}", found.violations);
+        invariants::hold(&self.database.pool).await;
         // One that was dropped is rolled back a moment after its request was answered.
         let idle_in_tx = "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND state LIKE 'idle in transaction%'";

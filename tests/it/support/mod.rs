@@ -12,6 +12,7 @@ pub mod crowd;
 pub mod database;
 pub mod eventually;
 pub mod history;
+pub mod invariants;
 pub mod link;
 pub mod load;
 pub mod lock_process;
