@@ -108,11 +108,12 @@ model() {
     tests/model/check.sh || failed=yes
 }
 
-# What every run of the tests does a little of: hang-ups, each fault of Redis and of replicas, cancellations and holds that race.
+# What every run of the tests does a little of: hang-ups, each fault of Redis, of replicas and of Postgres, and whatever
+# can happen to orders and holds at once.
 faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
-        faults::redis_matrix webhooks::races webhooks::burst holds::races >"$work/faults" 2>&1 || status=$?
+        faults::redis_matrix faults::replicas faults::postgres_away webhooks::burst races:: >"$work/faults" 2>&1 || status=$?
     sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort | awk -f scripts/by-fault.awk
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then

@@ -18,5 +18,6 @@ mod locks;
 mod operations;
 mod orders;
 mod section;
+mod races;
 mod test_endpoints;
 mod webhooks;

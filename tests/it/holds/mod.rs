@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::support::books::end_hold_at;
 use crate::support::{Client, Reply, TestApp, unique};
 
 mod capture;
@@ -44,10 +45,5 @@ async fn lapse(app: &TestApp, hold: &Value) {
 
 /// Sets the time at which a hold ends.
 async fn end_at(app: &TestApp, hold: &Value, time: &str) {
-    let id: Uuid = hold["hold_id"].as_str().unwrap().parse().unwrap();
-    let set = format!(
-        "WITH hold AS (UPDATE holds SET expires_at = {time} WHERE hold_id = $1 RETURNING hold_id, expires_at)
-         UPDATE hold_lines SET expires_at = hold.expires_at FROM hold WHERE hold_lines.hold_id = hold.hold_id"
-    );
-    sqlx::query(&set).bind(id).execute(&app.database.pool).await.unwrap();
+    end_hold_at(&app.database.pool, hold, time).await;
 }

@@ -2,7 +2,8 @@
 
 use holdfast::http::auth::{NewKey, Scope, create_key};
 use secrecy::ExposeSecret;
-use sqlx::{PgConnection, Row};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::{Client, TestApp};
@@ -86,4 +87,14 @@ pub async fn claim(conn: &mut PgConnection, scope: &str, key: &str) {
         .execute(conn)
         .await
         .unwrap();
+}
+
+/// Sets the time at which a hold ends, to an expression of SQL.
+pub async fn end_hold_at(pool: &PgPool, hold: &Value, time: &str) {
+    let id: Uuid = hold["hold_id"].as_str().unwrap().parse().unwrap();
+    let set = format!(
+        "WITH hold AS (UPDATE holds SET expires_at = {time} WHERE hold_id = $1 RETURNING hold_id, expires_at)
+         UPDATE hold_lines SET expires_at = hold.expires_at FROM hold WHERE hold_lines.hold_id = hold.hold_id"
+    );
+    sqlx::query(&set).bind(id).execute(pool).await.unwrap();
 }
