@@ -40,6 +40,13 @@ impl Chance {
         // 53 bits fill the whole of a float's precision.
         ((self.next() >> 11) as f64) < share * (1_u64 << 53) as f64
     }
+
+    /// Puts things in any order.
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for place in (1..things.len()).rev() {
+            things.swap(place, self.below(place + 1));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +66,19 @@ mod tests {
         let mut seen = [false; 7];
         (0..1_000).for_each(|_| seen[chance.below(7)] = true);
         assert_eq!(seen, [true; 7]);
+    }
+
+    #[test]
+    fn shuffled_things_are_the_same_things_in_any_order() {
+        let (mut chance, mut firsts) = (Chance::seeded(9), [0; 3]);
+        for _ in 0..300 {
+            let mut things = [0, 1, 2];
+            chance.shuffle(&mut things);
+            firsts[things[0]] += 1;
+            things.sort_unstable();
+            assert_eq!(things, [0, 1, 2]);
+        }
+        assert!(firsts.iter().all(|times| *times > 60), "{firsts:?}");
     }
 
     #[test]

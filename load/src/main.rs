@@ -1,12 +1,13 @@
 //! The load generator of Holdfast.
 //!
-//! Two ways to load a running service, and one question after both: is every unit accounted for?
+//! Three ways to load a running service, and one question after each: is every unit accounted for?
 //!
+//! - [`mod@scenario`] lets many buyers do one kind of thing, each scenario a file: check out, cancel, everything at once;
 //! - [`replay`] sends a real shop's history through it: [`shop`] turns the file into work, [`replay`] sends
 //!   the work, [`verdict`] holds what was answered against the service's books;
 //! - [`mod@bench`] sends one kind of request as fast as it is answered, or at a rate, and sets the result
 //!   beside what the bare database does;
-//! - [`connection`] speaks HTTP for both, [`service`] knows the API's shapes, [`measure`] keeps the time.
+//! - [`connection`] speaks HTTP for all, [`service`] knows the API's shapes, [`measure`] keeps the time.
 //!
 //! Everything runs on one thread: the machine's cores belong to the service.
 
@@ -17,6 +18,7 @@ mod connection;
 mod measure;
 mod progress;
 mod replay;
+mod scenario;
 mod service;
 mod shop;
 mod terminal;
@@ -32,6 +34,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use cli::{Cli, Command};
+use scenario::CancelStorm;
 
 /// A verdict was reached, and something was wrong.
 const FAILED: u8 = 1;
@@ -54,16 +57,35 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<bool> {
     let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let local = LocalSet::new();
-    if let Command::Replay(args) = command {
-        let report = local.block_on(&runtime, replay::run(&args.settings()?))?;
-        verdict::print_replay(&report);
-        keep(&report, args.service.json.as_deref())?;
-        return Ok(report.ok);
-    }
-    let (settings, json) = command.bench()?.context("no such command")?;
-    let report = local.block_on(&runtime, bench::run(&settings))?;
+    let report = match command {
+        Command::Replay(args) => {
+            let report = local.block_on(&runtime, replay::run(&args.settings()?))?;
+            verdict::print_replay(&report);
+            keep(&report, args.service.json.as_deref())?;
+            return Ok(report.ok);
+        }
+        Command::Checkout(args) => {
+            let (settings, checkout) = args.settings()?;
+            (local.block_on(&runtime, scenario::run(settings, checkout))?, &args.all)
+        }
+        Command::CancelStorm(args) => {
+            (local.block_on(&runtime, scenario::run(args.settings()?, CancelStorm))?, &args.all)
+        }
+        Command::Mixed(args) => {
+            let (settings, mixed) = args.settings()?;
+            (local.block_on(&runtime, scenario::run(settings, mixed))?, &args.all)
+        }
+        Command::Spread(_) | Command::Hot(_) | Command::Orders(_) => {
+            let (settings, json) = command.bench()?.context("no such command")?;
+            let report = local.block_on(&runtime, bench::run(&settings))?;
+            report.print();
+            keep(&report, json.as_deref())?;
+            return Ok(report.ok);
+        }
+    };
+    let (report, args) = report;
     report.print();
-    keep(&report, json.as_deref())?;
+    keep(&report, args.service.json.as_deref())?;
     Ok(report.ok)
 }
 

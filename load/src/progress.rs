@@ -12,7 +12,8 @@ use crate::terminal::{grouped, remark};
 #[derive(Debug)]
 pub struct Progress {
     label: &'static str,
-    total: u64,
+    /// None where nobody knows how many parts there will be.
+    total: Option<u64>,
     done: Cell<u64>,
     spoke: Cell<Instant>,
     bar: Option<ProgressBar>,
@@ -24,10 +25,21 @@ const BETWEEN_LINES: Duration = Duration::from_secs(5);
 impl Progress {
     /// Begins a step of `total` parts.
     pub fn start(label: &'static str, total: usize) -> Self {
-        let total = total as u64;
+        Self::of(label, Some(total as u64))
+    }
+
+    /// Begins a step that is over when time says so.
+    pub fn without_end(label: &'static str) -> Self {
+        Self::of(label, None)
+    }
+
+    fn of(label: &'static str, total: Option<u64>) -> Self {
         let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total);
-            let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {per_sec} {eta}");
+            let (bar, template) = match total {
+                Some(total) => (ProgressBar::new(total), "{msg} {bar:40} {pos}/{len} {per_sec} {eta}"),
+                None => (ProgressBar::new_spinner(), "{msg} {spinner} {pos} {per_sec}"),
+            };
+            let style = ProgressStyle::with_template(template);
             if let Ok(style) = style {
                 bar.set_style(style);
             }
@@ -61,7 +73,8 @@ impl Progress {
     }
 
     fn line(&self) {
-        remark(&format!("{}: {} of {}", self.label, grouped(self.done.get()), grouped(self.total)));
+        let total = self.total.map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
+        remark(&format!("{}: {}{total}", self.label, grouped(self.done.get())));
     }
 }
 

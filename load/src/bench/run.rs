@@ -11,7 +11,7 @@ use crate::connection::{Caller, Target};
 use crate::measure::Rate;
 use crate::service::{NewVariant, create};
 use crate::terminal::{grouped, remark, say};
-use crate::verdict::{BooksReport, Opening, ShelfItem, check_on_hand, listed, print_books, print_latencies};
+use crate::verdict::{BooksReport, Opening, check_on_hand, listed, print_books, print_latencies};
 
 /// What a benchmark is told.
 #[derive(Debug)]
@@ -128,13 +128,7 @@ async fn open(settings: &Settings) -> anyhow::Result<Opening> {
     };
     let variants: Rc<Vec<_>> = Rc::new((0..settings.items).map(variant).collect());
     let ids = create(crew(settings)?, Rc::clone(&variants), &settings.run).await?;
-    let shelf = |(variant_id, variant): (uuid::Uuid, &NewVariant)| ShelfItem {
-        variant_id,
-        sku: variant.sku.clone(),
-        price: variant.price,
-        on_hand: variant.on_hand,
-    };
-    Ok(Opening::new(ids.into_iter().zip(variants.iter()).map(shelf).collect()))
+    Ok(Opening::of(ids, &variants))
 }
 
 impl BenchReport {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use serde::Serialize;
 
@@ -12,6 +12,8 @@ pub struct Call {
     method: Method,
     path: Uri,
     key: Option<HeaderValue>,
+    /// What stands beside the headers that every request has.
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 }
 
@@ -21,7 +23,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 impl Call {
     /// A read of `path`, which begins with `/`.
     pub fn get(path: &str) -> anyhow::Result<Self> {
-        Ok(Self { method: Method::GET, path: parse(path)?, key: None, body: Bytes::new() })
+        Ok(Self {
+            method: Method::GET,
+            path: parse(path)?,
+            key: None,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        })
     }
 
     /// A write of `body` as JSON to `path` under an idempotency key.
@@ -34,7 +42,12 @@ impl Call {
 
     /// A write whose parts are ready: the cheap way in for a benchmark's inner loop.
     pub fn prepared(path: Uri, key: Option<HeaderValue>, body: Bytes) -> Self {
-        Self { method: Method::POST, path, key, body }
+        Self { method: Method::POST, path, key, headers: Vec::new(), body }
+    }
+
+    /// A write that its headers vouch for, and not a key.
+    pub fn signed(path: &str, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> anyhow::Result<Self> {
+        Ok(Self { method: Method::POST, path: parse(path)?, key: None, headers, body })
     }
 
     /// The idempotency key, where there is one.
@@ -55,6 +68,9 @@ impl Call {
         *request.headers_mut() = standing.clone();
         if self.method == Method::POST {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
         }
         if let Some(key) = &self.key {
             request.headers_mut().insert(IDEMPOTENCY_KEY, key.clone());

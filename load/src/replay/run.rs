@@ -15,7 +15,7 @@ use crate::measure::{Pacer, Rate, Schedule};
 use crate::progress::Progress;
 use crate::service::{NewVariant, create};
 use crate::shop::{Dirt, Naming, Plan, Work, read};
-use crate::verdict::{Judge, Opening, PlanFigures, RepeatWhen, Report, ShelfItem, check_books};
+use crate::verdict::{Judge, Opening, PlanFigures, RepeatWhen, Report, check_books};
 
 /// What a replay is told.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
 
     let auditor = Caller::new(&settings.targets, &settings.bearer)?;
     let tallies = shared.judge.borrow().tallies().to_vec();
-    let books = check_books(crew(settings)?, auditor, opening, tallies).await?;
+    let books = check_books(crew(settings)?, auditor, opening, tallies, |_, _| ()).await?;
     let judge = shared.judge.borrow();
     let (figures, faults) = (shared.figures.borrow().clone(), judge.faults().report());
     Ok(Report {
@@ -83,13 +83,7 @@ async fn open(settings: &Settings, plan: &Plan) -> anyhow::Result<Opening> {
         .collect();
     let variants = Rc::new(variants);
     let ids = create(crew(settings)?, Rc::clone(&variants), &settings.run).await?;
-    let shelf = |(variant_id, variant): (uuid::Uuid, &NewVariant)| ShelfItem {
-        variant_id,
-        sku: variant.sku.clone(),
-        price: variant.price,
-        on_hand: variant.on_hand,
-    };
-    Ok(Opening::new(ids.into_iter().zip(variants.iter()).map(shelf).collect()))
+    Ok(Opening::of(ids, &variants))
 }
 
 /// Sends every invoice.

@@ -8,7 +8,7 @@ use tokio::join;
 use tokio::sync::{Notify, watch};
 
 use super::{Cancel, Lanes, Late, PlacedOrder, Repeats, match_returns};
-use crate::connection::{Call, Caller, Settled, Turn};
+use crate::connection::{Call, Caller, Turn};
 use crate::measure::Schedule;
 use crate::progress::Progress;
 use crate::service::{CURRENCY, CancelBody, OrderBody, OrderLineBody, StockBody};
@@ -88,7 +88,7 @@ impl Worker {
                 .collect(),
         };
         let told = self.say(Call::post("/api/v1/orders", &key, &body)?, due).await;
-        let sent = SentOrder { key: &key, user_id: &invoice.user_id, lines };
+        let sent = SentOrder { key: &key, user_id: &invoice.user_id, lines, may_be_born_cancelled: false };
         let placed = shared.judge.borrow_mut().order(&sent, &told);
         // Guests never come back under the same name.
         if let (Some(order), Some(customer)) = (placed, &invoice.customer) {
@@ -143,7 +143,7 @@ impl Worker {
     ) -> anyhow::Result<()> {
         let key = self.shared.naming.cancel_key(&invoice.number, &order.invoice);
         let path = format!("/api/v1/orders/{}/cancel", order.order_id);
-        let body = CancelBody { reason: "return", lines: &cancel.lines };
+        let body = CancelBody { reason: "return", lines: Some(&cancel.lines) };
         let told = self.say(Call::post(&path, &key, &body)?, due).await;
         let sent = SentCancel {
             key: &key,
@@ -197,35 +197,28 @@ impl Worker {
         let position = self.shared.turn.next();
         let when = self.shared.repeats.choose(call.key());
         if when == Some(RepeatWhen::Alongside) {
-            let ((settled, latency), second) =
-                join!(timed(&mut self.caller, &call, position, due), self.second.insist(&call, position + 1));
-            self.shared.judge.borrow_mut().repeat(call.key(), RepeatWhen::Alongside, &settled, &second);
-            return Told { settled, latency, had_twin: true };
+            let (told, second) = join!(
+                Told::by(&mut self.caller, &call, position, due),
+                self.second.insist(&call, position + 1)
+            );
+            let mut judge = self.shared.judge.borrow_mut();
+            judge.repeat(call.key(), RepeatWhen::Alongside, &told.settled, &second);
+            return Told { had_twin: true, ..told };
         }
-        let (settled, latency) = timed(&mut self.caller, &call, position, due).await;
+        let told = Told::by(&mut self.caller, &call, position, due).await;
         match when {
             Some(RepeatWhen::StraightAfter) => {
                 let second = self.second.insist(&call, position + 1).await;
                 let mut judge = self.shared.judge.borrow_mut();
-                judge.repeat(call.key(), RepeatWhen::StraightAfter, &settled, &second);
+                judge.repeat(call.key(), RepeatWhen::StraightAfter, &told.settled, &second);
             }
             Some(RepeatWhen::AtTheEnd) => {
-                self.shared.repeats.keep(Late { call, first: settled.clone(), position });
+                self.shared.repeats.keep(Late { call, first: told.settled.clone(), position });
             }
             Some(RepeatWhen::Alongside) | None => {}
         }
-        Told { settled, latency, had_twin: false }
+        told
     }
-}
-
-async fn timed(
-    caller: &mut Caller,
-    call: &Call,
-    position: usize,
-    due: Instant,
-) -> (Settled, std::time::Duration) {
-    let settled = caller.insist(call, position).await;
-    (settled, due.elapsed())
 }
 
 impl Shared {

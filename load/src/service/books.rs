@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use anyhow::{Context, ensure};
 use hyper::StatusCode;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{AuditReport, Inventory, Movement, Page};
@@ -12,6 +13,8 @@ use crate::connection::{Call, Caller};
 /// The page size asked for, and the one that is always allowed.
 const LONG_PAGE: u32 = 1_000;
 const SHORT_PAGE: u32 = 200;
+/// A user's orders or holds on one page.
+const USERS_PAGE: u32 = 100;
 
 /// The page size in use: long until the service refuses it once.
 #[derive(Debug)]
@@ -23,10 +26,30 @@ impl Default for PageSize {
     }
 }
 
-/// The balance of one item.
-pub async fn on_hand(caller: &mut Caller, variant: Uuid, position: usize) -> anyhow::Result<i64> {
-    let answer = caller.read(&format!("/api/v1/inventory/{variant}"), position).await?;
-    Ok(answer.json::<Inventory>()?.on_hand)
+/// What there is of one item.
+pub async fn level(caller: &mut Caller, variant: Uuid, position: usize) -> anyhow::Result<Inventory> {
+    caller.read(&format!("/api/v1/inventory/{variant}"), position).await?.json()
+}
+
+/// All that a list has of one user: `/api/v1/orders`, `/api/v1/holds`.
+pub async fn of_user<T: DeserializeOwned>(
+    caller: &mut Caller,
+    list: &str,
+    user_id: &str,
+    position: usize,
+) -> anyhow::Result<Vec<T>> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("{list}?user_id={}&limit={USERS_PAGE}{cursor}", query_value(user_id));
+        let page: Page<T> = caller.read(&path, position).await?.json()?;
+        ensure!(page.next_cursor.is_none() || !page.items.is_empty(), "{path} is empty and goes on");
+        found.extend(page.items);
+        let Some(next) = page.next_cursor else {
+            return Ok(found);
+        };
+        cursor = format!("&cursor={}", query_value(&next));
+    }
 }
 
 /// Walks one item's whole history, newest first, page by page.

@@ -3,10 +3,13 @@
 mod books;
 mod catalogue;
 mod model;
+mod signer;
 
-pub use books::{PageSize, audit, on_hand, walk_movements};
+pub use books::{PageSize, audit, level, of_user, walk_movements};
 pub use catalogue::{CURRENCY, NewVariant, create};
 pub use model::{
-    AuditReport, CancelBody, CancelLine, Inventory, Movement, OrderAnswer, OrderBody, OrderLineAnswer,
-    OrderLineBody, Page, Shortages, StockBody, VariantAnswer,
+    AuditReport, CancelBody, CancelLine, CaptureBody, EventBody, EventData, EventResult, HoldAnswer,
+    HoldBody, HoldState, Inventory, Movement, MovementKind, NoFields, OrderAnswer, OrderBody,
+    OrderLineAnswer, OrderLineBody, OrderStatus, Page, ReceiptAnswer, Shortages, StockBody, VariantAnswer,
 };
+pub use signer::Signer;

@@ -1,12 +1,13 @@
 //! Single answers against what was sent. Each check returns every way in which the two differ.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::Opening;
-use crate::service::{CURRENCY, Movement, OrderAnswer, Shortages};
+use crate::service::{CURRENCY, HoldAnswer, HoldState, Movement, OrderAnswer, OrderStatus, Shortages};
 use crate::shop::SaleLine;
 
 /// An order as it was sent.
@@ -15,6 +16,17 @@ pub struct SentOrder<'a> {
     pub key: &'a str,
     pub user_id: &'a str,
     pub lines: &'a [SaleLine],
+    /// Whether a cancellation may have come before it.
+    pub may_be_born_cancelled: bool,
+}
+
+/// A hold as it was sent.
+#[derive(Debug)]
+pub struct SentHold<'a> {
+    pub key: &'a str,
+    pub user_id: &'a str,
+    pub lines: &'a [SaleLine],
+    pub ttl: Duration,
 }
 
 /// A cancellation as it was sent.
@@ -59,6 +71,10 @@ pub fn order_differences(sent: &SentOrder<'_>, answer: &OrderAnswer, opening: &O
     if ids.len() != answer.lines.len() {
         found.push("two lines have one id".into());
     }
+    let born_cancelled = answer.status == OrderStatus::Cancelled && sent.may_be_born_cancelled;
+    if !born_cancelled && answer.status != OrderStatus::Placed {
+        found.push(format!("a new order is {:?}", answer.status));
+    }
     let mut sum = Decimal::ZERO;
     for line in &answer.lines {
         let Some(item) = opening.place(line.variant_id).map(|place| opening.item(place)) else {
@@ -74,10 +90,39 @@ pub fn order_differences(sent: &SentOrder<'_>, answer: &OrderAnswer, opening: &O
         if item.price * Decimal::from(line.quantity) != line.line_total {
             found.push(format!("{} x {} is not {}", line.quantity, item.price, line.line_total));
         }
-        if line.cancelled_quantity != 0 {
-            found.push(format!("a new line has {} cancelled", line.cancelled_quantity));
+        if line.cancelled_quantity != if born_cancelled { line.quantity } else { 0 } {
+            found.push(format!("a new line of {} has {} cancelled", line.quantity, line.cancelled_quantity));
         }
         sum += line.line_total;
+    }
+    if sum != answer.total {
+        found.push(format!("the lines add up to {sum}, the total is {}", answer.total));
+    }
+    found
+}
+
+/// How a hold's answer differs from what was sent.
+pub fn hold_differences(sent: &SentHold<'_>, answer: &HoldAnswer, opening: &Opening) -> Vec<String> {
+    let mut found = Vec::new();
+    if answer.user_id != sent.user_id {
+        found.push(format!("user {:?} became {:?}", sent.user_id, answer.user_id));
+    }
+    if answer.state != HoldState::Held {
+        found.push(format!("a new hold is {:?}", answer.state));
+    }
+    let asked: Vec<_> =
+        sent.lines.iter().map(|line| (opening.item(line.item).variant_id, line.quantity)).collect();
+    let told: Vec<_> = answer.lines.iter().map(|line| (line.variant_id, line.quantity)).collect();
+    if asked != told {
+        found.push(format!("{asked:?} became {told:?}"));
+    }
+    let mut sum = Decimal::ZERO;
+    for (line, held) in sent.lines.iter().zip(&answer.lines) {
+        let item = opening.item(line.item);
+        if held.unit_price != item.price {
+            found.push(format!("{:?} at {} became {}", item.sku, item.price, held.unit_price));
+        }
+        sum += item.price * Decimal::from(held.quantity);
     }
     if sum != answer.total {
         found.push(format!("the lines add up to {sum}, the total is {}", answer.total));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::service::MovementKind;
 use crate::verdict::ShelfItem;
 
 const MUG: Uuid = Uuid::from_u128(1);
@@ -34,7 +35,7 @@ fn answer() -> Value {
 }
 
 fn judged(answer: Value) -> anyhow::Result<Vec<String>> {
-    let sent = SentOrder { key: "r-1", user_id: "r-17850", lines: &LINES };
+    let sent = SentOrder { key: "r-1", user_id: "r-17850", lines: &LINES, may_be_born_cancelled: false };
     Ok(order_differences(&sent, &serde_json::from_value(answer)?, &opening()))
 }
 
@@ -115,6 +116,8 @@ fn a_movement_must_be_the_one_asked_for_and_add_up() {
     let movement = |delta, new_quantity| Movement {
         variant_id: MUG,
         version: 2,
+        kind: MovementKind::Sale,
+        reference: None,
         delta,
         previous_quantity: 10,
         new_quantity,

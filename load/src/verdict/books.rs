@@ -9,7 +9,7 @@ use super::conservation::differences;
 use super::{Chain, Opening, Tally};
 use crate::connection::{Caller, Patience, spread_over};
 use crate::progress::Progress;
-use crate::service::{PageSize, audit, on_hand, walk_movements};
+use crate::service::{Movement, PageSize, audit, level, walk_movements};
 
 /// What the comparison found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -67,12 +67,13 @@ impl BooksReport {
     }
 }
 
-/// Checks every item's balance and whole history, then asks for the audit.
+/// Checks every item's balance and whole history, then asks for the audit. `watch` sees each item's movements pass.
 pub async fn check_books(
     callers: Vec<Caller>,
     auditor: Caller,
     opening: Rc<Opening>,
     tallies: Vec<Tally>,
+    watch: impl Fn(usize, &[Movement]) + 'static,
 ) -> anyhow::Result<BooksReport> {
     let total = tallies.len();
     let report = Rc::new(RefCell::new(BooksReport::default()));
@@ -81,11 +82,14 @@ pub async fn check_books(
     spread_over(callers, total, async move |caller, place| {
         let item = opening.item(place);
         let mut chain = Chain::new(item.variant_id);
-        let walked = walk_movements(caller, item.variant_id, &size, place, |page| chain.older(page)).await;
+        let walked = walk_movements(caller, item.variant_id, &size, place, |page| {
+            chain.older(page);
+            watch(place, page);
+        })
+        .await;
         chain.finish();
-        let balance = on_hand(caller, item.variant_id, place).await;
-        let differing = match (walked, balance) {
-            (Ok(()), Ok(on_hand)) => differences(&tallies[place], on_hand, &chain),
+        let differing = match (walked, level(caller, item.variant_id, place).await) {
+            (Ok(()), Ok(level)) => differences(&tallies[place], &level, &chain),
             (Err(error), _) | (_, Err(error)) => vec![format!("cannot be read: {error:#}")],
         };
         let mut found = found.borrow_mut();
@@ -115,8 +119,8 @@ pub async fn check_on_hand(
     spread_over(callers, touched.len(), async move |caller, position| {
         let place = touched[position];
         let item = opening.item(place);
-        let differing = match on_hand(caller, item.variant_id, position).await {
-            Ok(on_hand) => tallies[place].contradicts(on_hand).into_iter().collect(),
+        let differing = match level(caller, item.variant_id, position).await {
+            Ok(level) => tallies[place].contradicts(level.on_hand).into_iter().collect(),
             Err(error) => vec![format!("cannot be read: {error:#}")],
         };
         found.borrow_mut().take(item, differing);

@@ -112,10 +112,19 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::MovementKind;
 
     fn movement(version: i64, previous_quantity: i64, delta: i64) -> Movement {
         let new_quantity = previous_quantity + delta;
-        Movement { variant_id: Uuid::nil(), version, delta, previous_quantity, new_quantity }
+        Movement {
+            variant_id: Uuid::nil(),
+            version,
+            kind: MovementKind::Adjustment,
+            reference: None,
+            delta,
+            previous_quantity,
+            new_quantity,
+        }
     }
 
     fn walked(pages: &[&[Movement]]) -> Chain {

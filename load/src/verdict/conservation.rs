@@ -1,7 +1,8 @@
 //! The arithmetic of conservation: opening stock + the sum of what was answered = what is there now =
-//! the sum of the movements.
+//! the sum of the movements. And once everything is over, nothing is held for anybody.
 
 use super::Chain;
+use crate::service::Inventory;
 
 /// What the answers say about one item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,9 +63,16 @@ impl Tally {
     }
 }
 
-/// Every way in which an item's answers, balance and history disagree.
-pub fn differences(tally: &Tally, on_hand: i64, chain: &Chain) -> Vec<String> {
+/// Every way in which an item's answers, level and history disagree, after everything is over.
+pub fn differences(tally: &Tally, level: &Inventory, chain: &Chain) -> Vec<String> {
+    let on_hand = level.on_hand;
     let mut found: Vec<String> = tally.contradicts(on_hand).into_iter().collect();
+    if (level.held, level.available) != (0, on_hand) {
+        found.push(format!(
+            "nothing is held any more, but the service has {} held and {} of {on_hand} available",
+            level.held, level.available
+        ));
+    }
     if chain.sum() != on_hand {
         found.push(format!("the movements add up to {}, the balance is {on_hand}", chain.sum()));
     }
@@ -83,7 +91,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::service::Movement;
+    use crate::service::{Movement, MovementKind};
+
+    fn level(on_hand: i64) -> Inventory {
+        Inventory { variant_id: Uuid::nil(), on_hand, held: 0, available: on_hand }
+    }
 
     fn history(deltas: &[i64]) -> Chain {
         let mut quantity = 0;
@@ -91,6 +103,8 @@ mod tests {
         for (position, delta) in deltas.iter().enumerate() {
             movements.push(Movement {
                 variant_id: Uuid::nil(),
+                kind: MovementKind::Adjustment,
+                reference: None,
                 version: position as i64 + 1,
                 delta: *delta,
                 previous_quantity: quantity,
@@ -113,21 +127,21 @@ mod tests {
 
     #[test]
     fn books_that_agree_have_no_differences() {
-        assert!(differences(&tally(10, &[-3, -3, 2]), 6, &history(&[10, -3, -3, 2])).is_empty());
-        assert!(differences(&tally(0, &[]), 0, &history(&[])).is_empty());
-        assert!(differences(&tally(0, &[5]), 5, &history(&[5])).is_empty());
+        assert!(differences(&tally(10, &[-3, -3, 2]), &level(6), &history(&[10, -3, -3, 2])).is_empty());
+        assert!(differences(&tally(0, &[]), &level(0), &history(&[])).is_empty());
+        assert!(differences(&tally(0, &[5]), &level(5), &history(&[5])).is_empty());
     }
 
     #[test]
     fn a_lost_unit_is_found() {
-        let found = differences(&tally(10, &[-3, -3]), 7, &history(&[10, -3]));
+        let found = differences(&tally(10, &[-3, -3]), &level(7), &history(&[10, -3]));
         assert_eq!(found.len(), 1);
         assert!(found[0].ends_with("4 must be there; the service has 7 (+3)"), "{}", found[0]);
     }
 
     #[test]
     fn a_balance_without_its_movement_is_found() {
-        let found = differences(&tally(10, &[-3, -3]), 4, &history(&[10, -3]));
+        let found = differences(&tally(10, &[-3, -3]), &level(4), &history(&[10, -3]));
         assert_eq!(
             found,
             ["the movements add up to 7, the balance is 4", "the newest movement left 7, the balance is 4"]
@@ -136,7 +150,16 @@ mod tests {
 
     #[test]
     fn an_opening_stock_must_be_the_first_movement() {
-        assert_eq!(differences(&tally(10, &[-3]), 7, &history(&[7, 0])).len(), 1);
+        assert_eq!(differences(&tally(10, &[-3]), &level(7), &history(&[7, 0])).len(), 1);
+    }
+
+    #[test]
+    fn what_is_still_held_when_all_is_over_is_found() {
+        let leaked = Inventory { held: 2, available: 5, ..level(7) };
+        let found = differences(&tally(10, &[-3]), &leaked, &history(&[10, -3]));
+        assert_eq!(found, ["nothing is held any more, but the service has 2 held and 5 of 7 available"]);
+        let withheld = Inventory { available: 5, ..level(7) };
+        assert_eq!(differences(&tally(10, &[-3]), &withheld, &history(&[10, -3])).len(), 1);
     }
 
     #[test]

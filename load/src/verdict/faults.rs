@@ -22,8 +22,30 @@ pub enum FaultKind {
     CancelDiffers,
     /// A movement that is not what was sent, or does not add up.
     MovementDiffers,
-    /// A refusal for want of stock that its own figures do not bear out.
+    /// A refusal that its own figures, or all else that was told, do not bear out.
     RefusalUnfounded,
+    /// A hold that is not what was sent, or does not add up.
+    HoldDiffers,
+    /// A level of stock that does not add up.
+    LevelDiffers,
+    /// One hold that ended twice: captured or released.
+    HoldEndedTwice,
+    /// A hold that was captured or released although its time was over.
+    EndedAfterItsTime,
+    /// Units of an order that were cancelled twice.
+    CancelledTwice,
+    /// An order that was born cancelled and should not have been, or the other way round.
+    BirthDiffers,
+    /// Two answers to one event that differ, or not exactly one of which is the first.
+    EventDiffers,
+    /// More sold and held at once than there was.
+    Oversold,
+    /// An order, or its movements, that the service has otherwise than it told.
+    OrderRecordDiffers,
+    /// A hold that the service has otherwise than it told.
+    HoldRecordDiffers,
+    /// An order, a hold or a movement that the service has and told nobody of.
+    NobodyWasTold,
     /// Two answers for one key that differ.
     RepeatDiffers,
     /// Of the answers for one key, not exactly one was the first; or a first one came as a replay.
@@ -41,7 +63,18 @@ impl FaultKind {
             Self::OrderIdTwice => "one order id for two keys",
             Self::CancelDiffers => "cancellation differs from what was sent",
             Self::MovementDiffers => "movement differs from what was sent",
-            Self::RefusalUnfounded => "refusal not borne out by its figures",
+            Self::RefusalUnfounded => "refusal not borne out",
+            Self::HoldDiffers => "hold differs from what was sent",
+            Self::LevelDiffers => "level of stock does not add up",
+            Self::HoldEndedTwice => "hold ended twice",
+            Self::EndedAfterItsTime => "hold captured or released after its time",
+            Self::CancelledTwice => "units cancelled twice",
+            Self::BirthDiffers => "order wrongly born cancelled, or wrongly not",
+            Self::EventDiffers => "event answered differently",
+            Self::Oversold => "more sold and held at once than there was",
+            Self::OrderRecordDiffers => "order is there otherwise than it was told",
+            Self::HoldRecordDiffers => "hold is there otherwise than it was told",
+            Self::NobodyWasTold => "nobody was told",
             Self::RepeatDiffers => "repeated request answered differently",
             Self::RepeatMark => "first and repeated answers not told apart",
         }

@@ -14,20 +14,21 @@ use super::heard::Heard;
 use super::repeat::{Repeat, compare};
 use super::{
     CallKind, CallReport, FaultKind, Faults, Opening, RepeatFigures, RepeatWhen, SentCancel, SentMovement,
-    SentOrder, Tally, Told,
+    SentOrder, Stories, Tally, Told,
 };
 use crate::connection::{Answer, Cause, Settled};
-use crate::service::{Movement, OrderAnswer};
+use crate::service::{Movement, OrderAnswer, OrderStatus};
 
 /// The judge of a run.
 #[derive(Debug)]
 pub struct Judge {
-    opening: Rc<Opening>,
-    tallies: Vec<Tally>,
+    pub(super) opening: Rc<Opening>,
+    pub(super) tallies: Vec<Tally>,
     heard: BTreeMap<CallKind, Heard>,
     order_ids: HashSet<Uuid>,
-    faults: Faults,
-    repeats: RepeatFigures,
+    pub(super) faults: Faults,
+    pub(super) repeats: RepeatFigures,
+    pub(super) stories: Stories,
 }
 
 impl Judge {
@@ -38,20 +39,24 @@ impl Judge {
         for kind in CallKind::ALL {
             heard.insert(kind, Heard::new()?);
         }
-        let (faults, repeats) = (Faults::default(), RepeatFigures::default());
-        Ok(Self { opening, tallies, heard, order_ids: HashSet::new(), faults, repeats })
+        let (order_ids, faults, repeats) = (HashSet::new(), Faults::default(), RepeatFigures::default());
+        Ok(Self { opening, tallies, heard, order_ids, faults, repeats, stories: Stories::default() })
     }
 
     /// Hears how an order ended; hands the order back if it was placed.
     pub fn order(&mut self, sent: &SentOrder<'_>, told: &Told) -> Option<OrderAnswer> {
         let wanted = wanted(sent.lines);
         let changes = wanted.iter().map(|(item, quantity)| (*item, -quantity));
-        let answer = self.note(CallKind::Order, sent.key, told, changes.clone())?;
-        // An order that was placed once and is asked for again later may come back as 200.
-        if !(answer.status == StatusCode::CREATED || answer.status == StatusCode::OK && answer.replayed) {
+        let answer = self.note(CallKind::Order, sent.key, told, changes)?;
+        if !is_an_order(answer) {
             self.refused(CallKind::Order, sent.key, answer, &wanted);
             return None;
         }
+        self.take_order(sent, answer)
+    }
+
+    /// Checks an order that was placed or captured, and takes what it sold off the tallies.
+    pub(super) fn take_order(&mut self, sent: &SentOrder<'_>, answer: &Answer) -> Option<OrderAnswer> {
         let order: OrderAnswer = self.read(sent.key, answer)?;
         for words in order_differences(sent, &order, &self.opening) {
             self.faults.add(FaultKind::OrderDiffers, format!("{}: {words}", sent.key));
@@ -59,7 +64,9 @@ impl Judge {
         if !self.order_ids.insert(order.order_id) {
             self.faults.add(FaultKind::OrderIdTwice, format!("{}: {}", sent.key, order.order_id));
         }
-        self.answered(changes);
+        if order.status != OrderStatus::Cancelled {
+            self.answered(wanted(sent.lines).into_iter().map(|(item, quantity)| (item, -quantity)));
+        }
         Some(order)
     }
 
@@ -81,22 +88,24 @@ impl Judge {
         }
     }
 
-    /// Hears how a single change of stock ended.
-    pub fn movement(&mut self, kind: CallKind, sent: &SentMovement<'_>, told: &Told) {
+    /// Hears how a single change of stock ended; true if it was carried out.
+    pub fn movement(&mut self, kind: CallKind, sent: &SentMovement<'_>, told: &Told) -> bool {
         let changes = [(sent.item, sent.delta)].into_iter();
         let Some(answer) = self.note(kind, sent.key, told, changes.clone()) else {
-            return;
+            return false;
         };
         if answer.status != StatusCode::OK {
             self.refused(kind, sent.key, answer, &HashMap::from([(sent.item, -sent.delta)]));
-            return;
+            return false;
         }
-        if let Some(movement) = self.read::<Movement>(sent.key, answer) {
-            for words in movement_differences(sent, &movement, &self.opening) {
-                self.faults.add(FaultKind::MovementDiffers, format!("{}: {words}", sent.key));
-            }
-            self.answered(changes);
+        let Some(movement) = self.read::<Movement>(sent.key, answer) else {
+            return false;
+        };
+        for words in movement_differences(sent, &movement, &self.opening) {
+            self.faults.add(FaultKind::MovementDiffers, format!("{}: {words}", sent.key));
         }
+        self.answered(changes);
+        true
     }
 
     /// Compares the two answers that one key got.
@@ -133,11 +142,12 @@ impl Judge {
 
     /// What was heard of each kind of call.
     pub fn calls(&self) -> BTreeMap<CallKind, CallReport> {
-        self.heard.iter().map(|(kind, heard)| (*kind, heard.report())).collect()
+        let heard = self.heard.iter().filter(|(_, heard)| heard.is_any());
+        heard.map(|(kind, heard)| (*kind, heard.report())).collect()
     }
 
     /// Counts an outcome; hands back its answer, or keeps its changes as doubts if there is none.
-    fn note<'a>(
+    pub(super) fn note<'a>(
         &mut self,
         kind: CallKind,
         key: &str,
@@ -166,7 +176,13 @@ impl Judge {
     }
 
     /// An answer that is no success: only an honest want of stock may be one.
-    fn refused(&mut self, kind: CallKind, key: &str, answer: &Answer, wanted: &HashMap<usize, i64>) {
+    pub(super) fn refused(
+        &mut self,
+        kind: CallKind,
+        key: &str,
+        answer: &Answer,
+        wanted: &HashMap<usize, i64>,
+    ) {
         if !answer.is_short_of_stock() || kind == CallKind::Increment {
             self.unexpected(key, answer);
             return;
@@ -178,12 +194,12 @@ impl Judge {
         }
     }
 
-    fn unexpected(&mut self, key: &str, answer: &Answer) {
+    pub(super) fn unexpected(&mut self, key: &str, answer: &Answer) {
         let words = format!("{key}: {} {}", answer.phrase(), answer.excerpt());
         self.faults.add(FaultKind::UnexpectedAnswer, words);
     }
 
-    fn read<T: DeserializeOwned>(&mut self, key: &str, answer: &Answer) -> Option<T> {
+    pub(super) fn read<T: DeserializeOwned>(&mut self, key: &str, answer: &Answer) -> Option<T> {
         match answer.json() {
             Ok(read) => Some(read),
             Err(error) => {
@@ -192,6 +208,12 @@ impl Judge {
             }
         }
     }
+}
+
+/// Whether an answer tells of an order that is there: one that was placed once and is asked for again later may
+/// come back as 200.
+pub(super) fn is_an_order(answer: &Answer) -> bool {
+    answer.status == StatusCode::CREATED || answer.status == StatusCode::OK && answer.replayed
 }
 
 #[cfg(test)]

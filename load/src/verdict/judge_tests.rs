@@ -1,6 +1,6 @@
 //! What the judge makes of outcomes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::header::HeaderMap;
 use rust_decimal::Decimal;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::connection::Broken;
 use crate::shop::SaleLine;
-use crate::verdict::ShelfItem;
+use crate::verdict::{ShelfItem, Span};
 
 const LINES: [SaleLine; 2] = [SaleLine { item: 0, quantity: 2 }, SaleLine { item: 0, quantity: 3 }];
 
@@ -33,7 +33,9 @@ fn settled(status: u16, body: &serde_json::Value, replayed: bool) -> anyhow::Res
 }
 
 fn told(settled: Settled) -> Told {
-    Told { settled, latency: Duration::from_millis(1), had_twin: false }
+    let now = Instant::now();
+    let when = Span { asked: now, answered: now };
+    Told { settled, when, latency: Duration::from_millis(1), had_twin: false }
 }
 
 fn order_body(order_id: u128) -> serde_json::Value {
@@ -42,12 +44,13 @@ fn order_body(order_id: u128) -> serde_json::Value {
             "quantity": quantity, "unit_price": "1.00", "line_total": quantity.to_string(),
             "cancelled_quantity": 0})
     };
-    json!({"order_id": Uuid::from_u128(order_id), "user_id": "u", "currency": "GBP", "total": "5.00",
+    json!({"order_id": Uuid::from_u128(order_id), "user_id": "u", "status": "placed", "currency": "GBP",
+        "total": "5.00",
         "lines": [line(11, 2), line(12, 3)]})
 }
 
 fn sent(key: &str) -> SentOrder<'_> {
-    SentOrder { key, user_id: "u", lines: &LINES }
+    SentOrder { key, user_id: "u", lines: &LINES, may_be_born_cancelled: false }
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn both_may_be_replays_when_an_earlier_answer_was_lost() -> anyhow::Result<()> {
 fn a_return_puts_units_back_once_it_is_answered() -> anyhow::Result<()> {
     let mut judge = judge()?;
     let sent = SentMovement { key: "k", item: 0, delta: 4 };
-    let body = json!({"variant_id": Uuid::from_u128(1), "version": 2, "delta": 4,
+    let body = json!({"variant_id": Uuid::from_u128(1), "version": 2, "delta": 4, "kind": "return",
         "previous_quantity": 10, "new_quantity": 14});
     judge.movement(CallKind::Increment, &sent, &told(settled(200, &body, false)?));
     assert_eq!(judge.tallies()[0].expected(), 14);

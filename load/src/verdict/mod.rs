@@ -2,7 +2,8 @@
 //!
 //! In reading order: the [`Opening`] is the catalogue as it was opened; the [`Judge`] hears every outcome,
 //! checks the answer and keeps, item by item, what the answers add up to; [`books`] then asks the service
-//! what it has, walks every history ([`Chain`]) and compares; the [`Report`] says it all.
+//! what it has, walks every history ([`Chain`]) and compares; the [`Report`] says it all. Of a scenario, whose holds and
+//! orders begin and end in many ways, the [`stories`] are told and judged besides.
 //!
 //! What must stay true:
 //! - a unit is counted where the service answered for it, never where it was merely sent;
@@ -14,6 +15,7 @@ mod answers;
 mod books;
 mod chain;
 mod conservation;
+mod event;
 mod faults;
 mod heard;
 mod judge;
@@ -21,15 +23,19 @@ mod opening;
 mod print;
 mod repeat;
 mod report;
+mod stories;
 
-pub use answers::{SentCancel, SentMovement, SentOrder};
+pub use answers::{SentCancel, SentHold, SentMovement, SentOrder};
 pub use books::{BooksReport, check_books, check_on_hand};
 pub use chain::Chain;
 pub use conservation::Tally;
 pub use faults::{FaultKind, FaultReport, Faults};
-pub use heard::{CallKind, CallReport, Told};
+pub use heard::{CallKind, CallReport, Span, Told};
 pub use judge::Judge;
 pub use opening::{Opening, ShelfItem};
-pub use print::{listed, print_books, print_latencies, print_replay};
+pub use print::{
+    listed, print_books, print_calls, print_faults, print_latencies, print_repeats, print_replay,
+};
 pub use repeat::{RepeatFigures, RepeatWhen};
 pub use report::{PlanFigures, Report};
+pub use stories::{By, SentBlow, Stories, read_record};

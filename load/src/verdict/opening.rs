@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use crate::service::NewVariant;
+
 /// One item on its shelf.
 #[derive(Clone, Debug)]
 pub struct ShelfItem {
@@ -26,6 +28,17 @@ impl Opening {
     pub fn new(items: Vec<ShelfItem>) -> Self {
         let places = items.iter().enumerate().map(|(place, item)| (item.variant_id, place)).collect();
         Self { items, places }
+    }
+
+    /// The opening stock of variants that were made, by the ids they got.
+    pub fn of(ids: Vec<Uuid>, variants: &[NewVariant]) -> Self {
+        let shelf = |(variant_id, variant): (Uuid, &NewVariant)| ShelfItem {
+            variant_id,
+            sku: variant.sku.clone(),
+            price: variant.price,
+            on_hand: variant.on_hand,
+        };
+        Self::new(ids.into_iter().zip(variants).map(shelf).collect())
     }
 
     /// Every item, in the order of their places.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BooksReport, Report};
+use super::{BooksReport, CallKind, CallReport, FaultKind, FaultReport, RepeatFigures, Report};
 use crate::measure::LatencySummary;
 use crate::shop::Dirt;
 use crate::terminal::{grouped, say};
@@ -11,10 +11,16 @@ use crate::terminal::{grouped, say};
 pub fn print_replay(report: &Report) {
     print_plan(report);
     print_dirt(&report.dirt);
-    print_calls(report);
-    print_repeats(report);
+    print_calls(&report.calls);
+    print_repeats(&report.repeats);
     print_books(&report.books);
-    for (kind, fault) in &report.faults {
+    print_faults(&report.faults);
+    say(if report.ok { "VERDICT     ok: every unit is accounted for" } else { "VERDICT     FAILED" });
+}
+
+/// Prints what went wrong, kind by kind.
+pub fn print_faults(faults: &BTreeMap<FaultKind, FaultReport>) {
+    for (kind, fault) in faults {
         say(&format!("FAULT       {}: {}", kind.phrase(), grouped(fault.count)));
         fault.examples.iter().for_each(|words| say(&format!("              {words}")));
         let more = fault.count - fault.examples.len() as u64;
@@ -22,7 +28,6 @@ pub fn print_replay(report: &Report) {
             say(&format!("              and {} more", grouped(more)));
         }
     }
-    say(if report.ok { "VERDICT     ok: every unit is accounted for" } else { "VERDICT     FAILED" });
 }
 
 fn print_plan(report: &Report) {
@@ -64,8 +69,9 @@ fn print_dirt(dirt: &Dirt) {
     }
 }
 
-fn print_calls(report: &Report) {
-    for (kind, call) in report.calls.iter().filter(|(_, call)| call.sent > 0) {
+/// Prints what was sent of each kind and what came back.
+pub fn print_calls(calls: &BTreeMap<CallKind, CallReport>) {
+    for (kind, call) in calls {
         say(&format!("{:<12}{} sent; {}", kind.word(), grouped(call.sent), listed(&call.answers)));
         say(&format!("              lock mode {}", listed(&call.lock_modes)));
         if !call.said_again.is_empty() {
@@ -90,8 +96,8 @@ pub fn print_latencies(indent: &str, latency: &LatencySummary) {
     ));
 }
 
-fn print_repeats(report: &Report) {
-    let repeats = &report.repeats;
+/// Prints what became of what was sent twice on purpose.
+pub fn print_repeats(repeats: &RepeatFigures) {
     let all = repeats.alongside + repeats.straight_after + repeats.at_the_end;
     if all > 0 {
         say(&format!(

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod scenarios;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::connection::Target;
 use crate::measure::Rate;
 use crate::shop::Naming;
 use crate::{bench, replay};
+
+pub use scenarios::{CancelStormArgs, CheckoutArgs, MixedArgs};
 
 /// The load generator of Holdfast: replays a shop's orders, drives hot and spread traffic, and checks that
 /// not one unit went astray.
@@ -33,13 +37,24 @@ pub enum Command {
     Hot(BenchArgs),
     /// Place orders of three lines
     Orders(OrdersArgs),
+    /// Hold, pay and capture, with customers who fail to pay, pay late or never come back
+    Checkout(CheckoutArgs),
+    /// Place orders and cancel them by API and webhook, several times each, before, while and after they are made
+    CancelStorm(CancelStormArgs),
+    /// Look, take, give back, order, check out and cancel, all at once
+    Mixed(MixedArgs),
 }
 
 /// Where the service is and how to speak to it.
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
     /// A replica's address; several times for several replicas
-    #[arg(long = "target", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long = "target",
+        visible_alias = "url",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     targets: Vec<Target>,
     /// The bearer key, with every scope [env: HOLDFAST_ADMIN_KEY, else HOLDFAST_KEY]
     #[arg(long)]
@@ -158,10 +173,10 @@ impl ReplayArgs {
 }
 
 impl Command {
-    /// The settings of a benchmark, with where to write its report; none for a replay.
+    /// The settings of a benchmark, with where to write its report; none for what is none.
     pub fn bench(&self) -> anyhow::Result<Option<(bench::Settings, Option<PathBuf>)>> {
         let (kind, items, args) = match self {
-            Self::Replay(_) => return Ok(None),
+            Self::Replay(_) | Self::Checkout(_) | Self::CancelStorm(_) | Self::Mixed(_) => return Ok(None),
             Self::Spread(args) => (Kind::Spread, args.items, &args.bench),
             Self::Hot(args) => (Kind::Hot, 1, args),
             Self::Orders(args) => (Kind::Orders { hot_line: args.hot_line }, args.items, &args.bench),
