@@ -17,7 +17,7 @@ mod leases;
 mod locks;
 mod operations;
 mod orders;
-mod section;
 mod races;
+mod section;
 mod test_endpoints;
 mod webhooks;
