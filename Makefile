@@ -55,4 +55,4 @@ tools: ## See to it that what the tests need besides can be had
 	@scripts/install-test-tools.sh
 
 build:
-	cargo build --bin holdfast
+	cargo build --workspace --bins

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The long campaigns, and their results in docs/PROOF.md. Called by `make prove DATA=FILE.csv.gz`, where FILE is a
 # shop's orders as load/README.md describes; without DATA that part is left out and the page says so. PARTS names those
-# that are run (default: shop model faults mutants); of the others the page keeps what it has.
+# that are run (default: shop model scenarios faults mutants); of the others the page keeps what it has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}
 data=${DATA:-}
-parts=${PARTS:-shop model faults mutants}
+parts=${PARTS:-shop model scenarios faults mutants}
 
 # First call: start the servers, and run this again with them.
 if [[ ${1:-} != --with-servers ]]; then
@@ -108,12 +108,27 @@ model() {
     tests/model/check.sh || failed=yes
 }
 
+# The load generator's scenarios on two replicas: in calm, and while each of what may break does, five times a run. One
+# after the other, so that each has the machine for itself.
+scenarios() {
+    local status=0
+    HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture --test-threads=1 scenarios:: \
+        >"$work/scenarios" 2>&1 || status=$?
+    printf '%-12s  %-34s  %8s  %8s  %8s  %8s  %s\n' SCENARIO 'WHAT BROKE' BUYERS REQUESTS UNKNOWN REFUSED VERDICT
+    sed -n 's/^.*measured: //p' "$work/scenarios" | sort
+    if ((status)); then
+        failed=yes
+        tail -60 "$work/scenarios"
+    fi
+    grep '^test result' "$work/scenarios" || true
+}
+
 # What every run of the tests does a little of: hang-ups, each fault of Redis, of replicas and of Postgres, and whatever
 # can happen to orders and holds at once.
 faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
-        faults::redis_matrix faults::replicas faults::postgres_away webhooks::burst races:: >"$work/faults" 2>&1 || status=$?
+        faults::redis_matrix faults::replicas faults::postgres_away webhooks::burst races:: model:: >"$work/faults" 2>&1 || status=$?
     sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort | awk -f scripts/by-fault.awk
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then
@@ -174,6 +189,7 @@ done
         "$(uname -sr); Postgres with fsync on; service, servers and load on this one machine."
     part shop 'The shop replayed'
     part model 'The lock protocol, every state of it'
+    part scenarios 'Scenarios: checkouts, cancellations, everything at once, while something breaks'
     part faults 'Hang-ups, and every fault of Redis let loose on three replicas'
     part mutants 'Mutants: mistakes planted, and the tests that notice'
 } >"$work/page"

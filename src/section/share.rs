@@ -184,8 +184,10 @@ pub async fn share<V: Verb>(
             () = tokio::time::sleep_until(look_at), if looks.is_some() => {
                 let Some(claim) = looks.take() else { continue };
                 // What it fails with is told by the section's answer too.
-                if let Ok(Some(first)) = verb.known_answer(&app.db, claim).await {
-                    app.sections.withdraw(app, id);
+                // One that can't be taken back may have found its own.
+                if let Ok(Some(first)) = verb.known_answer(&app.db, claim).await
+                    && app.sections.withdraw(app, id)
+                {
                     let unlocked = Evidence { mode: app.locks.mode(), wait_ms: 0 };
                     return Ok(first.guarded(unlocked, request.arrived.elapsed()));
                 }

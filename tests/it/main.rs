@@ -1,4 +1,5 @@
-//! The integration tests, in one binary: `support`, then a folder for each folder of `src`.
+//! The integration tests, in one binary: `support`, then a folder for each folder of `src`, and `scenarios`, which lets
+//! the load generator loose on all of it.
 //!
 //! They need Postgres and Redis, which `make test` starts for them and hands over as `DATABASE_URL` and
 //! `REDIS_URL`. Each test has a database of its own and ends by checking that its books agree; tests of
@@ -15,9 +16,11 @@ mod http;
 mod inventory;
 mod leases;
 mod locks;
+mod model;
 mod operations;
 mod orders;
 mod races;
+mod scenarios;
 mod section;
 mod test_endpoints;
 mod webhooks;

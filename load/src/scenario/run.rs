@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rust_decimal::Decimal;
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -48,8 +50,21 @@ struct Attendance {
 /// In a visit's word, for whom no client became free before the end.
 const NOT_SERVED: &str = "not served in time";
 
-/// Runs a scenario and reports.
+/// Runs a scenario and reports. Ctrl-C ends the coming of buyers and nothing else; twice ends all, without a verdict.
 pub async fn run<S: Scenario>(settings: Settings, scenario: S) -> anyhow::Result<ScenarioReport> {
+    let mut stop = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
+    let told_twice = async move {
+        stop.recv().await;
+        remark("no more buyers come; the verdict follows. Ctrl-C again goes without it");
+        stop.recv().await;
+    };
+    select! {
+        report = run_to_its_end(settings, scenario) => report,
+        () = told_twice => bail!("stopped before the verdict"),
+    }
+}
+
+async fn run_to_its_end<S: Scenario>(settings: Settings, scenario: S) -> anyhow::Result<ScenarioReport> {
     let opening = Rc::new(open(&settings).await?);
     let stage = Rc::new(Stage {
         run: settings.run.clone(),
@@ -122,17 +137,28 @@ async fn serve<S: Scenario>(
     let progress = Progress::without_end("serving buyers");
     let attendance = Rc::new(Attendance { ends: RefCell::default(), progress });
     let scenario = Rc::new(scenario);
+    let mut stop = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
     let mut visits = JoinSet::new();
     loop {
         // In a closed loop nobody comes before a client is free.
         let free = match arrivals.is_closed_loop() {
-            true => match stage.clients.take_before(arrivals.end()).await? {
-                Some(client) => Some(client),
-                None => break,
-            },
+            true => {
+                let free = select! {
+                    free = stage.clients.take_before(arrivals.end()) => free?,
+                    told = stop.recv() => told.and(None),
+                };
+                let Some(client) = free else {
+                    break;
+                };
+                Some(client)
+            }
             false => None,
         };
-        let Some(arrival) = arrivals.next().await else {
+        let next = select! {
+            next = arrivals.next() => next,
+            told = stop.recv() => told.and(None),
+        };
+        let Some(arrival) = next else {
             free.into_iter().for_each(|client| stage.clients.give_back(client));
             break;
         };

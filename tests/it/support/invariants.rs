@@ -95,7 +95,8 @@ pub const INVARIANTS: &[Invariant] = &[
     (
         "I-9: what a kept answer tells of was done, and no two keys tell of the same",
         "WITH told AS (
-             SELECT scope, key, convert_from(body, 'UTF8')::jsonb AS answer FROM idempotency_keys WHERE status < 300
+             SELECT scope, key, first_seen, convert_from(body, 'UTF8')::jsonb AS answer
+             FROM idempotency_keys WHERE status < 300
          ), moved AS (
              SELECT scope, key, answer AS movement FROM told WHERE answer ? 'movement_id'
              UNION ALL
@@ -112,7 +113,7 @@ pub const INVARIANTS: &[Invariant] = &[
          WHERE key IS NOT NULL GROUP BY scope, movement ->> 'movement_id' HAVING count(*) > 1
          UNION ALL
          SELECT format('%s, key %s: hold %s', scope, key, answer ->> 'hold_id') FROM told
-         WHERE answer ? 'hold_id' AND NOT EXISTS (
+         WHERE answer ? 'hold_id' AND first_seen > clock_timestamp() - interval '24 hours' AND NOT EXISTS (
              SELECT FROM holds WHERE hold_id = (answer ->> 'hold_id')::uuid)
          UNION ALL
          SELECT format('%s, key %s: order %s', scope, key, answer ->> 'order_id') FROM told
@@ -156,11 +157,11 @@ pub const INVARIANTS: &[Invariant] = &[
     (
         "I-11: what a webhook did has its delivery, and an order that was cancelled early is cancelled",
         "SELECT format('cancellation %s of order %s', cancellation_id, c.order_id) FROM order_cancellations c
-         WHERE c.subject = 'webhook' AND NOT EXISTS (
+         WHERE c.subject = 'webhook' AND c.cancelled_at > clock_timestamp() - interval '90 days' AND NOT EXISTS (
              SELECT FROM webhook_inbox i WHERE i.order_id = c.order_id AND i.state = 'cancelled')
          UNION ALL
          SELECT format('early: %s, %s', user_id, idempotency_key) FROM early_cancellations e
-         WHERE e.subject = 'webhook' AND NOT EXISTS (
+         WHERE e.subject = 'webhook' AND e.came_at > clock_timestamp() - interval '90 days' AND NOT EXISTS (
              SELECT FROM webhook_inbox i WHERE i.state = 'waiting_for_order'
                  AND (i.user_id, i.idempotency_key) = (e.user_id, e.idempotency_key))
          UNION ALL

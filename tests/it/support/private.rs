@@ -43,6 +43,11 @@ impl Private<Postgres> {
         Self::postgres_as(Options::on_tcp).await
     }
 
+    /// On a Unix socket, and on disk before a commit is acknowledged.
+    pub async fn durable_postgres() -> Self {
+        Self::postgres_as(|options| Options { durable: true, ..options }).await
+    }
+
     async fn postgres_as(change: fn(Options) -> Options) -> Self {
         let folder = TempFolder::new().unwrap();
         let options = change(Options::throwaway(folder.path().join("postgres")));

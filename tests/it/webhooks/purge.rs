@@ -6,11 +6,18 @@ use serde_json::{Value, json};
 use super::{by_id, by_key, cancel_by_api, read, told};
 use crate::support::{Sender, TestApp, unique};
 
+/// Lets all entries have come so long ago, and what they did be done then.
 async fn entries_came(app: &TestApp, ago: &str) {
-    sqlx::query(&format!("UPDATE webhook_inbox SET received_at = clock_timestamp() - interval '{ago}'"))
-        .execute(&app.database.pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql(&format!(
+        "ALTER TABLE early_cancellations DISABLE TRIGGER USER;
+         UPDATE webhook_inbox SET received_at = clock_timestamp() - interval '{ago}';
+         UPDATE order_cancellations SET cancelled_at = clock_timestamp() - interval '{ago}';
+         UPDATE early_cancellations SET came_at = clock_timestamp() - interval '{ago}';
+         ALTER TABLE early_cancellations ENABLE TRIGGER USER;"
+    ))
+    .execute(&app.database.pool)
+    .await
+    .unwrap();
 }
 
 async fn events(app: &TestApp) -> Vec<String> {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::assert_adds_up;
 use crate::operations::{SOON, lock, open_section, start, status};
+use crate::support::row::until_at_a_row;
 use crate::support::stranger::inventory_lock;
 use crate::support::{HeldRow, Peer, Private, Replica, Stranger, eventually};
 
@@ -127,13 +128,15 @@ async fn what_a_killed_replica_held_is_told_until_it_is_taken_over_and_its_waite
     let key = inventory_lock(variant);
     let row = HeldRow::of(&app.database, variant).await;
     let replica = Replica::start(&app.database.url, Some(&redis.url()), &[]).await;
-    let crowd: Vec<_> = (0..3)
-        .map(|_| {
-            let client = replica.client.clone();
-            let (path, body) = (format!("/inventory/{variant}/decrement"), json!({"quantity": 1}));
-            tokio::spawn(async move { client.try_post(&path, &body, None).await })
-        })
-        .collect();
+    let sell = || {
+        let client = replica.client.clone();
+        let (path, body) = (format!("/inventory/{variant}/decrement"), json!({"quantity": 1}));
+        tokio::spawn(async move { client.try_post(&path, &body, None).await })
+    };
+    // Once it is at the row, nobody joins it any more.
+    let first = sell();
+    until_at_a_row(&app.database.pool, 1).await;
+    let crowd = [first, sell(), sell()];
     eventually(SOON, "two wait for the third", async || {
         lock(&status(&app.client).await, &key).is_some_and(|held| held["waiters"] == 2)
     })
