@@ -266,18 +266,20 @@ where
     Err(IdempotencyError::InFlight.into())
 }
 
-/// Claims many different keys at once, and says of each, in the same order, what [`begin_in_tx`] would.
+/// Claims many different keys at once, and says of each, in the same order, what [`begin_in_tx`] would. With a `limit` it
+/// waits no longer for first requests that are running, nor does the transaction for any row after that.
 ///
 /// # Errors
 /// [`IdempotencyError::InFlight`] if a first request with one of them is running, or a [`DbError`].
 pub async fn begin_all_in_tx<E>(
     conn: &mut PgConnection,
     claims: &[&Claim],
+    limit: Option<Duration>,
 ) -> Result<Vec<Result<Option<Answer>, IdempotencyError>>, E>
 where
     E: From<IdempotencyError> + From<DbError>,
 {
-    let mut ours = claim_all::<E>(conn, claims).await?;
+    let mut ours = claim_all::<E>(conn, claims, limit).await?;
     if ours.len() == claims.len() {
         return Ok(claims.iter().map(|_| Ok(None)).collect());
     }
@@ -286,7 +288,7 @@ where
     if stored.values().any(|stored| stored.expired) {
         store::forget_all(conn, &others).await?;
         stored.retain(|_, stored| !stored.expired);
-        ours.extend(claim_all::<E>(conn, &others).await?);
+        ours.extend(claim_all::<E>(conn, &others, limit).await?);
     }
     let each = |claim: &&Claim| match stored.remove(&owned(claim)) {
         Some(stored) => stored.replay(claim).map(Some),
@@ -296,14 +298,18 @@ where
     Ok(claims.iter().map(each).collect())
 }
 
-async fn claim_all<E>(conn: &mut PgConnection, claims: &[&Claim]) -> Result<HashSet<store::Owned>, E>
+async fn claim_all<E>(
+    conn: &mut PgConnection,
+    claims: &[&Claim],
+    limit: Option<Duration>,
+) -> Result<HashSet<store::Owned>, E>
 where
     E: From<IdempotencyError> + From<DbError>,
 {
     if claims.is_empty() {
         return Ok(HashSet::new());
     }
-    match store::claim_all(conn, claims).await {
+    match store::claim_all(conn, claims, limit).await {
         Err(DbError::RowLocked(_)) => Err(IdempotencyError::InFlight.into()),
         ours => Ok(ours?),
     }

@@ -61,20 +61,30 @@ pub(crate) async fn answer(conn: &mut PgConnection, claim: &Claim, answer: &Answ
     if kept.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Claims keys, in one order for everybody, and gives those that are ours now.
-pub(super) async fn claim_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<HashSet<Owned>, DbError> {
+/// Claims keys, in one order for everybody, and gives those that are ours now. With a `limit`, no statement of this
+/// transaction waits for a row any longer from here on.
+pub(super) async fn claim_all(
+    conn: &mut PgConnection,
+    claims: &[&Claim],
+    limit: Option<Duration>,
+) -> Result<HashSet<Owned>, DbError> {
     let (scopes, keys) = scopes_and_keys(claims);
     let hashes: Vec<_> = claims.iter().map(|claim| claim.fingerprint.0.as_slice()).collect();
     let outlines: Vec<_> =
         claims.iter().map(|claim| claim.outline.as_ref().map(Outline::to_string)).collect();
     let ours = sqlx::query!(
-        "INSERT INTO idempotency_keys (scope, key, request_hash, outline)
-         SELECT * FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::text[]) AS c (scope, key, request_hash, outline)
+        "WITH patience AS MATERIALIZED (
+            SELECT set_config('lock_timeout', coalesce($5::text, current_setting('lock_timeout')), true)
+         )
+         INSERT INTO idempotency_keys (scope, key, request_hash, outline)
+         SELECT c.* FROM patience, UNNEST($1::text[], $2::text[], $3::bytea[], $4::text[])
+             AS c (scope, key, request_hash, outline)
          ORDER BY c.scope, c.key ON CONFLICT DO NOTHING RETURNING scope, key",
         &scopes as &[&str],
         &keys as &[&str],
         &hashes as &[&[u8]],
         &outlines as &[Option<String>],
+        limit.map(|limit| format!("{}ms", limit.as_millis())),
     )
     .fetch_all(conn)
     .await?;

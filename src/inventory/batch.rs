@@ -176,7 +176,7 @@ async fn claim_each(
 ) -> Result<(), StockError> {
     let (indices, claims): (Vec<_>, Vec<_>) =
         wanted.iter().enumerate().filter_map(|(index, wanted)| Some((index, wanted.claim.as_ref()?))).unzip();
-    let found = idempotency::begin_all_in_tx::<StockError>(conn, &claims).await?;
+    let found = idempotency::begin_all_in_tx::<StockError>(conn, &claims, None).await?;
     for (index, found) in indices.into_iter().zip(found) {
         match found {
             Ok(None) => {}

@@ -41,8 +41,9 @@ const REQUESTS_MAX: usize = 256;
 const KEYS_MAX: usize = 512;
 /// A request over more keys goes alone: those who shared with it would wait for its size.
 const SHARED_KEYS_MAX: usize = 64;
-/// How many sections work at once. More would share less among them and commit no sooner.
-const AT_ONCE: usize = 4;
+/// How many sections work at once. One prepares while the other commits; more would share less among them and commit no
+/// sooner.
+const AT_ONCE: usize = 2;
 /// A repetition that has waited so long looks whether its answer is there already.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
 
@@ -343,8 +344,8 @@ impl Sections {
                 ended => ended,
             }
         };
-        let ended = lease.release_after(section).await;
-        let database = started.elapsed();
+        let timed = async { (section.await, started.elapsed()) };
+        let (ended, database) = lease.release_after(timed).await;
         drop((joined, slot));
         answer(members, &guards, database, ended);
     }

@@ -6,6 +6,7 @@
 //! request alone can be told (a key used before for something else, a variant that is not there) is left to it alone.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use sqlx::PgConnection;
@@ -23,6 +24,10 @@ use crate::orders::model::Order;
 use crate::orders::place;
 use crate::orders::rules::Offered;
 use crate::orders::store::{NewOrder, insert_orders_in_tx, read_catalogue_in_tx};
+
+/// How long a section with a slot waits for the first request with one of its keys, which runs elsewhere. Then it is left
+/// to whoever repeats it.
+const CLAIM_WAIT: Duration = Duration::from_millis(50);
 
 /// A request of the section, and how it was guarded.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +87,7 @@ async fn all_in_tx(
     may_wait: bool,
 ) -> Result<Vec<Option<Answer>>, Failed> {
     let mut answers: Vec<Option<Answer>> = joined.iter().map(|_| None).collect();
-    let running = claim(conn, joined, &mut answers).await.map_err(Failed::inside)?;
+    let running = claim(conn, joined, may_wait, &mut answers).await.map_err(Failed::inside)?;
     let (mut ledger, catalogue, cancelled) = lock(conn, joined, &running, may_wait).await?;
     let mut decided: Vec<(usize, Decided)> = Vec::with_capacity(running.len());
     let mut freed = Vec::new();
@@ -108,6 +113,7 @@ async fn all_in_tx(
 async fn claim(
     conn: &mut PgConnection,
     joined: &[Joined<'_>],
+    may_wait: bool,
     answers: &mut [Option<Answer>],
 ) -> Result<Vec<usize>, DbError> {
     let mut seen = HashSet::new();
@@ -119,8 +125,9 @@ async fn claim(
             Some(_) => {}
         }
     }
+    let limit = (!may_wait).then_some(CLAIM_WAIT);
     let claims: Vec<&Claim> = claiming.iter().map(|(_, claim)| *claim).collect();
-    let found = match idempotency::begin_all_in_tx::<ClaimError>(conn, &claims).await {
+    let found = match idempotency::begin_all_in_tx::<ClaimError>(conn, &claims, limit).await {
         Err(ClaimError::Db(error)) => return Err(error),
         Err(ClaimError::Idempotency(error)) => {
             return Err(DbError::RowLocked(sqlx::Error::Protocol(error.to_string())));

@@ -1,13 +1,18 @@
 //! Requests over different items share a section too, when all that work at once are busy. Then nobody may be held up by
 //! what a stranger does with an item of somebody else's.
 
+use serde_json::json;
+use uuid::Uuid;
+
 use super::SOON;
 use crate::support::row::until_at_a_row;
 use crate::support::stranger::inventory_lock;
-use crate::support::{HeldRow, Stranger, TestApp, TestDatabase, eventually, shared_redis};
+use crate::support::{
+    Client, HeldRow, Peer, Reply, Stranger, TestApp, TestDatabase, eventually, shared_redis,
+};
 
 /// How many sections work at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// More than that.
 const MANY: usize = 12;
 
@@ -59,23 +64,37 @@ async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it
 async fn a_row_that_a_stranger_holds_holds_up_nobody_who_does_not_want_it_however_many_there_are() {
     let settings = [("HOLDFAST_DB_MAX_CONNECTIONS", "32")];
     let app = TestApp::with(TestDatabase::fresh().await, None, &settings).await;
-    let mut rows = Vec::new();
-    let mut stuck = Vec::new();
+    let peer = Peer::start(&app.database.url, None, &settings).await;
+    let (mut rows, mut stuck) = (Vec::new(), Vec::new());
+    let sell = |client: &Client, variant: Uuid| {
+        let (client, path) = (client.clone(), format!("/inventory/{variant}/decrement"));
+        async move { client.post_keyed(&path, &json!({"quantity": 1}), &format!("sale-of-{variant}")).await }
+    };
     for n in 1..=MANY {
         let variant = app.client.variant(10).await;
         rows.push(HeldRow::of(&app.database, variant).await);
-        let client = app.client.clone();
-        stuck.push(tokio::spawn(async move { client.decrement(variant, 1).await }));
+        stuck.push((variant, tokio::spawn(sell(&app.client, variant))));
         until_at_a_row(&app.database.pool, n).await;
     }
     let free = app.client.variant(10).await;
-    let order = app.client.order("ann", "key-1", &[(free, 1)]).await.expect(201);
-    assert!(order.header("lock-wait-ms").unwrap().parse::<u64>().unwrap() < 1_000);
+    let at_once = |order: Reply| {
+        assert!(order.expect(201).header("lock-wait-ms").unwrap().parse::<u64>().unwrap() < 1_000);
+    };
+    at_once(app.client.order("ann", "key-1", &[(free, 1)]).await);
+    // Nor do those who repeat them at another replica, where they meet at their keys, without a lock before them.
+    for n in 1..=MANY {
+        let variant = stuck[n - 1].0;
+        stuck.push((variant, tokio::spawn(sell(&peer.client, variant))));
+    }
+    until_at_a_row(&app.database.pool, 2 * MANY).await;
+    at_once(peer.client.order("ann", "key-2", &[(free, 1)]).await);
     for row in rows {
         row.let_go().await;
     }
-    for sale in stuck {
+    for (variant, sale) in stuck {
         sale.await.unwrap().expect(200);
+        assert_eq!(app.client.on_hand(variant).await, 9);
     }
+    peer.finish().await;
     app.finish().await;
 }
