@@ -285,10 +285,13 @@ where
     }
     let others: Vec<&Claim> = claims.iter().copied().filter(|claim| !ours.contains(&owned(claim))).collect();
     let mut stored = store::find_all(conn, &others).await?;
-    if stored.values().any(|stored| stored.expired) {
-        store::forget_all(conn, &others).await?;
+    // Only these: another may turn old meanwhile, whose answer has been read already.
+    let over = |claim: &&Claim| stored.get(&owned(claim)).is_some_and(|stored| stored.expired);
+    let old: Vec<&Claim> = others.into_iter().filter(over).collect();
+    if !old.is_empty() {
+        store::forget_all(conn, &old).await?;
         stored.retain(|_, stored| !stored.expired);
-        ours.extend(claim_all::<E>(conn, &others, limit).await?);
+        ours.extend(claim_all::<E>(conn, &old, limit).await?);
     }
     let each = |claim: &&Claim| match stored.remove(&owned(claim)) {
         Some(stored) => stored.replay(claim).map(Some),

@@ -95,8 +95,12 @@ pub(super) async fn claim_all(
 pub(super) async fn forget_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<(), DbError> {
     let (scopes, keys) = scopes_and_keys(claims);
     sqlx::query!(
-        "DELETE FROM idempotency_keys AS k USING UNNEST($1::text[], $2::text[]) AS c (scope, key)
-         WHERE k.scope = c.scope AND k.key = c.key AND first_seen < clock_timestamp() - interval '24 hours'",
+        "WITH old AS MATERIALIZED (
+            SELECT k.scope, k.key FROM UNNEST($1::text[], $2::text[]) AS c (scope, key)
+            JOIN idempotency_keys k ON k.scope = c.scope AND k.key = c.key
+            WHERE first_seen < clock_timestamp() - interval '24 hours' ORDER BY k.scope, k.key FOR UPDATE OF k
+         )
+         DELETE FROM idempotency_keys AS k USING old WHERE k.scope = old.scope AND k.key = old.key",
         &scopes as &[&str],
         &keys as &[&str],
     )

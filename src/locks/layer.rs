@@ -193,7 +193,12 @@ impl Inner {
                     let key = key.clone();
                     let is_ours = claim::replica_of(&holder).is_some();
                     let age = left.map(|left| timing.ttl(key.class()).saturating_sub(left));
-                    self.leave(claim);
+                    // Before it tries again with fewer keys, and another token, it must have left the lines of all.
+                    if asked < deadline && Instant::now() < deadline {
+                        self.let_go(claim, &[], timing.redis_timeout).await;
+                    } else {
+                        self.leave(claim);
+                    }
                     let holder_age = age.filter(|_| is_ours);
                     return Err(LockError::Busy { key, holder_age, waited: started.elapsed() });
                 }

@@ -72,6 +72,26 @@ impl Section<'_> {
     /// # Errors
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+        self.run_within(None, keys, verb).await
+    }
+
+    /// The same for a request that has waited since `arrived` already.
+    pub(crate) async fn run_since<V: Verb>(
+        &self,
+        arrived: Instant,
+        keys: &LockKeys,
+        verb: &V,
+    ) -> Result<Answer, V::Error> {
+        let deadline = arrived + self.app.locks.longest_wait();
+        self.run_within(Some(deadline), keys, verb).await
+    }
+
+    async fn run_within<V: Verb>(
+        &self,
+        deadline: Option<Instant>,
+        keys: &LockKeys,
+        verb: &V,
+    ) -> Result<Answer, V::Error> {
         let started = Instant::now();
         self.caller.patience.heed();
         if let Some(claim) = self.claim
@@ -82,7 +102,7 @@ impl Section<'_> {
         }
         let mut attempt = 1;
         loop {
-            match self.once(keys, verb).await {
+            match self.once(deadline, keys, verb).await {
                 Err(error) if error.collided() && attempt < ATTEMPTS => {
                     pause_after_collision(attempt).await;
                     attempt += 1;
@@ -92,20 +112,31 @@ impl Section<'_> {
         }
     }
 
-    async fn once<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
-        let (limit, gone) = (self.caller.patience.left(), &self.caller.gone);
+    async fn once<V: Verb>(
+        &self,
+        deadline: Option<Instant>,
+        keys: &LockKeys,
+        verb: &V,
+    ) -> Result<Answer, V::Error> {
+        let (limit, gone) = (self.left(deadline), &self.caller.gone);
         let lease = match self.app.locks.acquire_within(limit, keys.clone(), gone).await {
             Ok(lease) => lease,
             Err(busy) => return self.answer_if_busy(busy).await,
         };
         let evidence = lease.evidence();
-        lease.release_after(self.under(evidence, keys, verb)).await
+        lease.release_after(self.under(evidence, deadline, keys, verb)).await
     }
 
-    async fn under<V: Verb>(&self, lock: Evidence, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+    async fn under<V: Verb>(
+        &self,
+        lock: Evidence,
+        deadline: Option<Instant>,
+        keys: &LockKeys,
+        verb: &V,
+    ) -> Result<Answer, V::Error> {
         let Self { app, caller, claim, success } = *self;
         let started = Instant::now();
-        let mut tx = app.db.begin_within(caller.patience.left()).await?;
+        let mut tx = app.db.begin_within(self.left(deadline)).await?;
         let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
             Some(first) => first,
             None => {
@@ -118,6 +149,12 @@ impl Section<'_> {
         };
         tx.commit().await.map_err(DbError::from)?;
         Ok(answer.guarded(lock, started.elapsed()))
+    }
+
+    /// What is left of its wait, if its caller or what it went through before sets a limit.
+    fn left(&self, deadline: Option<Instant>) -> Option<Duration> {
+        let left = || Some(deadline?.saturating_duration_since(Instant::now()));
+        self.caller.patience.left().or_else(left)
     }
 
     /// Whoever waited in vain may have waited for the very request it repeats.

@@ -141,6 +141,8 @@ impl Open {
 #[derive(Debug)]
 struct Member {
     id: u64,
+    /// Whether it was set apart once.
+    was_apart: bool,
     request: Arc<Request>,
     answer: oneshot::Sender<Outcome>,
 }
@@ -167,7 +169,7 @@ pub async fn share<V: Verb>(
         return alone.run(&request.keys, verb).await;
     }
     let (answer, mut answered) = oneshot::channel();
-    let id = Sections::enter(app, request.clone(), answer, None);
+    let id = Sections::enter(app, request.clone(), answer);
     let look_at = request.arrived + LOOK_AFTER;
     let mut looks = request.claim();
     let outcome = loop {
@@ -197,7 +199,7 @@ pub async fn share<V: Verb>(
     };
     match outcome {
         Ok(Outcome::Answered(answer)) => Ok(answer),
-        Ok(Outcome::Alone) => alone.run(&request.keys, verb).await,
+        Ok(Outcome::Alone) => alone.run_since(request.arrived, &request.keys, verb).await,
         Ok(Outcome::NoLease(error)) => alone.answer_if_busy(error).await,
         Ok(Outcome::Failed(error)) => Err(error.into()),
         Err(_) => Err(DbError::Unavailable(sqlx::Error::WorkerCrashed).into()),
@@ -210,19 +212,14 @@ impl Sections {
     }
 
     /// Joins a section or opens one. Gives the number of the request.
-    fn enter(
-        app: &Arc<App>,
-        request: Arc<Request>,
-        answer: oneshot::Sender<Outcome>,
-        apart: Option<&LockKey>,
-    ) -> u64 {
+    fn enter(app: &Arc<App>, request: Arc<Request>, answer: oneshot::Sender<Outcome>) -> u64 {
         let mut guard = app.sections.state();
         let state = &mut *guard;
         let id = state.next_id;
         state.next_id += 1;
-        let member = Member { id, request, answer };
-        if let Some(member) = state.join(app, member, apart) {
-            state.begin(app, member, apart);
+        let member = Member { id, was_apart: false, request, answer };
+        if let Some(member) = state.join(app, member, None) {
+            state.begin(app, member, None);
         }
         id
     }
@@ -301,8 +298,13 @@ impl Sections {
             open.keys = keys.clone();
             turn.shrink(keys);
         }
-        for member in leaving {
+        for mut member in leaving {
             app.locks.unseat(ticket, &member.request.keys);
+            // One that needs several busy items would be sent from one to the other: it takes a place of its own.
+            if std::mem::replace(&mut member.was_apart, true) {
+                let _gone = member.answer.send(Outcome::Alone);
+                continue;
+            }
             if let Some(member) = state.join(app, member, Some(key)) {
                 state.begin(app, member, Some(key));
             }
@@ -312,6 +314,8 @@ impl Sections {
     /// A section's life, from its place in line to its answers.
     async fn live(app: Arc<App>, ticket: u64, call: Arc<Notify>, empty: CancellationToken) {
         let sections = &app.sections;
+        // Should it panic, those it has not answered are told so, and nobody joins it any more.
+        let _closed = Closes { app: &app, ticket };
         let Some((mut turn, mut slot)) = sections.served(&app, ticket, &call, &empty).await else {
             let turn = sections.take_turn(ticket);
             sections.close(ticket);
@@ -325,6 +329,8 @@ impl Sections {
         };
         let members = sections.close(ticket);
         turn.serve();
+        // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
+        slot = slot.or_else(|| sections.slots.clone().try_acquire_owned().ok());
         let lease = turn.lease(taken);
         let (started, evidence) = (Instant::now(), lease.evidence());
         let guard = |member: &Member| {
@@ -374,7 +380,7 @@ impl Sections {
         let slot = match self.slots.clone().try_acquire_owned() {
             Ok(slot) => slot,
             Err(_) => loop {
-                self.state().ready.get_or_insert(ticket);
+                self.state().is_ready(ticket);
                 let deadline = self.deadline(ticket, wait)?;
                 tokio::select! {
                     biased;
@@ -415,7 +421,26 @@ impl Sections {
     }
 }
 
+/// Closes a section when dropped.
+struct Closes<'a> {
+    app: &'a App,
+    ticket: u64,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.app.sections.close(self.ticket);
+    }
+}
+
 impl State {
+    /// From now on the section only waits for a slot. The first that does is joined by all whose keys are free.
+    fn is_ready(&mut self, ticket: u64) {
+        if self.open.get(&ticket).is_some_and(|open| open.apart.is_none()) {
+            self.ready.get_or_insert(ticket);
+        }
+    }
+
     /// Joins a section that will take this request. Gives it back if there is none.
     fn join(&mut self, app: &App, member: Member, apart: Option<&LockKey>) -> Option<Member> {
         let keys = &member.request.keys;
@@ -453,6 +478,8 @@ impl State {
     /// Opens a section for a request.
     fn begin(&mut self, app: &Arc<App>, member: Member, apart: Option<&LockKey>) {
         let keys = member.request.keys.clone();
+        let waits_for_a_slot =
+            app.sections.slots.available_permits() == 0 && app.locks.last_in(&keys) == Ahead::Nobody;
         let turn = match app.locks.queue_since(keys.clone(), member.request.arrived) {
             Ok(turn) => turn,
             Err(full) => {
@@ -465,6 +492,9 @@ impl State {
         let apart = apart.cloned();
         let open = Open { turn: Some(turn), keys, members: vec![member], empty: empty.clone(), apart };
         self.open.insert(ticket, open);
+        if waits_for_a_slot {
+            self.is_ready(ticket);
+        }
         app.tasks.spawn(Sections::live(app.clone(), ticket, call, empty));
     }
 }

@@ -88,11 +88,16 @@ async fn all_in_tx(
 ) -> Result<Vec<Option<Answer>>, Failed> {
     let mut answers: Vec<Option<Answer>> = joined.iter().map(|_| None).collect();
     let running = claim(conn, joined, may_wait, &mut answers).await.map_err(Failed::inside)?;
-    let (mut ledger, catalogue, cancelled) = lock(conn, joined, &running, may_wait).await?;
+    let Locked { mut ledger, catalogue, cancelled, placed } = lock(conn, joined, &running, may_wait).await?;
     let mut decided: Vec<(usize, Decided)> = Vec::with_capacity(running.len());
     let mut freed = Vec::new();
     for index in running {
-        match decide(&joined[index], &mut ledger, &catalogue, cancelled.contains(&index)) {
+        let is_cancelled = cancelled.contains(&index);
+        let outcome = match placed.contains(&index) {
+            true => None,
+            false => decide(&joined[index], &mut ledger, &catalogue, is_cancelled),
+        };
+        match outcome {
             Some(outcome) => decided.push((index, outcome)),
             None => freed.extend(joined[index].request.claim()),
         }
@@ -154,27 +159,43 @@ enum ClaimError {
     Idempotency(#[from] IdempotencyError),
 }
 
-/// Locks the rows that those still to be carried out need, and reads what their orders are made of: the levels, the
-/// catalogue, and which of them were cancelled before they came.
+/// What a section decides on.
+struct Locked<'a> {
+    ledger: Ledger<'a>,
+    catalogue: HashMap<Uuid, Offered>,
+    /// Whose orders were cancelled before they came.
+    cancelled: HashSet<usize>,
+    /// Whose orders were placed so long ago that their answers are forgotten.
+    placed: HashSet<usize>,
+}
+
+/// Locks the rows that those still to be carried out need, and reads what their orders are made of.
 async fn lock<'a>(
     conn: &mut PgConnection,
     joined: &[Joined<'_>],
     running: &[usize],
     may_wait: bool,
-) -> Result<(Ledger<'a>, HashMap<Uuid, Offered>, HashSet<usize>), Failed> {
+) -> Result<Locked<'a>, Failed> {
     let requests: Vec<_> = running.iter().map(|index| joined[*index].request).collect();
     let ids = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
-    let levels = if may_wait {
-        stock::lock_levels_in_tx(conn, &ids).await.map_err(|error| match error {
+    // Only what all of them need is worth a wait, and is waited for first: nobody waits who has locked a row out of order.
+    let all_need = |id: &Uuid| {
+        let key = LockKey::Inventory(*id);
+        requests.iter().all(|request| request.keys().contains(&key))
+    };
+    let mut levels = HashMap::new();
+    let mut rest = ids;
+    if may_wait {
+        let needed: Vec<_> = rest.extract_if(.., |id| all_need(id)).collect();
+        levels = stock::lock_levels_in_tx(conn, &needed).await.map_err(|error| match error {
             DbError::RowLocked(_) => Failed::ForAll(error),
             error => Failed::inside(error),
-        })?
-    } else {
-        stock::lock_free_levels_in_tx(conn, &ids).await.map_err(Failed::inside)?
-    };
-    // Worth a wait only if all of them need a row that is not there or not free.
-    let mut missing = ids.iter().filter(|id| !levels.contains_key(id)).map(|id| LockKey::Inventory(*id));
-    if !may_wait && missing.any(|key| requests.iter().all(|request| request.keys().contains(&key))) {
+        })?;
+    }
+    if !rest.is_empty() {
+        levels.extend(stock::lock_free_levels_in_tx(conn, &rest).await.map_err(Failed::inside)?);
+    }
+    if !may_wait && rest.iter().any(|id| !levels.contains_key(id) && all_need(id)) {
         return Err(Failed::WouldWait);
     }
     let ledger = Ledger::over(levels.into_values());
@@ -185,14 +206,16 @@ async fn lock<'a>(
     };
     let placing: Vec<_> = running.iter().filter_map(placing).collect();
     if placing.is_empty() {
-        return Ok((ledger, HashMap::new(), HashSet::new()));
+        let (catalogue, cancelled, placed) = Default::default();
+        return Ok(Locked { ledger, catalogue, cancelled, placed });
     }
     let wanted = LockKeys::variant_ids_of(placing.iter().map(|(index, _)| joined[*index].request.keys()));
     let claims: Vec<_> = placing.iter().map(|(_, placing)| &placing.claim).collect();
-    let (catalogue, cancelled) =
-        read_catalogue_in_tx(conn, &wanted, &claims).await.map_err(Failed::inside)?;
-    let cancelled = cancelled.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
-    Ok((ledger, catalogue, cancelled))
+    let read = read_catalogue_in_tx(conn, &wanted, &claims).await.map_err(Failed::inside)?;
+    let whose =
+        |places: Vec<usize>| places.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
+    let (cancelled, placed) = (whose(read.cancelled), whose(read.placed));
+    Ok(Locked { ledger, catalogue: read.catalogue, cancelled, placed })
 }
 
 /// Decides on one request. None if it has to run alone.

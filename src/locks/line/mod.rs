@@ -136,7 +136,7 @@ impl Lines {
         state.next_ticket += 1;
         let mut behind = 0;
         for key in keys.as_slice() {
-            behind += usize::from(state.stand(key, ticket) > 0);
+            behind += usize::from(state.stand(key, ticket, 1) > 0);
         }
         let (called, announced) = (Arc::new(Notify::new()), Arc::<AtomicBool>::default());
         if behind == 0 {
@@ -291,11 +291,11 @@ impl State {
         self.lines.get(key).is_some_and(|line| line.requests() >= MAX_LINE)
     }
 
-    /// Joins a line, and says how many places are ahead there.
-    fn stand(&mut self, key: &LockKey, id: u64) -> usize {
+    /// Joins a line for so many requests, and says how many places are ahead there.
+    fn stand(&mut self, key: &LockKey, id: u64, requests: usize) -> usize {
         let empty = || Line { tickets: VecDeque::new(), headed_since: Instant::now() };
         let line = self.lines.entry(key.clone()).or_insert_with(empty);
-        line.tickets.push_back(Ticket { id, requests: 1 });
+        line.tickets.push_back(Ticket { id, requests });
         line.tickets.len() - 1
     }
 

@@ -35,7 +35,7 @@ impl Lines {
     /// Takes one away again that gave up.
     pub fn unseat(&self, ticket: u64, keys: &LockKeys) {
         let mut state = self.state();
-        state.each_of(ticket, keys, |requests| *requests = requests.saturating_sub(1).max(1));
+        state.each_of(ticket, keys, |requests| *requests = requests.saturating_sub(1));
         if let Some(seated) = state.seated.get_mut(&ticket) {
             seated.requests = seated.requests.saturating_sub(1);
         }
@@ -86,7 +86,7 @@ impl Place {
             return false;
         }
         for key in &more {
-            state.stand(key, self.ticket);
+            state.stand(key, self.ticket, 0);
         }
         true
     }

@@ -1,6 +1,6 @@
 //! What placing an order locks and writes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -131,20 +131,33 @@ pub(crate) async fn insert_orders_in_tx(
     if whole { Ok(inserted.at) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// What a section of several requests reads once its rows are locked: what these variants are and cost, and which of
-/// these claims' orders, by their place among them, were cancelled before they came. As for [`lock_items_in_tx`], the claims were taken before.
+/// What the orders of a section are made of, and what became of their keys before.
+pub(crate) struct Catalogue {
+    /// What the variants are and cost; unknown ones are missing.
+    pub(crate) catalogue: HashMap<Uuid, Offered>,
+    /// The claims, by their place among them, whose orders were cancelled before they came.
+    pub(crate) cancelled: Vec<usize>,
+    /// Those whose orders are there already.
+    pub(crate) placed: Vec<usize>,
+}
+
+/// What a section of several requests reads once its rows are locked. As for [`lock_items_in_tx`], the claims were taken
+/// before.
 pub(crate) async fn read_catalogue_in_tx(
     conn: &mut PgConnection,
     ids: &[Uuid],
     claims: &[&Claim],
-) -> Result<(HashMap<Uuid, Offered>, HashSet<usize>), DbError> {
+) -> Result<Catalogue, DbError> {
     let users: Vec<_> = claims.iter().map(|claim| claim.user_id().unwrap_or_default()).collect();
     let keys: Vec<_> = claims.iter().map(|claim| claim.key.as_str()).collect();
     let rows = sqlx::query!(
         r#"SELECT variant_id, sku, price, currency,
                   ARRAY(SELECT c.place FROM UNNEST($2::text[], $3::text[]) WITH ORDINALITY AS c (user_id, key, place)
                         JOIN early_cancellations e ON e.user_id = c.user_id AND e.idempotency_key = c.key)
-                      AS "cancelled!"
+                      AS "cancelled!",
+                  ARRAY(SELECT c.place FROM UNNEST($2::text[], $3::text[]) WITH ORDINALITY AS c (user_id, key, place)
+                        JOIN orders o ON o.user_id = c.user_id AND o.idempotency_key = c.key)
+                      AS "placed!"
            FROM variants WHERE variant_id = ANY($1)"#,
         ids,
         &users as &[&str],
@@ -152,14 +165,16 @@ pub(crate) async fn read_catalogue_in_tx(
     )
     .fetch_all(conn)
     .await?;
-    let places = rows.first().map(|row| row.cancelled.as_slice()).unwrap_or_default();
-    let cancelled = places.iter().filter_map(|place| usize::try_from(place - 1).ok()).collect();
+    let places = |all: &[i64]| all.iter().filter_map(|place| usize::try_from(place - 1).ok()).collect();
+    let first = rows.first();
+    let cancelled = first.map(|row| places(&row.cancelled)).unwrap_or_default();
+    let placed = first.map(|row| places(&row.placed)).unwrap_or_default();
     let mut catalogue = HashMap::with_capacity(rows.len());
     for row in rows {
         let currency = stored_currency(&row.currency)?;
         catalogue.insert(row.variant_id, Offered { sku: row.sku, price: row.price, currency });
     }
-    Ok((catalogue, cancelled))
+    Ok(Catalogue { catalogue, cancelled, placed })
 }
 
 /// Whether the cancellation of the order that `claim` is about to place came before it.

@@ -115,6 +115,7 @@ async fn two_with_one_key_in_one_section_have_one_effect_and_one_answer() {
     replies[2].clone().expect(200);
     assert_eq!(replies[3].clone().expect(422).code(), "idempotency_key_reused");
     assert_eq!(app.client.on_hand(variant).await, 10 - 1 - 2 - 1);
+    assert_eq!(transactions(&app, variant, 3).await, 1);
     app.finish().await;
 }
 
@@ -151,8 +152,67 @@ async fn one_for_whom_there_is_no_variant_is_told_so_and_the_rest_go_on() {
     let replies = behind_a_sale(&app, variant, vec![sale(variant, 1), order, sale(variant, 1)]).await;
     let statuses: Vec<_> = replies.iter().map(|reply| reply.status.as_u16()).collect();
     assert_eq!(statuses, [200, 404, 200]);
+    assert_eq!(transactions(&app, variant, 3).await, 1, "the rest shared");
     let good = app.client.order("ann", "key-1", &[(variant, 1)]).await;
     assert_eq!(good.expect(201).json()["status"], "placed", "the key stayed free");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_late_retry_of_an_old_order_finds_it_and_leaves_its_section_to_the_others() {
+    let app = TestApp::start().await;
+    let variant = app.client.variant(10).await;
+    let first = app.client.order("ann", "key-1", &[(variant, 1)]).await.expect(201).json();
+    sqlx::query("DELETE FROM idempotency_keys WHERE key = 'key-1'")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let again = ("/orders".to_owned(), order_body("ann", &[(variant, 1)]), Some("key-1".to_owned()));
+    let replies = behind_a_sale(&app, variant, vec![sale(variant, 1), again, sale(variant, 1)]).await;
+    let statuses: Vec<_> = replies.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(statuses, [200, 200, 200]);
+    assert!(replies[1].was_replayed());
+    assert_eq!(replies[1].json()["order_id"], first["order_id"]);
+    assert_eq!(app.client.on_hand(variant).await, 10 - 1 - 3);
+    assert_eq!(transactions(&app, variant, 4).await, 1, "the rest shared");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_section_that_waits_for_what_all_need_waits_for_nothing_else() {
+    let app = TestApp::without_redis().await;
+    let (hot, other) = (app.client.variant(10).await, app.client.variant(10).await);
+    let first_holder = HeldRow::of(&app.database, hot).await;
+    let others_holder = HeldRow::of(&app.database, other).await;
+    let mut sent = Vec::new();
+    let send = |call: (String, Value, Option<String>)| {
+        let client = app.client.clone();
+        tokio::spawn(async move { client.try_post(&call.0, &call.1, call.2.as_deref()).await.unwrap() })
+    };
+    sent.push(send(sale(hot, 1)));
+    first_holder.until_wanted_by(1, &app.database.pool).await;
+    // It comes second to the row, and so between the first section and the next.
+    let database = app.database.url.clone();
+    let second_holder = tokio::spawn(async move { HeldRow::at(&database, hot).await });
+    first_holder.until_wanted_by(2, &app.database.pool).await;
+    let order = ("/orders".to_owned(), order_body("ann", &[(hot, 1), (other, 1)]), Some("key-1".to_owned()));
+    for call in [sale(hot, 1), order, sale(hot, 1)] {
+        sent.push(send(call));
+        let arrived = sent.len();
+        eventually(SOON, "it has arrived", async || app.app.locks.in_line(hot) == arrived).await;
+    }
+    first_holder.let_go().await;
+    let second_holder = second_holder.await.unwrap();
+    second_holder.until_wanted_by(1, &app.database.pool).await;
+    second_holder.let_go().await;
+    let waits = sent.remove(2);
+    for sale in sent {
+        sale.await.unwrap().expect(200);
+    }
+    others_holder.until_wanted_by(1, &app.database.pool).await;
+    others_holder.let_go().await;
+    waits.await.unwrap().expect(201);
+    assert_eq!((app.client.on_hand(hot).await, app.client.on_hand(other).await), (6, 9));
     app.finish().await;
 }
 

@@ -18,7 +18,12 @@ pub struct HeldRow {
 
 impl HeldRow {
     pub async fn of(database: &TestDatabase, variant_id: Uuid) -> Self {
-        let mut conn = PgConnection::connect(&database.url).await.unwrap();
+        Self::at(&database.url, variant_id).await
+    }
+
+    /// The same, known by the database's URL.
+    pub async fn at(database: &str, variant_id: Uuid) -> Self {
+        let mut conn = PgConnection::connect(database).await.unwrap();
         sqlx::query("BEGIN").execute(&mut conn).await.unwrap();
         let held = sqlx::query("SELECT 1 FROM stock WHERE variant_id = $1 FOR UPDATE")
             .bind(variant_id)
