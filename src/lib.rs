@@ -17,6 +17,7 @@
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`webhooks`] | cancellations that others send, each carried out once |
 //! | [`holds`] | stock kept while the customer pays |
+//! | [`events`] | what happened, told in an order that everybody can follow |
 //! | [`purge`] | forgetting what is kept for a time only |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
@@ -50,6 +51,8 @@ pub mod orders;
 pub mod webhooks;
 
 pub mod holds;
+
+pub mod events;
 
 pub mod purge;
 

@@ -14,10 +14,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::HoldError;
-use super::model::HoldState;
+use super::model::{Hold, HoldState};
 use super::{rules, store};
 use crate::app::App;
 use crate::db::{Db, DbError};
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -133,7 +134,7 @@ pub async fn capture_in_tx(
         false => states::turn(None, OrderStatus::Placed, Actor::Api),
     };
     let order_id = ids::fresh();
-    let mut ledger = Ledger::over(levels.into_values());
+    let mut ledger = Ledger::over_held(levels.into_values());
     let mut lines = Vec::with_capacity(captured.len());
     for (place, units) in captured {
         let held = &hold.lines[place];
@@ -160,7 +161,7 @@ pub async fn capture_in_tx(
     let mut order = Order {
         order_id,
         total: hold.currency.written(lines.iter().map(|line| line.line_total).sum()),
-        user_id: hold.user_id,
+        user_id: hold.user_id.clone(),
         status: status.map_err(OrderError::from)?,
         currency: hold.currency,
         lines,
@@ -172,6 +173,9 @@ pub async fn capture_in_tx(
     order.placed_at = orders::insert_orders_in_tx(conn, &[new]).await?;
     ledger.write_in_tx(conn).await?;
     store::resolve_in_tx(conn, hold_id, HoldState::Captured, Some(order_id)).await?;
+    let hold =
+        Hold { state: HoldState::Captured, order_id: Some(order_id), lock: order.lock.clone(), ..hold };
+    events::append_in_tx(conn, EventKind::HoldCaptured, About::Hold(hold_id), &hold).await?;
     Ok(order)
 }
 

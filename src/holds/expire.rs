@@ -10,6 +10,7 @@ use super::model::HoldState;
 use super::store::{self, Due};
 use crate::app::App;
 use crate::db::DbError;
+use crate::events::{self, About, EventKind};
 use crate::ids;
 use crate::locks::LockKeys;
 
@@ -94,6 +95,10 @@ async fn try_to_expire(app: &App, due: &Due, patience: Duration) -> Result<bool,
             let (hold, _levels) = store::lock_hold_in_tx(&mut tx, due.hold_id, &keys).await?;
             let ended = hold.state == HoldState::Expired
                 && store::end_in_tx(&mut tx, due.hold_id, HoldState::Expired, None).await?;
+            if ended {
+                events::append_in_tx(&mut tx, EventKind::HoldExpired, About::Hold(due.hold_id), &hold)
+                    .await?;
+            }
             tx.commit().await.map_err(DbError::from)?;
             Ok(ended)
         })

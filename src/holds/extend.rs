@@ -13,6 +13,7 @@ use super::error::HoldError;
 use super::model::{Hold, HoldTtl};
 use super::{rules, store};
 use crate::app::App;
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -86,5 +87,6 @@ pub async fn extend_in_tx(
     rules::still_held(hold.state)?;
     hold.expires_at = store::set_end_in_tx(conn, hold_id, cmd.ttl_seconds).await?;
     hold.lock = witness.lock.into();
+    events::append_in_tx(conn, EventKind::HoldExtended, About::Hold(hold_id), &hold).await?;
     Ok(hold)
 }

@@ -11,14 +11,17 @@ use sqlx::PgConnection;
 
 use super::error::HoldError;
 use super::model::{Hold, HoldLine, HoldState, HoldTtl, LIVE_HOLDS_MAX};
+use super::rules::made_low;
 use super::store;
 use crate::app::App;
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::ids;
+use crate::inventory::low::tell_of_low_in_tx;
 use crate::inventory::model::Witness;
 use crate::locks::LockKeys;
 use crate::money::Currency;
@@ -125,5 +128,7 @@ pub async fn hold_in_tx(
         lock: witness.lock.into(),
     };
     (hold.held_at, hold.expires_at) = store::insert_hold_in_tx(conn, &hold, cmd.ttl_seconds, witness).await?;
+    events::append_in_tx(conn, EventKind::HoldCreated, About::Hold(hold.hold_id), &hold).await?;
+    tell_of_low_in_tx(conn, made_low(&levels, &hold.lines).iter()).await?;
     Ok(hold)
 }

@@ -13,6 +13,7 @@ use super::error::HoldError;
 use super::model::{Hold, HoldState};
 use super::{rules, store};
 use crate::app::App;
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -82,5 +83,6 @@ pub async fn release_in_tx(
     rules::still_held(hold.state)?;
     store::resolve_in_tx(conn, hold_id, HoldState::Released, None).await?;
     (hold.state, hold.lock) = (HoldState::Released, witness.lock.into());
+    events::append_in_tx(conn, EventKind::HoldReleased, About::Hold(hold_id), &hold).await?;
     Ok(hold)
 }

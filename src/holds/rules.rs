@@ -1,10 +1,12 @@
 //! What may be captured of a hold. Pure: no database, no clock, no network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
 use super::model::{HoldLine, HoldState};
+use crate::inventory::model::Level;
+use crate::inventory::rules::becomes_low;
 use crate::orders::rules::Excess;
 
 /// Why a hold can't be resolved or extended as asked.
@@ -19,6 +21,19 @@ pub enum Refusal {
     /// More would be captured than is held.
     #[error("more would be captured than is held")]
     CaptureExceedsHeld(Vec<Excess>),
+}
+
+/// The levels that become low when `lines` are held, as they are then.
+#[must_use]
+pub fn made_low(levels: &HashMap<Uuid, Level>, lines: &[HoldLine]) -> Vec<Level> {
+    let mut after = levels.clone();
+    for line in lines {
+        if let Some(level) = after.get_mut(&line.variant_id) {
+            level.held += line.quantity;
+        }
+    }
+    after.retain(|id, after| levels.get(id).is_some_and(|before| becomes_low(before, after)));
+    after.into_values().collect()
 }
 
 /// Only what is held can be captured, released or extended.

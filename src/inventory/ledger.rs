@@ -3,13 +3,14 @@
 //! What must stay true: a level is read under its row lock, every decision is made on the level the one
 //! before it left, and levels and movements are written together or not at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::low::tell_of_low_in_tx;
 use super::model::{Level, LockSeen, Movement, Occasion, Witness};
-use super::rules::{Change, Refusal, Step, decide};
+use super::rules::{Change, Refusal, Step, becomes_low, decide};
 use super::store;
 use crate::db::DbError;
 use crate::ids;
@@ -32,6 +33,8 @@ pub struct Draft<'a> {
 pub struct Ledger<'a> {
     levels: HashMap<Uuid, Level>,
     drafts: Vec<Draft<'a>>,
+    /// Variants that became low by what was decided so far; none where what is sold is held already.
+    low: Option<BTreeSet<Uuid>>,
 }
 
 impl<'a> Ledger<'a> {
@@ -40,7 +43,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// [`DbError`].
     pub async fn lock_in_tx(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Self, DbError> {
-        Ok(Self { levels: store::lock_levels_in_tx(conn, ids).await?, drafts: Vec::new() })
+        Ok(Self::over(store::lock_levels_in_tx(conn, ids).await?.into_values()))
     }
 
     /// A ledger over levels that are locked already.
@@ -49,7 +52,14 @@ impl<'a> Ledger<'a> {
         Self {
             levels: levels.into_iter().map(|level| (level.variant_id, level)).collect(),
             drafts: Vec::new(),
+            low: Some(BTreeSet::new()),
         }
+    }
+
+    /// The same, where only what is held is sold: nothing becomes scarcer by it.
+    #[must_use]
+    pub fn over_held(levels: impl IntoIterator<Item = Level>) -> Self {
+        Self { low: None, ..Self::over(levels) }
     }
 
     /// Decides on one more change.
@@ -65,6 +75,11 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), Refusal> {
         let level = self.levels.get_mut(&variant_id).ok_or(Refusal::VariantNotFound(variant_id))?;
         let step = decide(level, change)?;
+        if let Some(low) = &mut self.low
+            && becomes_low(level, &step.after)
+        {
+            low.insert(variant_id);
+        }
         *level = step.after;
         self.drafts.push(Draft { movement_id: ids::fresh(), step, occasion, witness });
         Ok(())
@@ -94,6 +109,8 @@ impl<'a> Ledger<'a> {
             self.drafts.iter().map(|draft| (draft.step.after.variant_id, draft.step.after)).collect();
         let levels: Vec<Level> = touched.into_values().collect();
         let at = store::write_movements_in_tx(conn, &levels, &self.drafts).await?;
+        let low = self.low.iter().flatten().filter_map(|variant_id| self.levels.get(variant_id));
+        tell_of_low_in_tx(conn, low).await?;
         let movement = |draft: Draft<'_>| Movement {
             movement_id: draft.movement_id,
             variant_id: draft.step.after.variant_id,

@@ -21,6 +21,7 @@ pub mod error;
 pub mod increment;
 pub mod ledger;
 pub mod levels;
+pub(crate) mod low;
 pub mod model;
 pub mod operation;
 pub mod routes;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::model::{Delta, Level, MovementKind, ON_HAND_MAX, OnHand, Quantity};
+use super::model::{Delta, Level, MovementKind, ON_HAND_MAX, OnHand, Quantity, StockStatus};
 
 /// The field that most changes ask for units by.
 const QUANTITY: &str = "quantity";
@@ -98,6 +98,13 @@ pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
     }
 }
 
+/// Whether a variant that was not low is low now, or has run out.
+#[must_use]
+pub fn becomes_low(before: &Level, after: &Level) -> bool {
+    let is_in_stock = |level: &Level| StockStatus::of(level.available()) == StockStatus::InStock;
+    is_in_stock(before) && !is_in_stock(after)
+}
+
 fn moved(level: &Level, kind: MovementKind, delta: i64, field: &'static str) -> Result<Step, Refusal> {
     // Both are far from i64's ends: both are at most 9e12.
     let on_hand = level.on_hand + delta;
@@ -159,6 +166,16 @@ mod tests {
         assert!(decide(&level(5, 0), adjust(-5, Some(5))).is_ok());
         assert!(matches!(decide(&level(5, 0), adjust(1, Some(4))), Err(Refusal::Stale { actual: 5, .. })));
         assert!(matches!(decide(&level(5, 0), adjust(-6, None)), Err(Refusal::Insufficient { .. })));
+    }
+
+    #[test]
+    fn a_variant_becomes_low_when_it_passes_the_limit_downwards_and_only_then() {
+        for (before, after, becomes) in
+            [(11, 10, true), (11, 0, true), (10, 9, false), (12, 11, false), (9, 11, false)]
+        {
+            assert_eq!(becomes_low(&level(before, 0), &level(after, 0)), becomes);
+            assert_eq!(becomes_low(&level(20, 20 - before), &level(20, 20 - after)), becomes, "by holding");
+        }
     }
 
     #[test]

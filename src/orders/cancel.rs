@@ -15,6 +15,7 @@ use super::rules;
 use super::states::{self, Actor};
 use super::store;
 use crate::app::App;
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -168,5 +169,6 @@ pub async fn cancel_in_tx(
     let reason = cmd.reason.as_ref().map(Reason::as_str);
     store::insert_cancellations_in_tx(conn, order_id, &cancellations, reason, order.status, witness).await?;
     ledger.write_in_tx(conn).await?;
+    events::append_in_tx(conn, EventKind::OrderCancelled, About::Order(order_id), &order).await?;
     Ok(Outcome { order, cancelled_some: true })
 }

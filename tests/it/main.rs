@@ -10,6 +10,7 @@
 
 mod support;
 
+mod events;
 mod faults;
 mod holds;
 mod http;

@@ -117,6 +117,9 @@ async fn hundreds_at_the_head_whose_items_are_busy_slow_nobody_behind_them() {
                     expires_at)
                 SELECT more.hold_id, gen_random_uuid(), 1, variant_id, sku, quantity, unit_price, line_total, expires_at
                 FROM more, hold_lines
+             ), told AS (
+                INSERT INTO events (event_id, kind, about, about_id, data)
+                SELECT gen_random_uuid(), 'hold.created', 'hold', hold_id::text, '{}' FROM more
              ) UPDATE stock SET held = held + 249 WHERE variant_id = $1",
         )
         .bind(busy)

@@ -1,0 +1,15 @@
+//! What happened, and who is told of it.
+
+use serde_json::Value;
+
+use crate::support::TestApp;
+
+mod append;
+
+/// What was appended so far: kinds, and what they tell.
+async fn appended(app: &TestApp) -> Vec<(String, Value)> {
+    sqlx::query_as("SELECT kind, data::jsonb FROM events ORDER BY position")
+        .fetch_all(&app.database.pool)
+        .await
+        .unwrap()
+}
