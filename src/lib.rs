@@ -17,6 +17,7 @@
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`webhooks`] | cancellations that others send, each carried out once |
 //! | [`holds`] | stock kept while the customer pays |
+//! | [`invoices`] | invoices of tills |
 //! | [`events`] | what happened, told in an order that everybody can follow |
 //! | [`purge`] | forgetting what is kept for a time only |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
@@ -51,6 +52,8 @@ pub mod orders;
 pub mod webhooks;
 
 pub mod holds;
+
+pub mod invoices;
 
 pub mod events;
 

@@ -77,6 +77,10 @@ kinds! {
     InvoiceUpdated = "invoice.updated",
     /// An invoice of the point of sale sold its items.
     InvoiceSubmitted = "invoice.submitted",
+    /// What an invoice of the point of sale had sold came back.
+    InvoiceReturned = "invoice.returned",
+    /// A supplier's invoice was taken out.
+    InvoiceVoided = "invoice.voided",
     /// A replica gives its leases in another mode.
     LockModeChanged = "lock.mode_changed",
 }

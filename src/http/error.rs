@@ -11,6 +11,7 @@ use crate::idempotency::IdempotencyError;
 use crate::idempotency::outline::Difference;
 use crate::inventory::StockError;
 use crate::inventory::error::batch_problem;
+use crate::invoices::pos::error::PosError;
 use crate::locks::{LockError, LockKey};
 use crate::operations::OperationsError;
 use crate::orders::OrderError;
@@ -150,6 +151,21 @@ impl From<&HoldError> for Problem {
     }
 }
 
+impl From<&PosError> for Problem {
+    fn from(error: &PosError) -> Self {
+        let busy = "Another update of this invoice is in progress. Please try again.";
+        match error {
+            PosError::NotFound => Self::new(Code::InvoiceNotFound, "There is no invoice with this name."),
+            PosError::Moved | PosError::Busy => Self::new(Code::InvoiceBusy, busy).retry_after(SOON),
+            PosError::Refused(refusal) => refusal.problem(),
+            PosError::Idempotency(error) => error.into(),
+            PosError::Lock(error) => error.into(),
+            PosError::Db(error) => error.into(),
+            PosError::TooManyKeys(error) => Self::invalid("items", error.to_string()),
+        }
+    }
+}
+
 impl From<&OperationsError> for Problem {
     fn from(error: &OperationsError) -> Self {
         match error {
@@ -216,6 +232,7 @@ owned_too!(
     StockError,
     OrderError,
     HoldError,
+    PosError,
     OperationsError,
     WebhookError
 );

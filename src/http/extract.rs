@@ -25,7 +25,7 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How long a body may take in all.
 const BODY_MAX: Duration = Duration::from_secs(10);
 /// The fields of this API that hold lists, all of them of objects.
-const LISTS: [&str; 2] = ["lines", "operations"];
+const LISTS: [&str; 4] = ["lines", "operations", "items", "invoices"];
 /// The field that holds an object.
 const OBJECT: &str = "data";
 /// The most unknown fields that one answer names.

@@ -25,6 +25,7 @@ pub enum Code {
     OrderNotFound,
     InboxEntryNotFound,
     HoldNotFound,
+    InvoiceNotFound,
     LockNotHeld,
     IdempotencyKeyNotFound,
     MethodNotAllowed,
@@ -38,6 +39,11 @@ pub enum Code {
     HoldCaptured,
     HoldReleased,
     HoldExpired,
+    InvoiceBusy,
+    StaleInvoice,
+    InvoiceSubmitted,
+    InvoiceReturned,
+    InvoiceNotSubmitted,
     BatchRefused,
     ReleaseUnknown,
     IdempotencyInFlight,
@@ -72,6 +78,7 @@ impl Code {
             Self::OrderNotFound => (404, "order_not_found", "There is no such order"),
             Self::InboxEntryNotFound => (404, "inbox_entry_not_found", "There is no such entry in the inbox"),
             Self::HoldNotFound => (404, "hold_not_found", "There is no such hold"),
+            Self::InvoiceNotFound => (404, "invoice_not_found", "There is no such invoice"),
             Self::LockNotHeld => (404, "lock_not_held", "Nobody holds this lock"),
             Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
@@ -87,6 +94,11 @@ impl Code {
             Self::HoldCaptured => (409, "hold_captured", "The hold has become an order"),
             Self::HoldReleased => (409, "hold_released", "The hold was given up"),
             Self::HoldExpired => (409, "hold_expired", "The hold's time is over"),
+            Self::InvoiceBusy => (409, "invoice_busy", "Another update of this invoice is in progress"),
+            Self::StaleInvoice => (409, "stale_invoice", "The invoice was edited meanwhile"),
+            Self::InvoiceSubmitted => (409, "invoice_submitted", "The invoice's items are sold"),
+            Self::InvoiceReturned => (409, "invoice_returned", "The invoice's items came back"),
+            Self::InvoiceNotSubmitted => (409, "invoice_not_submitted", "The invoice's items are not sold"),
             Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
             Self::ReleaseUnknown => (409, "release_unknown", "The lock may have been released or not"),
             Self::IdempotencyInFlight => {
@@ -128,7 +140,7 @@ impl Code {
     /// rights, busy locks and faults are not: the same key may be tried again.
     #[must_use]
     pub fn is_refusal(self) -> bool {
-        self.row().0 == 409 && self != Self::IdempotencyInFlight
+        self.row().0 == 409 && !matches!(self, Self::IdempotencyInFlight | Self::InvoiceBusy)
     }
 }
 

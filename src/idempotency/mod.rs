@@ -108,17 +108,25 @@ pub fn parse_key(header: &str) -> Result<&str, IdempotencyError> {
 
 impl Fingerprint {
     /// The fingerprint of a request. White space and the order of fields in the body do not count, nor does
-    /// the case of the path, all of whose parameters are ids.
+    /// the case of ids in the path.
     #[must_use]
     pub fn of(method: &str, path: &str, body: &Value) -> Self {
         let body = serde_json::to_vec(body).unwrap_or_default();
         let mut hash = Sha256::new();
-        for part in [method.as_bytes(), path.to_ascii_lowercase().as_bytes(), &body] {
+        for part in [method.as_bytes(), with_ids_in_lower_case(path).as_bytes(), &body] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         Self(hash.finalize().into())
     }
+}
+
+/// Names in a path keep their case: they tell one thing from another.
+fn with_ids_in_lower_case(path: &str) -> String {
+    let id = |part: &str| {
+        uuid::Uuid::try_parse(part).map_or_else(|_| part.to_owned(), |_| part.to_ascii_lowercase())
+    };
+    path.split('/').map(id).collect::<Vec<_>>().join("/")
 }
 
 /// A key within its scope, about to be claimed.

@@ -20,6 +20,9 @@ pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 pub const INVENTORY_TTL: Duration = Duration::from_secs(30);
 /// Default TTL of `lock:order_creation_{user_id}_{idempotency_key}`.
 pub const ORDER_TTL: Duration = Duration::from_secs(60);
+/// TTL of the locks of invoices. Shorter than a statement may run, for it is renewed while its section lives, and behind
+/// it a version or a constraint is the truth.
+pub const INVOICE_TTL: Duration = Duration::from_secs(5);
 /// Default limit of a caller's wait for its lease.
 pub const WAIT: Duration = Duration::from_secs(5);
 /// Default pause between two looks at a busy Redis key: the net under a lost wake-up.
@@ -78,6 +81,7 @@ const _: () = assert!(
     "a dead replica's beat ends, and is missed for a while"
 );
 const _: () = assert!(BEAT.as_millis() + 100 < BEAT_MISSED_FOR.as_millis());
+const _: () = assert!(INVOICE_TTL.as_millis() / RENEWALS_A_TTL as u128 > 2 * REDIS_TIMEOUT.as_millis());
 const _: () = assert!(
     INVENTORY_TTL.as_millis() / RENEWALS_A_TTL as u128 > 2 * REDIS_TIMEOUT.as_millis(),
     "a renewal that failed can be tried again before the lease ends"
@@ -108,9 +112,8 @@ impl Timing {
     pub fn ttl(&self, class: LockClass) -> Duration {
         match class {
             LockClass::Order => self.order_ttl,
-            LockClass::Inventory | LockClass::Rack | LockClass::Invoice | LockClass::Custom => {
-                self.inventory_ttl
-            }
+            LockClass::Invoice => INVOICE_TTL,
+            LockClass::Inventory | LockClass::Rack | LockClass::Custom => self.inventory_ttl,
         }
     }
 

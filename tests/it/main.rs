@@ -15,6 +15,7 @@ mod faults;
 mod holds;
 mod http;
 mod inventory;
+mod invoices;
 mod leases;
 mod locks;
 mod model;

@@ -1,0 +1,4 @@
+//! Invoices: those that tills write ([`pos`]).
+
+pub mod pos;
+pub mod routes;
