@@ -35,10 +35,15 @@ impl Chance {
         usize::try_from(scaled).unwrap_or_default()
     }
 
+    /// A number from 0 up to, and without, 1.
+    pub fn fraction(&mut self) -> f64 {
+        // 53 bits fill the whole of a float's precision.
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// True in a share of all cases.
     pub fn falls_within(&mut self, share: f64) -> bool {
-        // 53 bits fill the whole of a float's precision.
-        ((self.next() >> 11) as f64) < share * (1_u64 << 53) as f64
+        self.fraction() < share
     }
 
     /// Puts things in any order.

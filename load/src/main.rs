@@ -7,7 +7,9 @@
 //!   the work, [`verdict`] holds what was answered against the service's books;
 //! - [`mod@bench`] sends one kind of request as fast as it is answered, or at a rate, and sets the result
 //!   beside what the bare database does;
-//! - [`connection`] speaks HTTP for all, [`service`] knows the API's shapes, [`measure`] keeps the time.
+//! - [`mod@fill`] makes a database large beforehand, [`mod@table`] holds what several runs found against what is aimed at;
+//! - [`connection`] speaks HTTP for all, [`service`] knows the API's shapes, [`measure`] keeps the time,
+//!   [`picture`] draws it.
 //!
 //! Everything runs on one thread: the machine's cores belong to the service.
 
@@ -15,16 +17,18 @@ mod bench;
 mod chance;
 mod cli;
 mod connection;
+mod fill;
 mod measure;
+mod picture;
 mod progress;
 mod replay;
 mod scenario;
 mod service;
 mod shop;
+mod table;
 mod terminal;
 mod verdict;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -33,8 +37,9 @@ use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use cli::{Cli, Command};
-use scenario::CancelStorm;
+use cli::{Cli, Command, ServiceArgs};
+use picture::Picture;
+use scenario::{CancelStorm, ScenarioReport};
 
 /// A verdict was reached, and something was wrong.
 const FAILED: u8 = 1;
@@ -55,46 +60,63 @@ fn main() -> ExitCode {
 
 /// Runs a command; true if everything was right.
 fn run(command: &Command) -> anyhow::Result<bool> {
-    let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let local = LocalSet::new();
-    let report = match command {
+    match command {
         Command::Replay(args) => {
-            let report = local.block_on(&runtime, replay::run(&args.settings()?))?;
+            let report = on_one_thread(replay::run(&args.settings()?))?;
             verdict::print_replay(&report);
-            keep(&report, args.service.json.as_deref())?;
-            return Ok(report.ok);
+            keep(&report, &report.picture(), &args.service)?;
+            Ok(report.ok)
         }
         Command::Checkout(args) => {
             let (settings, checkout) = args.settings()?;
-            (local.block_on(&runtime, scenario::run(settings, checkout))?, &args.all)
+            buyers(scenario::run(settings, checkout), &args.all.service)
         }
-        Command::CancelStorm(args) => {
-            (local.block_on(&runtime, scenario::run(args.settings()?, CancelStorm))?, &args.all)
-        }
+        Command::CancelStorm(args) => buyers(scenario::run(args.settings()?, CancelStorm), &args.all.service),
         Command::Mixed(args) => {
             let (settings, mixed) = args.settings()?;
-            (local.block_on(&runtime, scenario::run(settings, mixed))?, &args.all)
+            buyers(scenario::run(settings, mixed), &args.all.service)
         }
-        Command::Spread(_) | Command::Hot(_) | Command::Orders(_) => {
-            let (settings, json) = command.bench()?.context("no such command")?;
-            let report = local.block_on(&runtime, bench::run(&settings))?;
-            report.print();
-            keep(&report, json.as_deref())?;
-            return Ok(report.ok);
-        }
-    };
-    let (report, args) = report;
+        Command::Spread(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Hot(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Zipf(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Orders(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Storm(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Bulk(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Outage(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Overload(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Fill(args) => fill::run(&args.settings()?),
+        Command::Table(args) => table::run(&args.settings()),
+    }
+}
+
+fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    LocalSet::new().block_on(&runtime, work)
+}
+
+fn buyers(
+    run: impl Future<Output = anyhow::Result<ScenarioReport>>,
+    service: &ServiceArgs,
+) -> anyhow::Result<bool> {
+    let report = on_one_thread(run)?;
     report.print();
-    keep(&report, args.service.json.as_deref())?;
+    keep(&report, &report.picture(), service)?;
     Ok(report.ok)
 }
 
-/// Writes a report to its file, if one is asked for.
-fn keep(report: &impl Serialize, file: Option<&Path>) -> anyhow::Result<()> {
-    let Some(file) = file else {
-        return Ok(());
-    };
-    let mut text = serde_json::to_vec_pretty(report).context("cannot write the report as JSON")?;
-    text.push(b'\n');
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+fn benchmark(settings: &bench::Settings, service: &ServiceArgs) -> anyhow::Result<bool> {
+    let report = on_one_thread(bench::run(settings))?;
+    report.print();
+    keep(&report, &report.picture(), service)?;
+    Ok(report.ok)
+}
+
+/// Writes a report and its picture to their files, if they are asked for.
+fn keep(report: &impl Serialize, picture: &Picture<'_>, service: &ServiceArgs) -> anyhow::Result<()> {
+    if let Some(file) = &service.json {
+        let mut text = serde_json::to_vec_pretty(report).context("cannot write the report as JSON")?;
+        text.push(b'\n');
+        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    service.report.as_ref().map_or(Ok(()), |file| picture::write(picture, file))
 }

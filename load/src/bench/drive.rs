@@ -1,4 +1,4 @@
-//! Sending for a while: a closed loop, or an open one on a timetable.
+//! Sending one phase: its streams beside each other, each a closed loop, or an open one on a timetable.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -6,58 +6,75 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hyper::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
-use super::figures::Window;
-use super::{Figures, Settings, Workload};
+use super::figures::{Figures, Sent, Window};
+use super::plan::BEFORE;
+use super::{
+    Events, PartReport, Phase, PhaseReport, Record, Shot, Side, Stop, Stream, StreamReport, Workload,
+};
 use crate::connection::{Line, Patience};
 use crate::measure::{Pacer, Schedule};
-use crate::verdict::Opening;
+use crate::verdict::Tally;
 
 /// After a broken connection, so that a service that is away is not asked without pause.
 const PAUSE_AFTER_BREAK: Duration = Duration::from_millis(50);
 
-/// Sends the workload through every connection until the window is over, and waits for all answers.
-pub async fn drive(settings: &Settings, workload: &Workload, opening: &Opening) -> anyhow::Result<Figures> {
-    let mut lines = Vec::with_capacity(settings.connections);
-    for worker in 0..settings.connections {
-        let target = &settings.targets[worker % settings.targets.len()];
-        let mut line = Line::new(target, &settings.bearer)?;
-        line.open().await.map_err(|_| anyhow::anyhow!("cannot connect to {}", target.authority))?;
-        lines.push(line);
+/// Sends a phase to a side's replicas until its window is over, and waits for all answers.
+pub async fn drive(side: &Side, phase: &Phase, warmup: Duration, stop: &Stop) -> anyhow::Result<PhaseReport> {
+    let (drive, mut lines) = (side.next_drive(), Vec::new());
+    for stream in &phase.streams {
+        for worker in 0..stream.connections {
+            let mut line = Line::new(&side.targets[worker % side.targets.len()], &side.bearer)?;
+            // A replica that is not there shows in the figures of the requests that go to it.
+            let _ = line.open().await;
+            lines.push(line);
+        }
     }
-    let began = Instant::now();
-    let window = Window::after(settings.warmup, settings.length, began);
-    let openings: Vec<i64> = opening.items().iter().map(|item| item.on_hand).collect();
-    let figures = Figures::new(window, settings.kind.success(), &openings)?;
-    let open = settings.rate.map(|rate| OpenLoop::new(Schedule::new(began, rate), window));
-    let pacer = open.as_ref().map(OpenLoop::start).transpose()?;
-    let bench = Rc::new(Bench { window, open, figures: figures.into() });
-
-    let mut workers = JoinSet::new();
-    for (worker, line) in lines.into_iter().enumerate() {
-        workers.spawn_local(Rc::clone(&bench).work(line, workload.of_worker(worker)));
+    let window = Window::after(warmup, phase.length, Instant::now());
+    let (mut running, mut pacers, mut workers) = (Vec::new(), Vec::new(), JoinSet::new());
+    let mut lines = lines.into_iter().enumerate();
+    for stream in &phase.streams {
+        let stream = Rc::new(Running::new(side, phase, *stream, (window, warmup), stop)?);
+        pacers.extend(stream.open.as_ref().map(OpenLoop::start).transpose()?);
+        let workload = Workload::new(stream.stream.kind, &side.catalogue);
+        for (worker, line) in lines.by_ref().take(stream.stream.connections) {
+            workers.spawn_local(Rc::clone(&stream).work(line, workload.of_worker(drive, worker)));
+        }
+        running.push(stream);
     }
+    let events = Events::new(&phase.events);
+    let in_time = Events::in_time(Rc::clone(&events), window, Rc::clone(&side.record));
+    let in_time = tokio::task::spawn_local(in_time);
     while let Some(worker) = workers.join_next().await {
         worker.context("a connection's worker stopped in the middle")??;
     }
-    drop(pacer);
-    let bench = Rc::into_inner(bench).context("a worker is still there")?;
-    let mut figures = bench.figures.into_inner();
-    if let Some(open) = bench.open {
-        (open.next.get()..open.total).for_each(|slot| figures.never_sent(open.schedule.due(slot)));
-    }
-    Ok(figures)
+    in_time.abort();
+    drop(pacers);
+    let trouble = events.borrow_mut().finish(&side.record);
+    let streams = running.into_iter().map(|stream| stream.report(side)).collect::<Result<_, _>>()?;
+    Ok(PhaseReport { name: phase.name, streams, trouble })
 }
 
-/// What the workers of a benchmark share.
+/// A stream under way, as its workers share it.
 #[derive(Debug)]
-struct Bench {
+struct Running {
+    stream: Stream,
+    /// What its curve and its line in time are called.
+    name: String,
+    success: StatusCode,
+    began: Instant,
     window: Window,
     open: Option<OpenLoop>,
-    figures: RefCell<Figures>,
+    stop: Stop,
+    /// Of the whole window first, and then of its parts, where events divide it.
+    figures: RefCell<Vec<(&'static str, Figures)>>,
+    tallies: Rc<RefCell<Vec<Tally>>>,
+    record: Rc<RefCell<Record>>,
+    line: usize,
 }
 
 /// The timetable of an open loop: requests whose time has come, and which of them goes next.
@@ -104,29 +121,120 @@ impl OpenLoop {
     }
 }
 
-impl Bench {
+impl Running {
+    fn new(
+        side: &Side,
+        phase: &Phase,
+        stream: Stream,
+        (window, warmup): (Window, Duration),
+        stop: &Stop,
+    ) -> anyhow::Result<Self> {
+        let name = match phase.name {
+            "" => format!("{}{}", side.prefix, stream.who),
+            name => format!("{}{}, {name}", side.prefix, stream.who),
+        };
+        let success = stream.kind.success();
+        let mut figures = vec![("", Figures::new(window, success)?)];
+        if !phase.events.is_empty() {
+            for (name, part) in parts(phase, window) {
+                figures.push((name, Figures::new(part, success)?));
+            }
+        }
+        let began = window.from - warmup;
+        let schedule = |rate| Schedule::new(began, rate);
+        Ok(Self {
+            began,
+            success,
+            window,
+            open: stream.rate.map(|rate| OpenLoop::new(schedule(rate), window)),
+            stop: stop.clone(),
+            figures: figures.into(),
+            tallies: Rc::clone(&side.tallies),
+            record: Rc::clone(&side.record),
+            line: side.record.borrow_mut().line(&name),
+            stream,
+            name,
+        })
+    }
+
     async fn work(self: Rc<Self>, mut line: Line, mut workload: Workload) -> anyhow::Result<()> {
         while let Some(due) = self.next().await {
             let shot = workload.next()?;
-            let sent = Instant::now();
-            // In a closed loop a request is due when its worker is free for it.
-            let due = due.unwrap_or(sent);
+            let left = Instant::now();
             let outcome = line.exchange(&shot.call, Patience::USUAL.answer).await;
-            self.figures.borrow_mut().take(&shot, due, sent, &outcome);
-            if outcome.is_err() {
+            // In a closed loop a request is due when its worker is free for it.
+            let sent = Sent { due: due.unwrap_or(left), left, ended: Instant::now(), outcome };
+            self.take(&shot, &sent)?;
+            if sent.outcome.is_err() {
                 sleep(PAUSE_AFTER_BREAK).await;
             }
         }
         Ok(())
     }
 
+    fn take(&self, shot: &Shot, sent: &Sent) -> anyhow::Result<()> {
+        sent.count_stock(&shot.items, self.success, &mut self.tallies.borrow_mut());
+        for (_, figures) in self.figures.borrow_mut().iter_mut() {
+            figures.take(sent)?;
+        }
+        let lock_mode = sent.outcome.as_ref().ok().map(|answer| answer.lock_mode);
+        let (_, timeline) = &mut self.record.borrow_mut().timelines[self.line];
+        timeline.take(sent.ended, sent.ending(self.success), lock_mode, sent.latency())
+    }
+
     /// Whether to send again, and in an open loop since when that is due.
     async fn next(&self) -> Option<Option<Instant>> {
-        match &self.open {
+        if self.stop.at().is_some() {
+            return None;
+        }
+        let next = match &self.open {
             Some(open) => open.next(self.window).await.map(Some),
             None => (Instant::now() < self.window.to).then_some(None),
-        }
+        };
+        next.filter(|_| self.stop.at().is_none())
     }
+
+    /// The figures of a stream that is over.
+    fn report(self: Rc<Self>, side: &Side) -> anyhow::Result<StreamReport> {
+        let running = Rc::into_inner(self).context("a worker is still there")?;
+        let mut all = running.figures.into_inner();
+        for (_, figures) in &mut all {
+            if let Some(stopped) = running.stop.at() {
+                figures.cut(stopped);
+            }
+            if let Some(open) = &running.open {
+                (open.next.get()..open.total).for_each(|slot| figures.never_sent(open.schedule.due(slot)));
+            }
+        }
+        let is_open_loop = running.open.is_some();
+        let mut record = side.record.borrow_mut();
+        record.timelines[running.line].1.was_busy(running.began, Instant::now())?;
+        let mut parts = Vec::new();
+        for (part, figures) in &all[1..] {
+            record.add(&format!("{}{}, {part}", side.prefix, running.stream.who), figures.latency())?;
+            parts.push(PartReport { name: part, window: figures.report(is_open_loop) });
+        }
+        let whole = &all[0].1;
+        if parts.is_empty() {
+            record.add(&running.name, whole.latency())?;
+        }
+        Ok(StreamReport {
+            who: running.stream.who,
+            kind: running.stream.kind.word(),
+            connections: running.stream.connections,
+            rate: running.stream.rate.map(|rate| rate.to_string()),
+            window: whole.report(is_open_loop),
+            parts,
+        })
+    }
+}
+
+/// The parts into which a phase's events divide its window.
+fn parts(phase: &Phase, window: Window) -> Vec<(&'static str, Window)> {
+    let begins = [(BEFORE, 0.0)].into_iter().chain(phase.events.iter().map(|event| (event.name, event.at)));
+    let ends = phase.events.iter().map(|event| event.at).chain([1.0]);
+    let part = |((name, from), to)| (name, Window { from: window.at(from), to: window.at(to) });
+    begins.zip(ends).map(part).collect()
 }
 
 #[cfg(test)]

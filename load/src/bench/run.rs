@@ -1,174 +1,192 @@
-//! A whole benchmark: the limit before, the catalogue, the load, the limit after, the books.
+//! A whole run: the catalogue, the rounds with what stands beside them, the books.
 
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rust_decimal::Decimal;
-use serde::Serialize;
+use anyhow::{Context, bail};
+use tokio::select;
 
-use super::{Kind, Limit, LimitReport, WindowReport, Workload, drive};
-use crate::connection::{Caller, Target};
-use crate::measure::Rate;
-use crate::service::{NewVariant, create};
-use crate::terminal::{grouped, remark, say};
-use crate::verdict::{BooksReport, Opening, check_on_hand, listed, print_books, print_latencies};
+use super::compare::{Besides, comparisons};
+use super::limit::{LimitClients, Measured};
+use super::{BenchReport, Beside, Limit, Memory, Plan, Record, Round, Side, Stop, drive, redis_trip_ms};
+use crate::connection::Target;
+use crate::terminal::remark;
+use crate::verdict::BooksReport;
 
-/// What a benchmark is told.
+/// What a run is told.
 #[derive(Debug)]
 pub struct Settings {
-    pub kind: Kind,
+    pub plan: Plan,
     pub targets: Vec<Target>,
     pub bearer: String,
     pub run: String,
-    pub connections: usize,
+    pub seed: u64,
     pub items: usize,
-    pub rate: Option<Rate>,
     pub warmup: Duration,
     pub length: Duration,
+    pub rounds: usize,
+    pub twin: TwinSettings,
+    /// The process whose memory is looked at.
+    pub watch_pid: Option<u32>,
+}
+
+/// What the rounds stand beside.
+#[derive(Debug, Default)]
+pub struct TwinSettings {
     /// The database on whose server the limit is measured.
     pub limit: Option<String>,
     /// How many clients the limit has, if not as many as there are connections.
-    pub limit_clients: Option<usize>,
+    pub limit_clients: Option<LimitClients>,
+    /// The Redis to which a round trip is measured.
+    pub redis: Option<String>,
+    /// Other replicas.
+    pub against: Vec<Target>,
 }
 
-/// What a benchmark found.
-#[derive(Debug, Serialize)]
-pub struct BenchReport {
-    /// Whether every unit is accounted for.
-    pub ok: bool,
-    pub kind: &'static str,
-    pub run: String,
-    pub connections: usize,
-    pub items: usize,
-    pub rate: Option<String>,
-    pub window: WindowReport,
-    pub limit: Option<LimitReport>,
-    /// Units taken by answered requests, warm-up included.
-    pub units_taken: i64,
-    /// Units of requests that broke or failed: they may or may not have been taken.
-    pub units_in_doubt: i64,
-    pub books: BooksReport,
+/// What is measured before the first round, between any two, and after the last.
+#[derive(Debug)]
+enum Twin {
+    None,
+    Limit(Limit),
+    Other(Box<Side>),
 }
 
-/// Deep enough that no benchmark sells out.
-const OPENING_STOCK: i64 = 1_000_000_000;
-/// More callers than this only queue up while the catalogue is opened and read.
-const MOST_CALLERS: usize = 32;
-
-/// Runs a benchmark.
+/// Runs a plan. Ctrl-C ends the sending and nothing else; twice ends all, without a verdict.
 pub async fn run(settings: &Settings) -> anyhow::Result<BenchReport> {
-    let limit = prepare_limit(settings)?;
-    let outcome = measure(settings, limit.as_ref()).await;
-    // Whatever became of the benchmark, the server is left as it was.
-    let removed = limit.as_ref().map_or(Ok(()), Limit::remove);
+    let stop = Stop::default();
+    let record = Rc::new(RefCell::new(Record::new(Instant::now())));
+    let twin = prepare(settings, &record).await?;
+    let outcome = select! {
+        outcome = measure(settings, &twin, &stop, &record) => outcome,
+        told = stop.clone().told_twice() => told.and_then(|()| bail!("stopped before the verdict")),
+    };
+    // Whatever became of the run, the server is left as it was.
+    let removed = if let Twin::Limit(limit) = &twin { limit.remove() } else { Ok(()) };
     let report = outcome?;
     removed?;
     Ok(report)
 }
 
-fn prepare_limit(settings: &Settings) -> anyhow::Result<Option<Limit>> {
-    let Some(database) = &settings.limit else {
-        return Ok(None);
-    };
-    if settings.kind != Kind::Hot && settings.items != Limit::ITEMS {
-        remark(&format!("the limit has {} items, this benchmark {}", Limit::ITEMS, settings.items));
+async fn prepare(settings: &Settings, record: &Rc<RefCell<Record>>) -> anyhow::Result<Twin> {
+    let Settings { plan, twin, .. } = settings;
+    if !twin.against.is_empty() {
+        let (run, items) = (format!("{}o", settings.run), (settings.items, settings.seed));
+        let side = Side::open(&twin.against, &settings.bearer, &run, items, ("beside: ", record)).await?;
+        return Ok(Twin::Other(side.into()));
     }
-    let clients = settings.limit_clients.unwrap_or(settings.connections);
-    Limit::prepare(database, settings.kind, clients, settings.length.as_secs()).map(Some)
+    let (Some(database), Plan::Steady(stream)) = (&twin.limit, plan) else {
+        return Ok(Twin::None);
+    };
+    if stream.kind.items(Limit::ITEMS) > 1 && settings.items != Limit::ITEMS {
+        remark(&format!("the limit has {} items, this run {}", Limit::ITEMS, settings.items));
+    }
+    let clients = twin.limit_clients.unwrap_or(LimitClients::Number(stream.connections));
+    Limit::prepare(database, stream.kind, clients, settings.length.as_secs()).map(Twin::Limit)
 }
 
-async fn measure(settings: &Settings, limit: Option<&Limit>) -> anyhow::Result<BenchReport> {
-    let opening = Rc::new(open(settings).await?);
-    let workload = Workload::new(settings.kind, &settings.run, &opening)?;
-    let before = limit_now(limit, "before")?;
-    remark(&format!("sending for {:?} after {:?} of warm-up", settings.length, settings.warmup));
-    let figures = drive(settings, &workload, &opening).await?;
-    let after = limit_now(limit, "after")?;
-    let window = figures.report(settings.rate.is_some());
-    let limit = limit.map(|limit| limit.report(before, window.per_second, after));
-
-    let auditor = Caller::new(&settings.targets, &settings.bearer)?;
-    let tallies = figures.tallies().to_vec();
-    let units_taken = -tallies.iter().map(|tally| tally.answered).sum::<i64>();
-    let units_in_doubt = tallies.iter().map(|tally| tally.doubted_out).sum();
-    let books = check_on_hand(crew(settings)?, auditor, opening, tallies).await?;
+async fn measure(
+    settings: &Settings,
+    twin: &Twin,
+    stop: &Stop,
+    record: &Rc<RefCell<Record>>,
+) -> anyhow::Result<BenchReport> {
+    let items = (settings.items, settings.seed);
+    let side = Side::open(&settings.targets, &settings.bearer, &settings.run, items, ("", record)).await?;
+    let trip = settings.twin.redis.as_deref().map(redis_trip_ms).transpose()?;
+    let memory = settings.watch_pid.map(Memory::watch).transpose()?;
+    record.replace(Record::new(Instant::now()));
+    let (rounds, mut trouble) = send(settings, &side, twin, stop).await?;
+    let resident = memory.map(Memory::most).transpose().unwrap_or_else(|error| {
+        trouble.push(format!("the memory: {error:#}"));
+        None
+    });
+    let books = side.books().await?;
+    let other_books = if let Twin::Other(other) = twin { Some(other.books().await?) } else { None };
+    let is_limit = matches!(twin, Twin::Limit(_));
+    let besides = Besides { is_limit, redis_trip_ms: trip, resident_mib: resident };
+    let (units_taken, units_in_doubt) = side.units();
+    let named = |targets: &[Target]| targets.iter().map(|target| target.authority.clone()).collect();
+    let agree = books.agree() && other_books.as_ref().is_none_or(BooksReport::agree);
+    let beside = match twin {
+        Twin::None => None,
+        Twin::Limit(limit) => {
+            let (clients, is_durable) = limit.terms();
+            Some(Beside::Pgbench { clients, is_durable })
+        }
+        Twin::Other(other) => Some(Beside::Replicas(named(&other.targets))),
+    };
     Ok(BenchReport {
-        ok: books.agree(),
-        kind: settings.kind.word(),
+        ok: agree && trouble.is_empty(),
+        kind: settings.plan.word(),
         run: settings.run.clone(),
-        connections: settings.connections,
+        targets: named(&side.targets),
         items: settings.items,
-        rate: settings.rate.map(|rate| rate.to_string()),
-        window,
-        limit,
+        seed: settings.seed,
+        comparisons: comparisons(&settings.plan, &rounds, besides),
+        rounds,
+        beside,
+        redis_trip_ms: trip,
         units_taken,
         units_in_doubt,
         books,
+        other_books,
+        trouble,
+        scene: record.borrow().scene(),
     })
 }
 
-fn limit_now(limit: Option<&Limit>, when: &str) -> anyhow::Result<f64> {
-    let Some(limit) = limit else {
-        return Ok(0.0);
-    };
-    remark(&format!("measuring the limit {when}"));
-    limit.measure()
-}
-
-fn crew(settings: &Settings) -> anyhow::Result<Vec<Caller>> {
-    Caller::crew(&settings.targets, &settings.bearer, settings.connections.min(MOST_CALLERS))
-}
-
-async fn open(settings: &Settings) -> anyhow::Result<Opening> {
-    let variant = |position: usize| NewVariant {
-        sku: format!("{}-{position}", settings.run),
-        name: format!("Item {position} of {}", settings.run),
-        price: Decimal::new(250, 2),
-        on_hand: OPENING_STOCK,
-    };
-    let variants: Rc<Vec<_>> = Rc::new((0..settings.items).map(variant).collect());
-    let ids = create(crew(settings)?, Rc::clone(&variants), &settings.run).await?;
-    Ok(Opening::of(ids, &variants))
-}
-
-impl BenchReport {
-    /// Prints the report, the verdict last.
-    pub fn print(&self) {
-        let window = &self.window;
-        let pace = self.rate.as_ref().map_or_else(
-            || format!("{} connections, closed loop", self.connections),
-            |rate| format!("{rate} a second, open loop, at most {} at once", self.connections),
-        );
-        say(&format!("{:<12}{pace}, {} items", self.kind, grouped(self.items as u64)));
-        say(&format!("rate        {:.0}/s over {:.0} s", window.per_second, window.seconds));
-        print_latencies("            ", &window.latency);
-        if let Some(late) = &window.sent_late {
-            say(&format!(
-                "sent late   p50 {:.2} ms  p99 {:.2}  max {:.2}; never sent: {}",
-                late.p50_ms,
-                late.p99_ms,
-                late.max_ms,
-                grouped(window.never_sent)
-            ));
+/// Sends all rounds, and measures what stands beside them. Whatever goes wrong there is told, and costs no figures.
+async fn send(
+    settings: &Settings,
+    side: &Side,
+    twin: &Twin,
+    stop: &Stop,
+) -> anyhow::Result<(Vec<Round>, Vec<String>)> {
+    let (mut rounds, mut trouble) = (Vec::new(), Vec::new());
+    let mut before = beside(settings, twin, stop, &mut trouble).await;
+    for number in 1..=settings.rounds {
+        let mut phases = Vec::new();
+        while let Some(phase) = settings.plan.phase(&phases, settings.length) {
+            let name = if phase.name.is_empty() { String::new() } else { format!(", {}", phase.name) };
+            remark(&format!("round {number} of {}{name}: {:?}", settings.rounds, phase.length));
+            let report = drive(side, &phase, settings.warmup, stop).await?;
+            trouble.extend(report.trouble.iter().cloned());
+            phases.push(report);
+            if stop.at().is_some() {
+                break;
+            }
         }
-        say(&format!("answers     {}", listed(&window.answers)));
-        if !window.broken.is_empty() {
-            say(&format!("broken      {}", listed(&window.broken)));
+        let after = beside(settings, twin, stop, &mut trouble).await;
+        rounds.push(Round { phases, beside: before.zip(after) });
+        before = after;
+        if stop.at().is_some() {
+            break;
         }
-        say(&format!("lock mode   {}", listed(&window.lock_modes)));
-        if let Some(limit) = &self.limit {
-            let lax = if limit.is_durable { "" } else { " (on a server that does not wait for its disk)" };
-            say(&format!(
-                "limit       {:.0}/s before, {:.0}/s after, {} clients; ratio {:.2}{lax}",
-                limit.before_per_second, limit.after_per_second, limit.clients, limit.ratio
-            ));
-        }
-        say(&format!("units       {} taken, {} in doubt", self.units_taken, self.units_in_doubt));
-        print_books(&self.books);
-        say(&match (self.ok, self.units_in_doubt) {
-            (true, 0) => "VERDICT     ok: every unit is accounted for".into(),
-            (true, doubts) => format!("VERDICT     ok, as far as {doubts} units in doubt let anybody say"),
-            (false, _) => "VERDICT     FAILED".into(),
-        });
     }
+    Ok((rounds, trouble))
+}
+
+async fn beside(
+    settings: &Settings,
+    twin: &Twin,
+    stop: &Stop,
+    trouble: &mut Vec<String>,
+) -> Option<Measured> {
+    if stop.at().is_some() {
+        return None;
+    }
+    let measured = match twin {
+        Twin::None => return None,
+        Twin::Limit(limit) => limit.measure().context("the limit"),
+        Twin::Other(other) => drive_other(settings, other, stop).await.context("the other side"),
+    };
+    measured.inspect_err(|error| trouble.push(format!("{error:#}"))).ok()
+}
+
+async fn drive_other(settings: &Settings, other: &Side, stop: &Stop) -> anyhow::Result<Measured> {
+    let phase = settings.plan.phase(&[], settings.length).context("a plan without phases")?;
+    let report = drive(other, &phase, settings.warmup, stop).await?;
+    let window = &report.streams.first().context("a phase without streams")?.window;
+    Ok(Measured { per_second: window.per_second, mean_ms: window.latency.mean_ms })
 }

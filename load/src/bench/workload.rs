@@ -1,30 +1,36 @@
 //! What a benchmark sends: requests that are cheap to make, because the client shares the machine.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use anyhow::Context;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{StatusCode, Uri};
 
+use super::Zipf;
 use crate::chance::Chance;
 use crate::connection::Call;
 use crate::service::CURRENCY;
 use crate::verdict::Opening;
 
-/// The kinds of benchmark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kinds of request.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Single units of many items.
     Spread,
-    /// Single units of one item.
+    /// Single units of many items, but never of the hot one.
+    Others,
+    /// Single units of one item, the hot one.
     Hot,
-    /// Orders of three lines; with a hot line, one of them is always the same item.
-    Orders { hot_line: bool },
+    /// Single units of many items, the item of rank k in proportion to 1 / k^skew.
+    Zipf { skew: f64 },
+    /// Orders of so many lines; with a hot line, one of them is always the same item.
+    Orders { lines: usize, hot_line: bool },
 }
 
-/// How many lines an order has.
-const LINES: usize = 3;
+/// The hot item's place.
+const HOT: usize = 0;
 /// Orders come from so many users.
 const USERS: usize = 10_000;
 
@@ -32,38 +38,42 @@ const USERS: usize = 10_000;
 #[derive(Debug)]
 pub struct Shot {
     pub call: Call,
-    items: [usize; LINES],
-    lines: usize,
-}
-
-impl Shot {
     /// The items of which one unit each is taken.
-    pub fn items(&self) -> &[usize] {
-        &self.items[..self.lines]
-    }
+    pub items: Vec<usize>,
 }
 
-/// A source of requests; each worker has its own.
-#[derive(Clone, Debug)]
-pub struct Workload {
-    kind: Kind,
+/// What all requests of a run have in common: its items and their addresses.
+#[derive(Debug)]
+pub struct Catalogue {
     run: String,
-    worker: usize,
-    made: u64,
-    chance: Chance,
+    seed: u64,
     variants: Vec<String>,
     decrements: Vec<Uri>,
     orders: Uri,
 }
 
+/// A source of requests; each worker has its own.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    catalogue: Rc<Catalogue>,
+    kind: Kind,
+    zipf: Option<Zipf>,
+    /// What makes this worker's keys its own.
+    name: String,
+    made: u64,
+    chance: Chance,
+}
+
 impl Kind {
-    /// The word used on the command line and in reports.
+    /// The words used in reports.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Spread => "spread",
+            Self::Others => "spread over the others",
             Self::Hot => "hot",
-            Self::Orders { hot_line: false } => "orders",
-            Self::Orders { hot_line: true } => "hot orders",
+            Self::Zipf { .. } => "zipf",
+            Self::Orders { hot_line: false, .. } => "orders",
+            Self::Orders { hot_line: true, .. } => "hot orders",
         }
     }
 
@@ -71,97 +81,129 @@ impl Kind {
     pub fn items(self, asked: usize) -> usize {
         match self {
             Self::Hot => 1,
-            Self::Spread => asked.max(1),
-            Self::Orders { .. } => asked.max(LINES),
+            Self::Spread | Self::Zipf { .. } => asked.max(1),
+            Self::Others => asked.max(2),
+            Self::Orders { lines, .. } => asked.max(lines),
         }
     }
 
     /// The status of success.
     pub const fn success(self) -> StatusCode {
         match self {
-            Self::Spread | Self::Hot => StatusCode::OK,
+            Self::Spread | Self::Others | Self::Hot | Self::Zipf { .. } => StatusCode::OK,
             Self::Orders { .. } => StatusCode::CREATED,
         }
     }
 }
 
-impl Workload {
-    /// Requests of a kind on the opened items.
-    pub fn new(kind: Kind, run: &str, opening: &Opening) -> anyhow::Result<Self> {
+impl Catalogue {
+    /// The opened items of a run.
+    pub fn new(run: &str, seed: u64, opening: &Opening) -> anyhow::Result<Self> {
         let variants: Vec<String> = opening.items().iter().map(|item| item.variant_id.to_string()).collect();
         let decrement = |variant: &String| format!("/api/v1/inventory/{variant}/decrement").parse::<Uri>();
         let decrements = variants.iter().map(decrement).collect::<Result<_, _>>().context("a path")?;
         let orders = Uri::from_static("/api/v1/orders");
-        let (run, chance) = (run.to_owned(), Chance::seeded(0));
-        Ok(Self { kind, run, worker: 0, made: 0, chance, variants, decrements, orders })
+        Ok(Self { run: run.to_owned(), seed, variants, decrements, orders })
+    }
+}
+
+impl Workload {
+    /// Requests of a kind on the items of a catalogue.
+    pub fn new(kind: Kind, catalogue: &Rc<Catalogue>) -> Self {
+        let zipf = match kind {
+            Kind::Zipf { skew } => Some(Zipf::new(catalogue.variants.len(), skew)),
+            _ => None,
+        };
+        let (catalogue, name) = (Rc::clone(catalogue), catalogue.run.clone());
+        Self { catalogue, kind, zipf, name, made: 0, chance: Chance::seeded(0) }
     }
 
-    /// The same for one worker: other choices, other keys.
-    pub fn of_worker(&self, worker: usize) -> Self {
-        Self { worker, chance: Chance::seeded(worker as u64), ..self.clone() }
+    /// The same for one worker of one drive: other choices, other keys than anybody else's.
+    pub fn of_worker(&self, drive: u64, worker: usize) -> Self {
+        let Catalogue { run, seed, .. } = &*self.catalogue;
+        let name = format!("{run}-{drive}-{worker}");
+        let chance = Chance::of(&format!("{seed}-{drive}-{worker}"));
+        Self { name, chance, ..self.clone() }
     }
 
     /// The next request.
     pub fn next(&mut self) -> anyhow::Result<Shot> {
-        match self.kind {
-            Kind::Spread => {
-                let item = self.chance.below(self.variants.len());
+        let items = self.catalogue.variants.len();
+        match (self.kind, &self.zipf) {
+            (Kind::Orders { lines, hot_line }, _) => self.order(lines, hot_line),
+            (Kind::Zipf { .. }, Some(zipf)) => {
+                let item = zipf.draw(&mut self.chance);
                 Ok(self.decrement(item))
             }
-            Kind::Hot => Ok(self.decrement(0)),
-            Kind::Orders { hot_line } => self.order(hot_line),
+            (Kind::Spread | Kind::Zipf { .. }, _) => {
+                let item = self.chance.below(items);
+                Ok(self.decrement(item))
+            }
+            (Kind::Others, _) => {
+                let item = HOT + 1 + self.chance.below(items - 1);
+                Ok(self.decrement(item))
+            }
+            (Kind::Hot, _) => Ok(self.decrement(HOT)),
         }
     }
 
     fn decrement(&self, item: usize) -> Shot {
         let body = Bytes::from_static(br#"{"quantity":1}"#);
-        let call = Call::prepared(self.decrements[item].clone(), None, body);
-        Shot { call, items: [item; LINES], lines: 1 }
+        let call = Call::prepared(self.catalogue.decrements[item].clone(), None, body);
+        Shot { call, items: vec![item] }
     }
 
-    /// An order of three different items, one from each third of the catalogue.
-    fn order(&mut self, hot_line: bool) -> anyhow::Result<Shot> {
-        let mut items = thirds(self.variants.len(), &mut self.chance);
+    /// An order of different items, one from each part of the catalogue.
+    fn order(&mut self, lines: usize, hot_line: bool) -> anyhow::Result<Shot> {
+        let catalogue = &self.catalogue;
+        let mut items = parts(catalogue.variants.len(), lines, &mut self.chance);
         if hot_line {
-            items[0] = 0;
+            items[0] = HOT;
         }
-        let (run, user) = (&self.run, self.chance.below(USERS));
-        let mut body = String::with_capacity(320);
+        let (run, user) = (&catalogue.run, self.chance.below(USERS));
+        let mut body = String::with_capacity(80 + lines * 70);
         write!(body, r#"{{"user_id":"{run}-{user}","currency":"{CURRENCY}","lines":["#)?;
         for (position, item) in items.iter().enumerate() {
             let comma = if position == 0 { "" } else { "," };
-            write!(body, r#"{comma}{{"variant_id":"{}","quantity":1}}"#, self.variants[*item])?;
+            write!(body, r#"{comma}{{"variant_id":"{}","quantity":1}}"#, catalogue.variants[*item])?;
         }
         body.push_str("]}");
-        let key =
-            HeaderValue::from_maybe_shared(Bytes::from(format!("{run}-{}-{}", self.worker, self.made)))?;
+        let key = HeaderValue::from_maybe_shared(Bytes::from(format!("{}-{}", self.name, self.made)))?;
         self.made += 1;
-        let call = Call::prepared(self.orders.clone(), Some(key), body.into());
-        Ok(Shot { call, items, lines: LINES })
+        let call = Call::prepared(catalogue.orders.clone(), Some(key), body.into());
+        Ok(Shot { call, items })
     }
 }
 
-/// One position from each third of `total`, which is at least 3.
-fn thirds(total: usize, chance: &mut Chance) -> [usize; LINES] {
-    std::array::from_fn(|third| {
-        let (first, end) = (third * total / LINES, (third + 1) * total / LINES);
+/// One position from each of `lines` even parts of `total`, which is at least as many.
+fn parts(total: usize, lines: usize, chance: &mut Chance) -> Vec<usize> {
+    let one = |part| {
+        let (first, end) = (part * total / lines, (part + 1) * total / lines);
         first + chance.below(end - first)
-    })
+    };
+    (0..lines).map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use rust_decimal::Decimal;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::verdict::ShelfItem;
 
     #[test]
     fn an_orders_items_are_different_and_all_are_reached() {
-        for total in [3, 4, 5, 10, 100] {
+        for (total, lines) in [(3, 3), (4, 3), (5, 3), (10, 3), (100, 3), (100, 40), (7, 7), (5, 1)] {
             let mut chance = Chance::seeded(total as u64);
             let mut seen = vec![false; total];
             for _ in 0..2_000 {
-                let [a, b, c] = thirds(total, &mut chance);
-                assert!(a < b && b < c, "{a}, {b}, {c} of {total}");
-                [a, b, c].iter().for_each(|item| seen[*item] = true);
+                let items = parts(total, lines, &mut chance);
+                assert!(
+                    items.len() == lines && items.is_sorted_by(|one, next| one < next),
+                    "{items:?} of {total}"
+                );
+                items.iter().for_each(|item| seen[*item] = true);
             }
             assert!(seen.iter().all(|seen| *seen), "some of {total} were never reached");
         }
@@ -171,6 +213,43 @@ mod tests {
     fn each_kind_has_the_items_it_needs() {
         assert_eq!(Kind::Hot.items(10_000), 1);
         assert_eq!(Kind::Spread.items(10_000), 10_000);
-        assert_eq!(Kind::Orders { hot_line: true }.items(1), 3);
+        assert_eq!(Kind::Others.items(1), 2);
+        assert_eq!(Kind::Orders { lines: 3, hot_line: true }.items(1), 3);
+    }
+
+    fn workload(kind: Kind, items: usize) -> anyhow::Result<Workload> {
+        let shelf = |number: usize| ShelfItem {
+            variant_id: Uuid::from_u128(number as u128),
+            sku: format!("r-{number}"),
+            price: Decimal::ONE,
+            on_hand: 10,
+        };
+        let opening = Opening::new((0..items).map(shelf).collect());
+        Ok(Workload::new(kind, &Rc::new(Catalogue::new("r", 1, &opening)?)))
+    }
+
+    #[test]
+    fn a_crowd_takes_the_hot_item_and_the_others_never_do() -> anyhow::Result<()> {
+        let (mut crowd, mut others) = (workload(Kind::Hot, 5)?, workload(Kind::Others, 5)?);
+        for _ in 0..200 {
+            assert_eq!(crowd.next()?.items, [HOT]);
+            assert_ne!(others.next()?.items, [HOT]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_two_workers_of_any_two_drives_share_a_key() -> anyhow::Result<()> {
+        let orders = workload(Kind::Orders { lines: 3, hot_line: true }, 9)?;
+        let mut keys = std::collections::HashSet::new();
+        for (drive, worker) in [(0, 0), (0, 1), (1, 0), (1, 1), (1, 11), (11, 1)] {
+            let mut mine = orders.of_worker(drive, worker);
+            for _ in 0..3 {
+                let shot = mine.next()?;
+                assert!(keys.insert(shot.call.key().to_owned()), "{} twice", shot.call.key());
+                assert_eq!((shot.items[0], shot.items.len()), (HOT, 3));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,21 +1,23 @@
 //! The command line.
 
+mod benches;
+mod books;
 mod scenarios;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::bench::Kind;
 use crate::connection::Target;
 use crate::measure::Rate;
+use crate::replay;
 use crate::shop::Naming;
-use crate::{bench, replay};
 
+pub use benches::{BulkArgs, HotArgs, OrdersArgs, OutageArgs, OverloadArgs, SpreadArgs, StormArgs, ZipfArgs};
+pub use books::{FillArgs, TableArgs};
 pub use scenarios::{CancelStormArgs, CheckoutArgs, MixedArgs};
 
 /// The load generator of Holdfast: replays a shop's orders, drives hot and spread traffic, and checks that
@@ -34,9 +36,23 @@ pub enum Command {
     /// Take single units of many items
     Spread(SpreadArgs),
     /// Take single units of one item
-    Hot(BenchArgs),
+    Hot(HotArgs),
+    /// Take single units of many items, some of them far more often than others
+    Zipf(ZipfArgs),
     /// Place orders of three lines
     Orders(OrdersArgs),
+    /// Let others buy, and then a crowd come to one item: what do the others notice?
+    Storm(StormArgs),
+    /// Place an order of many lines alone, and many of them at once beside small ones
+    Bulk(BulkArgs),
+    /// Take Redis away in the middle and bring it back
+    Outage(OutageArgs),
+    /// Find what the service can do, and offer it several times as much
+    Overload(OverloadArgs),
+    /// Fill a database with variants, stock and movements, to measure how the service grows
+    Fill(FillArgs),
+    /// Hold what several runs wrote with --json against what is aimed at, as a table
+    Table(TableArgs),
     /// Hold, pay and capture, with customers who fail to pay, pay late or never come back
     Checkout(CheckoutArgs),
     /// Place orders and cancel them by API and webhook, several times each, before, while and after they are made
@@ -65,6 +81,9 @@ pub struct ServiceArgs {
     /// Write the report to this file as JSON too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draw the run into this file, .svg or .html
+    #[arg(long, value_name = "FILE", value_parser = picture)]
+    pub report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -75,7 +94,7 @@ pub struct ReplayArgs {
     #[arg(long, default_value = "0.9", value_parser = cover)]
     cover: Decimal,
     /// How many invoices may be under way at once
-    #[arg(long, default_value_t = 32, value_parser = connections)]
+    #[arg(long, visible_alias = "connections", default_value_t = 32, value_parser = connections)]
     concurrency: usize,
     /// Orders per second, sent when they are due whether or not earlier ones are answered
     #[arg(long)]
@@ -88,51 +107,6 @@ pub struct ReplayArgs {
     limit_invoices: Option<usize>,
     #[command(flatten)]
     pub service: ServiceArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    /// How many keep-alive connections there are, each with one request at a time
-    #[arg(long, default_value_t = 32, value_parser = connections)]
-    connections: usize,
-    /// Requests per second, sent when they are due; latency counts from then
-    #[arg(long, conflicts_with = "limit")]
-    rate: Option<Rate>,
-    /// How long to measure
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: u64,
-    /// How long to send before measuring
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3_600))]
-    warmup: u64,
-    /// Measure the same transaction with pgbench on this server, before and after, in a schema of its own
-    #[arg(long, value_name = "DATABASE_URL")]
-    limit: Option<String>,
-    /// How many clients pgbench has [default: as many as there are connections]
-    #[arg(long, value_name = "N", requires = "limit", value_parser = connections)]
-    limit_clients: Option<usize>,
-    #[command(flatten)]
-    pub service: ServiceArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct SpreadArgs {
-    /// Over how many items
-    #[arg(long, default_value_t = 10_000, value_parser = items)]
-    items: usize,
-    #[command(flatten)]
-    pub bench: BenchArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct OrdersArgs {
-    /// Over how many items
-    #[arg(long, default_value_t = 10_000, value_parser = items)]
-    items: usize,
-    /// Make one line of every order the same item
-    #[arg(long)]
-    hot_line: bool,
-    #[command(flatten)]
-    pub bench: BenchArgs,
 }
 
 impl ServiceArgs {
@@ -172,30 +146,11 @@ impl ReplayArgs {
     }
 }
 
-impl Command {
-    /// The settings of a benchmark, with where to write its report; none for what is none.
-    pub fn bench(&self) -> anyhow::Result<Option<(bench::Settings, Option<PathBuf>)>> {
-        let (kind, items, args) = match self {
-            Self::Replay(_) | Self::Checkout(_) | Self::CancelStorm(_) | Self::Mixed(_) => return Ok(None),
-            Self::Spread(args) => (Kind::Spread, args.items, &args.bench),
-            Self::Hot(args) => (Kind::Hot, 1, args),
-            Self::Orders(args) => (Kind::Orders { hot_line: args.hot_line }, args.items, &args.bench),
-        };
-        let settings = bench::Settings {
-            kind,
-            targets: args.service.targets.clone(),
-            bearer: args.service.bearer()?,
-            run: args.service.run()?,
-            connections: args.connections,
-            items: kind.items(items),
-            rate: args.rate,
-            warmup: Duration::from_secs(args.warmup),
-            length: Duration::from_secs(args.seconds),
-            limit: args.limit.clone(),
-            limit_clients: args.limit_clients,
-        };
-        Ok(Some((settings, args.service.json.clone())))
-    }
+fn picture(text: &str) -> anyhow::Result<PathBuf> {
+    let file = PathBuf::from(text);
+    let ending = file.extension().and_then(|ending| ending.to_str());
+    ensure!(matches!(ending, Some("svg" | "html")), "a file that ends in .svg or .html");
+    Ok(file)
 }
 
 fn cover(text: &str) -> anyhow::Result<Decimal> {
@@ -235,6 +190,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_stands_beside_the_limit_or_other_replicas_and_not_both() {
+        let words = ["holdfast-load", "hot", "--limit", "postgres:///x", "--against", "http://127.0.0.1:1"];
+        assert!(Cli::try_parse_from(words).is_err());
+    }
+
+    #[test]
+    fn a_picture_is_svg_or_html() {
+        let parses = |file| Cli::try_parse_from(["holdfast-load", "hot", "--report", file]).is_ok();
+        assert!(parses("a.svg") && parses("a.html") && !parses("a.png"));
     }
 
     #[test]

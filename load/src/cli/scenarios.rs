@@ -17,7 +17,7 @@ const SECRETS: &str = "HOLDFAST_WEBHOOK_SECRETS";
 #[derive(Debug, Args)]
 pub struct ScenarioArgs {
     /// How many buyers are served at once
-    #[arg(long, default_value_t = 32, value_parser = connections)]
+    #[arg(long, visible_alias = "connections", default_value_t = 32, value_parser = connections)]
     clients: usize,
     /// For how long buyers come
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -42,6 +42,14 @@ impl Display for Rate {
     }
 }
 
+impl Rate {
+    /// The rate nearest to so many a second, within what is possible.
+    pub fn about(per_second: f64) -> Self {
+        let most = FASTEST_PER_SECOND * 1_000;
+        Self { thousandths: ((per_second * 1_000.0).max(1.0) as u64).min(most) }
+    }
+}
+
 /// A rate with a beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
@@ -115,6 +123,15 @@ mod tests {
         assert_eq!(schedule.due_by(now + Duration::from_secs(1)), 1);
         assert_eq!(schedule.due(100), now + Duration::from_secs(2));
         Ok(())
+    }
+
+    #[test]
+    fn a_rate_that_was_worked_out_is_within_what_is_possible() {
+        for (asked, rate) in
+            [(1_234.567_8, "1234.567"), (-1.0, "0.001"), (f64::NAN, "0.001"), (1e12, "1000000")]
+        {
+            assert_eq!(Rate::about(asked).to_string(), rate);
+        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
         repeats: judge.repeats().clone(),
         faults,
         books,
+        scene: judge.scene(),
     })
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::picture::{Picture, Scene};
 use crate::terminal::{grouped, say};
 use crate::verdict::{
     BooksReport, CallKind, CallReport, FaultKind, FaultReport, RepeatFigures, listed, print_books,
-    print_calls, print_faults, print_repeats,
+    print_calls, print_faults, print_repeats, verdict,
 };
 
 /// Everything a scenario found.
@@ -44,9 +45,21 @@ pub struct ScenarioReport {
     pub repeats: RepeatFigures,
     pub faults: BTreeMap<FaultKind, FaultReport>,
     pub books: BooksReport,
+    pub scene: Scene,
 }
 
 impl ScenarioReport {
+    /// The picture of the run.
+    pub fn picture(&self) -> Picture<'_> {
+        Picture {
+            title: format!("{} · {}", self.scenario, self.run),
+            facts: vec![("buyers a second".to_owned(), format!("{:.1}", self.buyers_per_second))],
+            verdict: verdict(self.ok).to_owned(),
+            is_good: self.ok,
+            scene: &self.scene,
+        }
+    }
+
     /// Prints the report, the verdict last.
     pub fn print(&self) {
         let pace = self.rate.as_ref().map_or_else(
@@ -84,6 +97,6 @@ impl ScenarioReport {
         ));
         print_books(&self.books);
         print_faults(&self.faults);
-        say(if self.ok { "VERDICT     ok: every unit is accounted for" } else { "VERDICT     FAILED" });
+        say(&format!("VERDICT     {}", verdict(self.ok)));
     }
 }

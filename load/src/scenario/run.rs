@@ -111,6 +111,7 @@ async fn run_to_its_end<S: Scenario>(settings: Settings, scenario: S) -> anyhow:
         repeats: judge.repeats().clone(),
         faults,
         books,
+        scene: judge.scene(),
     })
 }
 

@@ -1,8 +1,9 @@
 //! The service's books against what was answered: every balance, every history, and its own audit.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use anyhow::anyhow;
 use serde::Serialize;
 
 use super::conservation::differences;
@@ -115,13 +116,23 @@ pub async fn check_on_hand(
     let touched: Vec<usize> = (0..tallies.len()).filter(|place| tallies[*place].is_touched()).collect();
     let report = Rc::new(RefCell::new(BooksReport::default()));
     let progress = Progress::start("reading every item's balance", touched.len());
-    let found = Rc::clone(&report);
+    let (found, is_away) = (Rc::clone(&report), Rc::new(Cell::new(false)));
+    let away = Rc::clone(&is_away);
     spread_over(callers, touched.len(), async move |caller, position| {
         let place = touched[position];
         let item = opening.item(place);
-        let differing = match level(caller, item.variant_id, position).await {
+        let read = if away.get() {
+            Err(anyhow!("the service is away"))
+        } else {
+            level(caller, item.variant_id, position).await
+        };
+        let differing = match read {
             Ok(level) => tallies[place].contradicts(level.on_hand).into_iter().collect(),
-            Err(error) => vec![format!("cannot be read: {error:#}")],
+            Err(error) => {
+                // All patience was spent on this one: the others would fare no better.
+                away.set(true);
+                vec![format!("cannot be read: {error:#}")]
+            }
         };
         found.borrow_mut().take(item, differing);
         progress.step();
@@ -129,6 +140,10 @@ pub async fn check_on_hand(
     })
     .await?;
     let mut report = report.take();
-    report.ask_for_audit(auditor).await;
+    if is_away.get() {
+        report.audit_words.push("not asked for: the service is away".into());
+    } else {
+        report.ask_for_audit(auditor).await;
+    }
     Ok(report)
 }

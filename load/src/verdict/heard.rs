@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::connection::{Call, Caller, Settled};
-use crate::measure::{Latency, LatencySummary};
+use crate::measure::{Ending, Latency, LatencySummary, Timeline};
+use crate::picture::{Curve, Line};
 
 /// The kinds of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -95,6 +96,7 @@ pub(super) struct Heard {
     replayed: u64,
     unresolved: u64,
     latency: Latency,
+    timeline: Timeline,
 }
 
 /// What a report says of one kind of call.
@@ -113,8 +115,8 @@ pub struct CallReport {
 }
 
 impl Heard {
-    /// Nothing heard yet.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// Nothing heard yet, of a run that began then.
+    pub(super) fn new(began: Instant) -> anyhow::Result<Self> {
         Ok(Self {
             sent: 0,
             answers: BTreeMap::new(),
@@ -124,6 +126,7 @@ impl Heard {
             replayed: 0,
             unresolved: 0,
             latency: Latency::new()?,
+            timeline: Timeline::new(began),
         })
     }
 
@@ -134,6 +137,7 @@ impl Heard {
 
     /// Counts one outcome.
     pub(super) fn take(&mut self, told: &Told) {
+        self.draw(told);
         self.sent += 1;
         self.latency.record(told.latency);
         for cause in &told.settled.causes {
@@ -147,6 +151,25 @@ impl Heard {
         *self.answers.entry(answer.phrase()).or_default() += 1;
         *self.lock_modes.entry(answer.lock_mode.word()).or_default() += 1;
         self.replayed += u64::from(answer.replayed);
+    }
+
+    fn draw(&mut self, told: &Told) {
+        let answer = told.settled.answer.as_ref();
+        let ending = match answer {
+            None => Ending::Broken,
+            Some(answer) if answer.status.is_success() => Ending::Done,
+            Some(_) => Ending::Refused,
+        };
+        let lock_mode = answer.map(|answer| answer.lock_mode);
+        let drawn = self.timeline.take(told.when.answered, ending, lock_mode, told.latency);
+        debug_assert!(drawn.is_ok(), "two histograms of the same kind always add up: {drawn:?}");
+    }
+
+    /// Its curve and its line in time.
+    pub(super) fn drawn(&self, name: &str) -> (Curve, Line) {
+        let (curve, line) = (name.to_owned(), name.to_owned());
+        let (points, moments) = (self.latency.curve(), self.timeline.moments());
+        (Curve { name: curve, points }, Line { name: line, moments })
     }
 
     /// What a report says of it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
+use std::time::Instant;
 
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,7 @@ use super::{
     SentOrder, Stories, Tally, Told,
 };
 use crate::connection::{Answer, Cause, Settled};
+use crate::picture::Scene;
 use crate::service::{Movement, OrderAnswer, OrderStatus};
 
 /// The judge of a run.
@@ -35,9 +37,9 @@ impl Judge {
     /// A judge who knows the opening stock.
     pub fn new(opening: Rc<Opening>) -> anyhow::Result<Self> {
         let tallies = opening.items().iter().map(|item| Tally::opened_with(item.on_hand)).collect();
-        let mut heard = BTreeMap::new();
+        let (mut heard, began) = (BTreeMap::new(), Instant::now());
         for kind in CallKind::ALL {
-            heard.insert(kind, Heard::new()?);
+            heard.insert(kind, Heard::new(began)?);
         }
         let (order_ids, faults, repeats) = (HashSet::new(), Faults::default(), RepeatFigures::default());
         Ok(Self { opening, tallies, heard, order_ids, faults, repeats, stories: Stories::default() })
@@ -144,6 +146,13 @@ impl Judge {
     pub fn calls(&self) -> BTreeMap<CallKind, CallReport> {
         let heard = self.heard.iter().filter(|(_, heard)| heard.is_any());
         heard.map(|(kind, heard)| (*kind, heard.report())).collect()
+    }
+
+    /// All that was heard, to be drawn.
+    pub fn scene(&self) -> Scene {
+        let heard = self.heard.iter().filter(|(_, heard)| heard.is_any());
+        let (curves, lines) = heard.map(|(kind, heard)| heard.drawn(kind.word())).unzip();
+        Scene { curves, lines, marks: Vec::new() }
     }
 
     /// Counts an outcome; hands back its answer, or keeps its changes as doubts if there is none.

@@ -34,7 +34,7 @@ pub use heard::{CallKind, CallReport, Span, Told};
 pub use judge::Judge;
 pub use opening::{Opening, ShelfItem};
 pub use print::{
-    listed, print_books, print_calls, print_faults, print_latencies, print_repeats, print_replay,
+    listed, print_books, print_calls, print_faults, print_latencies, print_repeats, print_replay, verdict,
 };
 pub use repeat::{RepeatFigures, RepeatWhen};
 pub use report::{PlanFigures, Report};

@@ -15,7 +15,12 @@ pub fn print_replay(report: &Report) {
     print_repeats(&report.repeats);
     print_books(&report.books);
     print_faults(&report.faults);
-    say(if report.ok { "VERDICT     ok: every unit is accounted for" } else { "VERDICT     FAILED" });
+    say(&format!("VERDICT     {}", verdict(report.ok)));
+}
+
+/// The verdict in words.
+pub const fn verdict(ok: bool) -> &'static str {
+    if ok { "ok: every unit is accounted for" } else { "FAILED" }
 }
 
 /// Prints what went wrong, kind by kind.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::print::verdict;
 use super::{BooksReport, CallKind, CallReport, FaultKind, FaultReport, RepeatFigures};
+use crate::picture::{Picture, Scene};
 use crate::shop::{Dirt, Plan, Work};
 
 /// Everything a replay found.
@@ -25,6 +27,20 @@ pub struct Report {
     pub repeats: RepeatFigures,
     pub faults: BTreeMap<FaultKind, FaultReport>,
     pub books: BooksReport,
+    pub scene: Scene,
+}
+
+impl Report {
+    /// The picture of the run.
+    pub fn picture(&self) -> Picture<'_> {
+        Picture {
+            title: format!("replay · {}", self.run),
+            facts: vec![("sales a second".to_owned(), format!("{:.1}", self.orders_per_second))],
+            verdict: verdict(self.ok).to_owned(),
+            is_good: self.ok,
+            scene: &self.scene,
+        }
+    }
 }
 
 /// What the file asked for.
