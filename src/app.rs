@@ -1,15 +1,16 @@
 //! What an operation may touch.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
+use crate::events::{self, relay::Relay};
 use crate::http::auth::Keyring;
 use crate::leases::Leases;
 use crate::locks::Locks;
@@ -32,6 +33,12 @@ pub struct App {
     pub sections: Sections,
     /// Claims that outlive a transaction.
     pub leases: Leases,
+    /// What has happened, told to whoever listens.
+    pub events: Relay,
+    /// Places for those who listen.
+    pub readers: Arc<Semaphore>,
+    /// Turns for those of them that come from far behind.
+    pub catching_up: Semaphore,
     /// What is counted and timed.
     pub metrics: Metrics,
     /// What became of webhooks.
@@ -54,7 +61,7 @@ pub struct App {
     pub answer_max: Duration,
     /// Held by the audit that runs.
     pub auditing: Mutex<()>,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl App {
@@ -70,9 +77,13 @@ impl App {
             Some(url) => Locks::two_layer(url.expose_secret(), timing, tasks.clone())
                 .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
         };
+        let events = Relay::default();
         let (leases, webhooks) = (Leases::new(locks.clone()), WebhookMetrics::default());
         Ok(Self {
-            metrics: Metrics::new(&locks, &leases, &webhooks),
+            metrics: Metrics::new(&locks, &leases, &webhooks, &events.metrics),
+            events,
+            readers: events::places(),
+            catching_up: events::turns(),
             webhooks,
             leases,
             sections: Sections::default(),
@@ -86,18 +97,23 @@ impl App {
             stopping: CancellationToken::new(),
             answer_max: config.timing.wait + ACQUIRE_TIMEOUT + STATEMENT_TIMEOUT,
             auditing: Mutex::default(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         })
     }
 
     /// From now on the service is not ready for new work.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
     }
 
     /// Whether the service is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
+    }
+
+    /// Waits until the service shuts down: what never ends by itself ends then.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
     }
 }

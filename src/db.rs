@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -190,6 +190,15 @@ impl Db {
     /// [`DbError`] if it could not be had.
     pub async fn look_on(&self) -> Result<PoolConnection<Postgres>, DbError> {
         Ok(self.onlookers.acquire().await?)
+    }
+
+    /// A connection of one's own, outside of the pool, for what goes on as long as the service does.
+    ///
+    /// # Errors
+    /// [`DbError`] if it could not be had.
+    pub async fn session(&self, name: &str) -> Result<PgConnection, DbError> {
+        let options = (*self.pool.connect_options()).clone().application_name(name);
+        Ok(timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)??)
     }
 
     /// A transaction that only reads, all of it as of one moment.

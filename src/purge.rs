@@ -31,6 +31,8 @@ pub struct Purged {
     pub holds: u64,
     /// Events of the webhook inbox.
     pub events: u64,
+    /// Events that were told.
+    pub told: u64,
 }
 
 /// Purges until the service stops.
@@ -56,6 +58,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         .await?,
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
+        told: in_batches(db, async |conn| crate::events::purge_in_tx(conn, BATCH).await).await?,
     };
     if purged != Purged::default() {
         tracing::info!(
@@ -63,6 +66,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
             purged.answers = purged.answers,
             purged.holds = purged.holds,
             purged.events = purged.events,
+            purged.told = purged.told,
             "what was old was forgotten"
         );
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::purge::keep_purging;
-use crate::{holds, http};
+use crate::{events, holds, http};
 
 /// How long stopping waits for what is under way: answers, and sections whose callers are gone.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -36,6 +36,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     }
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
     let purging = tokio::spawn(keep_purging(app.clone()));
+    let relaying = tokio::spawn(events::relay::keep(app.clone()));
     let expiring = tokio::spawn(holds::expire::keep(app.clone()));
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
@@ -61,6 +62,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     keeper.await.context("the lock keeper panicked")?;
     purging.await.context("the purge panicked")?;
     expiring.await.context("the expiry of holds panicked")?;
+    relaying.await.context("the relay of events panicked")?;
     app.db.close().await;
     Ok(())
 }

@@ -16,8 +16,37 @@
 //! - Nothing is read beyond a position below which somebody may still write: a transaction that lasts makes the stream
 //!   wait, and is never skipped.
 
+pub mod choice;
+pub mod error;
+pub mod fences;
+pub mod metrics;
 pub mod model;
+pub mod relay;
+pub mod routes;
 mod store;
+pub mod stream;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+pub use self::error::EventError;
 pub use self::model::{About, EventKind, NewEvent};
+pub(crate) use self::store::purge_in_tx;
 pub use self::store::{append_all_in_tx, append_in_tx};
+
+/// How long events are kept, for whoever comes back to go on from where it was.
+pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Places for as many readers as one process serves.
+#[must_use]
+pub fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(stream::READERS_MAX))
+}
+
+/// Turns for those that read the database because they come from far behind.
+#[must_use]
+pub fn turns() -> Semaphore {
+    Semaphore::new(stream::CATCHING_UP_MAX)
+}

@@ -1,5 +1,8 @@
 //! The words of events as types.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::db::DbError;
@@ -164,6 +167,68 @@ impl NewEvent {
     }
 }
 
+/// An event as it is told.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its place among all events: the cursor of whoever has read up to here.
+    pub position: i64,
+    /// Its id, the same however often and by whatever way it is told.
+    pub event_id: Uuid,
+    /// The name of its kind. A replica of an older version may not know it.
+    pub kind: Cow<'static, str>,
+    /// What it tells: one JSON object, on one line.
+    pub data: String,
+    /// What it can be chosen by.
+    pub subject: Subject,
+    /// What sort of thing it is about, and which one.
+    pub about: Option<(String, String)>,
+}
+
+/// What an event can be chosen by: read off what it tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Subject {
+    /// Whose order or hold.
+    #[serde(default)]
+    pub user_id: Option<String>,
+    #[serde(default)]
+    variant_id: Option<Uuid>,
+    #[serde(default)]
+    lines: Vec<OfVariant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct OfVariant {
+    #[serde(default)]
+    variant_id: Option<Uuid>,
+}
+
+impl Subject {
+    /// The subject of a movement.
+    #[must_use]
+    pub fn of_variant(variant_id: Uuid) -> Self {
+        Self { variant_id: Some(variant_id), ..Self::default() }
+    }
+
+    /// The subject of an order.
+    pub fn of_order(user_id: String, variants: impl Iterator<Item = Uuid>) -> Self {
+        let lines = variants.map(|id| OfVariant { variant_id: Some(id) }).collect();
+        Self { user_id: Some(user_id), variant_id: None, lines }
+    }
+
+    /// Read off `data`. Of what has another form nothing is known.
+    #[must_use]
+    pub fn of(data: &str) -> Self {
+        serde_json::from_str(data).unwrap_or_default()
+    }
+
+    /// Whether it concerns this variant.
+    #[must_use]
+    pub fn concerns(&self, variant_id: Uuid) -> bool {
+        self.variant_id == Some(variant_id)
+            || self.lines.iter().any(|line| line.variant_id == Some(variant_id))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +240,18 @@ mod tests {
             assert!(!kind.family().is_empty());
         }
         assert_eq!(EventKind::named("stock"), None);
+    }
+
+    #[test]
+    fn an_event_concerns_the_variants_it_names_and_the_user_whose_it_is() {
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let data = format!(
+            r#"{{"user_id": "ann", "lines": [{{"variant_id": "{a}", "quantity": 1}}], "total": "1"}}"#
+        );
+        let order = Subject::of(&data);
+        assert_eq!(order, Subject::of_order("ann".to_owned(), [a].into_iter()));
+        assert!(order.concerns(a) && !order.concerns(b));
+        assert!(Subject::of(&format!(r#"{{"variant_id": "{b}"}}"#)).concerns(b));
+        assert_eq!(Subject::of("[]"), Subject::default());
     }
 }

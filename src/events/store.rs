@@ -3,8 +3,14 @@
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::model::{About, EventKind, NewEvent};
+use super::KEPT_FOR;
+use super::model::{About, Event, EventKind, NewEvent, Subject};
 use crate::db::DbError;
+use crate::inventory::store as stock;
+use crate::orders::store as orders;
+
+/// Of orders so many are read at once: each may have 2,000 lines.
+const ORDERS_MAX: i64 = 100;
 
 /// Appends an event beside the write that it tells of: call it after that write, in its transaction.
 ///
@@ -46,4 +52,154 @@ pub async fn append_all_in_tx(conn: &mut PgConnection, events: &[NewEvent]) -> R
     .await?;
     let whole = appended.rows_affected() == events.len() as u64;
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// The last position drawn, and, if that is beyond `known`, a transaction id drawn after it.
+pub(super) struct Drawn {
+    pub(super) position: i64,
+    pub(super) fence: Option<i64>,
+}
+
+/// Looks how far positions were drawn. CASE is what makes the order certain: first the position, then the transaction id.
+pub(super) async fn look_in(conn: &mut PgConnection, known: i64) -> Result<Drawn, DbError> {
+    Ok(sqlx::query_as!(
+        Drawn,
+        r#"SELECT coalesce(drawn, 0) AS "position!",
+                  CASE WHEN drawn > $1 THEN pg_current_xact_id()::text::bigint END AS fence
+           FROM pg_sequence_last_value('event_positions') AS drawn"#,
+        known,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// The oldest transaction that has not ended, of all that write in this server; if there is none, the next.
+pub(super) async fn find_oldest_running(conn: &mut PgConnection) -> Result<i64, DbError> {
+    Ok(sqlx::query_scalar!(r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "oldest!""#)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// How far positions were drawn, and up to where the stream was forgotten.
+pub(super) struct Bounds {
+    pub(super) drawn: i64,
+    pub(super) horizon: i64,
+}
+
+/// Between which positions a cursor may be.
+pub(super) async fn find_bounds(conn: &mut PgConnection) -> Result<Bounds, DbError> {
+    Ok(sqlx::query_as!(
+        Bounds,
+        r#"SELECT coalesce(drawn, 0) AS "drawn!", position AS horizon
+           FROM event_horizon, pg_sequence_last_value('event_positions') AS drawn"#
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Events after one position up to another, in their order, and the position they end at.
+pub(super) struct Read {
+    pub(super) events: Vec<Event>,
+    pub(super) end: i64,
+}
+
+/// Reads so many at most of each sort, which are merged up to where all that was read is complete.
+pub(super) async fn read_between(
+    conn: &mut PgConnection,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Read, DbError> {
+    let movements = stock::movements_between(conn, after, until, limit).await?;
+    let orders = orders::placed_between(conn, after, until, limit.min(ORDERS_MAX)).await?;
+    let others = appended_between(conn, after, until, limit).await?;
+    let mut end = until;
+    for (found, asked, last) in [
+        (movements.len(), limit, movements.last().map(|(position, _)| *position)),
+        (orders.len(), limit.min(ORDERS_MAX), orders.last().map(|(position, _)| *position)),
+        (others.len(), limit, others.last().map(|event| event.position)),
+    ] {
+        if found as i64 == asked {
+            end = end.min(last.unwrap_or(end));
+        }
+    }
+    let mut events = others;
+    for (position, movement) in movements {
+        events.push(Event {
+            position,
+            event_id: movement.movement_id,
+            kind: EventKind::StockChanged.as_str().into(),
+            data: json_of(&movement)?,
+            subject: Subject::of_variant(movement.variant_id),
+            about: Some(("variant".to_owned(), movement.variant_id.to_string())),
+        });
+    }
+    for (position, order) in orders {
+        events.push(Event {
+            position,
+            event_id: order.order_id,
+            kind: EventKind::OrderPlaced.as_str().into(),
+            data: json_of(&order)?,
+            subject: Subject::of_order(order.user_id.clone(), order.lines.iter().map(|line| line.variant_id)),
+            about: Some(("order".to_owned(), order.order_id.to_string())),
+        });
+    }
+    events.retain(|event| event.position <= end);
+    events.sort_unstable_by_key(|event| event.position);
+    Ok(Read { events, end })
+}
+
+async fn appended_between(
+    conn: &mut PgConnection,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<Event>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT position, event_id, kind, about, about_id, data::text AS "data!"
+           FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"#,
+        after,
+        until,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Event {
+            position: row.position,
+            event_id: row.event_id,
+            subject: Subject::of(&row.data),
+            kind: row.kind.into(),
+            // As it was written it is one line; whoever inserted by hand may have written several.
+            data: row.data.replace(['\n', '\r'], " "),
+            about: row.about.zip(row.about_id),
+        })
+        .collect())
+}
+
+/// Forgets so many of the oldest events at most that happened so long ago, and remembers up to where.
+pub(crate) async fn purge_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
+    let purged = sqlx::query_scalar!(
+        r#"WITH old AS MATERIALIZED (
+            SELECT position, happened_at FROM events ORDER BY position LIMIT $2
+         ), forgotten AS (
+            DELETE FROM events USING old WHERE events.position = old.position
+                AND old.happened_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
+            RETURNING events.position
+         ), horizon AS (
+            UPDATE event_horizon SET position = greatest(event_horizon.position, f.position)
+            FROM (SELECT max(position) AS position FROM forgotten) AS f WHERE f.position IS NOT NULL
+         )
+         SELECT count(*) AS "purged!" FROM forgotten"#,
+        i64::try_from(KEPT_FOR.as_secs()).unwrap_or(i64::MAX),
+        limit,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(purged.unsigned_abs())
+}
+
+fn json_of(told: &impl Serialize) -> Result<String, DbError> {
+    serde_json::to_string(told).map_err(|error| DbError::Unexpected(sqlx::Error::Encode(Box::new(error))))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::problem::{Code, FieldError, Problem};
 use crate::db::DbError;
+use crate::events::EventError;
 use crate::holds::HoldError;
 use crate::holds::error::too_many;
 use crate::idempotency::IdempotencyError;
@@ -212,6 +213,28 @@ impl From<&WebhookError> for Problem {
                 Self::new(Code::InboxEntryNotFound, "There is no entry with this id in the inbox.")
             }
             WebhookError::Order(error) => error.into(),
+        }
+    }
+}
+
+impl From<&EventError> for Problem {
+    fn from(error: &EventError) -> Self {
+        match error {
+            EventError::CursorGone => Self::new(
+                Code::CursorGone,
+                "Events are kept for 7 days, and those after this one are not all here any more. Read what you follow \
+                 anew, and connect without a cursor.",
+            ),
+            EventError::NotACursor => {
+                Self::invalid("last_event_id", "must be the id of an event, as the stream gave it")
+            }
+            EventError::Hidden(kind) => {
+                Self::new(Code::Forbidden, format!("This key may not see {}.", kind.as_str()))
+            }
+            EventError::TooManyReaders => {
+                Self::new(Code::Overloaded, "Too many streams of events are open here.").retry_after(SOON)
+            }
+            EventError::Db(error) => error.into(),
         }
     }
 }

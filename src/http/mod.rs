@@ -28,7 +28,7 @@ use tower::{Layer, Service};
 
 use self::auth::Scope;
 use crate::app::App;
-use crate::{holds, inventory, invoices, operations, orders, test_endpoints, webhooks};
+use crate::{events, holds, inventory, invoices, operations, orders, test_endpoints, webhooks};
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
@@ -38,6 +38,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(webhooks::routes::routes(app))
         .merge(holds::routes::routes(app))
         .merge(invoices::routes::routes(app))
+        .merge(events::routes::routes(app))
         .merge(operations::routes::routes(app));
     let mut routes = Router::new().nest("/api/v1", v1).merge(operations::routes::root_routes(app));
     if app.test_holds.is_some() {

@@ -47,6 +47,7 @@ pub enum Code {
     BatchRefused,
     ReleaseUnknown,
     IdempotencyInFlight,
+    CursorGone,
     BodyTooLarge,
     UnsupportedMediaType,
     ValidationFailed,
@@ -104,6 +105,7 @@ impl Code {
             Self::IdempotencyInFlight => {
                 (409, "idempotency_in_flight", "The first request with this key is still running")
             }
+            Self::CursorGone => (410, "cursor_gone", "What follows this cursor is not kept"),
             Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (415, "unsupported_media_type", "The body must be application/json")

@@ -307,8 +307,9 @@ pub(crate) async fn list_movements(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Movement>, DbError> {
-    let rows = sqlx::query!(
-        "SELECT movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, lock_mode,
+    let rows = sqlx::query_as!(
+        MovementRow,
+        "SELECT position, movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, lock_mode,
                 lock_wait_ms, created_at
          FROM stock_movements WHERE variant_id = $1 AND version < $2
          ORDER BY version DESC LIMIT $3",
@@ -318,20 +319,59 @@ pub(crate) async fn list_movements(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Movement {
-            movement_id: row.movement_id,
-            variant_id: row.variant_id,
-            version: row.version,
-            kind: row.kind,
-            delta: row.delta,
-            previous_quantity: row.on_hand_after - row.delta,
-            new_quantity: row.on_hand_after,
-            reason: row.reason,
-            reference: row.reference,
-            lock: LockSeen { mode: row.lock_mode, wait_ms: row.lock_wait_ms },
-            created_at: row.created_at,
-        })
-        .collect())
+    Ok(rows.into_iter().map(movement).collect())
+}
+
+/// Movements after one position up to another, as events are read, with their positions.
+pub(crate) async fn movements_between(
+    conn: &mut PgConnection,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Movement)>, DbError> {
+    let rows = sqlx::query_as!(
+        MovementRow,
+        "SELECT position, movement_id, variant_id, version, kind, delta, on_hand_after, reason, reference, lock_mode,
+                lock_wait_ms, created_at
+         FROM stock_movements WHERE position > $1 AND position <= $2
+         ORDER BY position LIMIT $3",
+        after,
+        until,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.position.unwrap_or_default(), movement(row))).collect())
+}
+
+struct MovementRow {
+    /// None if it was written before there were positions.
+    position: Option<i64>,
+    movement_id: Uuid,
+    variant_id: Uuid,
+    version: i64,
+    kind: String,
+    delta: i64,
+    on_hand_after: i64,
+    reason: Option<String>,
+    reference: Option<String>,
+    lock_mode: String,
+    lock_wait_ms: i32,
+    created_at: DateTime<Utc>,
+}
+
+fn movement(row: MovementRow) -> Movement {
+    Movement {
+        movement_id: row.movement_id,
+        variant_id: row.variant_id,
+        version: row.version,
+        kind: row.kind,
+        delta: row.delta,
+        previous_quantity: row.on_hand_after - row.delta,
+        new_quantity: row.on_hand_after,
+        reason: row.reason,
+        reference: row.reference,
+        lock: LockSeen { mode: row.lock_mode, wait_ms: row.lock_wait_ms },
+        created_at: row.created_at,
+    }
 }

@@ -9,6 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 use crate::app::App;
+use crate::events::metrics::EventMetrics;
 use crate::http::problem::{Code, Problem};
 use crate::leases::Leases;
 use crate::locks::Locks;
@@ -21,13 +22,14 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Metrics(Mutex<Registry>);
 
 impl Metrics {
-    /// Those of `locks`, `leases` and `webhooks`.
+    /// Those of `locks`, `leases`, `webhooks` and `events`.
     #[must_use]
-    pub fn new(locks: &Locks, leases: &Leases, webhooks: &WebhookMetrics) -> Self {
+    pub fn new(locks: &Locks, leases: &Leases, webhooks: &WebhookMetrics, events: &EventMetrics) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
         locks.register_metrics(&mut registry);
         leases.metrics().register(&mut registry);
         webhooks.register(&mut registry);
+        events.register(&mut registry);
         Self(Mutex::new(registry))
     }
 
@@ -47,6 +49,7 @@ impl Metrics {
 /// # Errors
 /// 500 if a metric can't be written.
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, Problem> {
+    app.events.metrics.lag.set(app.events.lag().as_secs_f64());
     let text = app.metrics.render(&app.locks);
     let text = text
         .map_err(|error| Problem::new(Code::Internal, "The metrics can't be written.").caused_by(&error))?;

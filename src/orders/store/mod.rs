@@ -160,6 +160,51 @@ pub(super) async fn list_orders(
     with_lines(conn, rows).await
 }
 
+/// Orders after one position up to another, as events are read, with their positions: each as it was when it was placed,
+/// whatever was cancelled of it since.
+pub(crate) async fn placed_between(
+    conn: &mut PgConnection,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Order)>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT position AS "position!", order_id, user_id, currency, total, metadata, placed_at, lock_mode, lock_wait_ms,
+                  CASE WHEN EXISTS (SELECT FROM early_cancellations e WHERE e.user_id = o.user_id
+                                        AND e.idempotency_key = o.idempotency_key)
+                       THEN 'cancelled' ELSE 'placed' END AS "status!"
+           FROM orders o WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"#,
+        after,
+        until,
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let positions: Vec<_> = rows.iter().map(|row| row.position).collect();
+    let placed = rows.into_iter().map(|row| OrderRow {
+        order_id: row.order_id,
+        user_id: row.user_id,
+        status: row.status,
+        currency: row.currency,
+        total: row.total,
+        metadata: row.metadata,
+        placed_at: row.placed_at,
+        lock_mode: row.lock_mode,
+        lock_wait_ms: row.lock_wait_ms,
+    });
+    let mut orders = with_lines(conn, placed.collect()).await?;
+    for order in &mut orders {
+        let is_born_cancelled = order.status == OrderStatus::Cancelled;
+        for line in &mut order.lines {
+            line.cancelled_quantity = if is_born_cancelled { line.quantity } else { 0 };
+        }
+    }
+    Ok(positions.into_iter().zip(orders).collect())
+}
+
 struct OrderRow {
     order_id: Uuid,
     user_id: String,

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::support::TestApp;
 
 mod append;
+mod stream;
 
 /// What was appended so far: kinds, and what they tell.
 async fn appended(app: &TestApp) -> Vec<(String, Value)> {

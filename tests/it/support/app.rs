@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use holdfast::app::App;
 use holdfast::config::Config;
+use holdfast::events;
 use holdfast::http;
 use holdfast::inventory::audit;
 use tokio::task::JoinHandle;
@@ -56,6 +57,7 @@ impl TestApp {
         app.locks.look_once().await;
         let tasks = vec![
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
+            tokio::spawn(events::relay::keep(app.clone())),
             tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone())),
         ];
         Self { client: Client::admin(address), app, database, stopping, tasks }

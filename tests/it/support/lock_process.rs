@@ -1,5 +1,6 @@
 //! The locks of one process, without a service around them.
 
+use holdfast::events::metrics::EventMetrics;
 use holdfast::leases::Leases;
 use holdfast::locks::{Lease, LockKeys, LockMode, Locks, Timing};
 use holdfast::operations::metrics::Metrics;
@@ -22,7 +23,12 @@ impl LockProcess {
         let locks = Locks::two_layer(redis_url, timing, tasks.clone()).unwrap();
         let stopped = CancellationToken::new();
         let keeper = tokio::spawn(locks.clone().keep(stopped.clone()));
-        let metrics = Metrics::new(&locks, &Leases::new(locks.clone()), &WebhookMetrics::default());
+        let metrics = Metrics::new(
+            &locks,
+            &Leases::new(locks.clone()),
+            &WebhookMetrics::default(),
+            &EventMetrics::default(),
+        );
         Self { metrics, locks, tasks, stopped, keeper }
     }
 

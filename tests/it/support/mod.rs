@@ -29,6 +29,7 @@ pub mod sender;
 pub mod sentinel;
 pub mod shop;
 pub mod stranger;
+pub mod stream;
 pub mod wire;
 
 pub use app::TestApp;
@@ -57,6 +58,7 @@ pub use sender::Sender;
 pub use sentinel::Watched;
 pub use shop::Shop;
 pub use stranger::Stranger;
+pub use stream::Stream;
 
 /// The key with every scope that all tests use.
 pub const ADMIN_KEY: &str = "hf_test_0123456789abcdef0123456789abcdef";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holdfast::app::App;
 use holdfast::config::Config;
+use holdfast::events;
 use holdfast::http;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ impl Peer {
         app.locks.look_once().await;
         let tasks = vec![
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
+            tokio::spawn(events::relay::keep(app.clone())),
             tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone())),
         ];
         Self { client: Client::admin(address), app, stopping, tasks }

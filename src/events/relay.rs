@@ -1,0 +1,187 @@
+//! One reader of the database a process, however many listen: it reads what has become certain and tells all of them.
+//!
+//! What must stay true:
+//! - Told is what lies below the oldest transaction that may still write, in the order of positions, each event once.
+//! - Who joins learns, in one moment, up to where was told before and hears all that is told after.
+//! - Nobody is waited for: what is told stands in a ring of a fixed size, and whoever falls behind it reads the database
+//!   from where it was.
+//! - If nobody listens nothing is read.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+use super::fences::Fences;
+use super::metrics::EventMetrics;
+use super::model::Event;
+use super::store;
+use crate::app::App;
+use crate::db::DbError;
+
+/// Pause between two looks while somebody listens. A notice by Postgres would cost every commit a lock that all share.
+const LOOK: Duration = Duration::from_millis(40);
+/// Pause while nobody does: only the lag is kept up.
+const IDLE: Duration = Duration::from_secs(1);
+/// Pause before a database that broke off is tried again.
+const AWAY: Duration = Duration::from_secs(1);
+/// How many events stand in the ring.
+const RING: usize = 4_096;
+/// How many of each sort are read at once.
+const PAGE: i64 = 500;
+
+/// What listeners hear.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// The next event.
+    Event(Arc<Event>),
+    /// The relay went to another place without telling what lies between.
+    Moved,
+}
+
+/// What is told, and how far.
+#[derive(Debug)]
+pub struct Relay {
+    ring: broadcast::Sender<Told>,
+    place: Mutex<Place>,
+    joined: Notify,
+    /// What is counted.
+    pub metrics: EventMetrics,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Up to where it was told, or nobody was there to hear it; none before it is known where to begin.
+    at: Option<i64>,
+    /// When nothing was waited for.
+    caught_up: Instant,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        let place = Place { at: None, caught_up: Instant::now() };
+        Self {
+            ring: broadcast::Sender::new(RING),
+            place: Mutex::new(place),
+            joined: Notify::new(),
+            metrics: EventMetrics::default(),
+        }
+    }
+}
+
+impl Relay {
+    /// Ears for all that is told from now on, and the position up to which was told before.
+    #[must_use]
+    pub fn join(&self) -> (broadcast::Receiver<Told>, i64) {
+        let place = self.place();
+        let heard = self.ring.subscribe();
+        self.joined.notify_one();
+        (heard, place.at.unwrap_or_default())
+    }
+
+    /// How long the stream has waited for transactions that last, or for the database.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.place().caught_up.elapsed()
+    }
+
+    fn has_listeners(&self) -> bool {
+        self.ring.receiver_count() > 0
+    }
+
+    fn tell(&self, event: Event) {
+        let mut place = self.place();
+        place.at = Some(event.position);
+        self.metrics.told.inc();
+        // Fails when nobody listens.
+        let _heard = self.ring.send(Told::Event(Arc::new(event)));
+    }
+
+    fn move_to(&self, at: i64) {
+        let mut place = self.place();
+        place.at = Some(at);
+        let _heard = self.ring.send(Told::Moved);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Relays until the service stops.
+pub async fn keep(app: Arc<App>) {
+    let working = async {
+        loop {
+            if let Err(error) = follow(&app).await {
+                tracing::warn!(%error, "events can't be read now; the stream goes on when the database is there");
+            }
+            tokio::time::sleep(AWAY).await;
+        }
+    };
+    // Nothing it does is half done when it ends: it only reads.
+    app.stopping.run_until_cancelled(working).await;
+}
+
+/// Follows what is written over one session, until that breaks off.
+async fn follow(app: &App) -> Result<(), DbError> {
+    let relay = &app.events;
+    let mut conn = app.db.session("holdfast relay").await?;
+    let mut fences = Fences::default();
+    let mut read = start(relay, &mut conn).await?;
+    loop {
+        let joined = relay.joined.notified();
+        read = look(relay, &mut conn, &mut fences, read).await?;
+        let pause = if relay.has_listeners() { LOOK } else { IDLE };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = joined => {}
+        }
+    }
+}
+
+/// Where a new session goes on: where the last one was, unless the database has lost that.
+async fn start(relay: &Relay, conn: &mut PgConnection) -> Result<Option<i64>, DbError> {
+    let drawn = store::find_bounds(conn).await?.drawn;
+    let at = relay.place().at;
+    if at.is_some_and(|at| at > drawn) {
+        relay.move_to(drawn);
+    }
+    Ok(at.map(|at| at.min(drawn)))
+}
+
+/// Looks once how far nobody writes any more, and tells up to there. Gives how far it has come.
+async fn look(
+    relay: &Relay,
+    conn: &mut PgConnection,
+    fences: &mut Fences,
+    read: Option<i64>,
+) -> Result<Option<i64>, DbError> {
+    let known = fences.newest().or(read).unwrap_or_default();
+    let drawn = store::look_in(conn, if fences.has_room() { known } else { i64::MAX }).await?;
+    if let Some(fence) = drawn.fence {
+        fences.add(drawn.position, fence);
+    }
+    let oldest = if fences.is_waiting() { Some(store::find_oldest_running(conn).await?) } else { None };
+    let settled = oldest.and_then(|oldest| fences.settle(oldest));
+    if !fences.is_waiting() {
+        relay.place().caught_up = Instant::now();
+    }
+    let Some(until) = settled else { return Ok(read) };
+    // Where there is no place to go on from, listeners have their own.
+    let mut read = read.unwrap_or(until);
+    if read == until || !relay.has_listeners() {
+        relay.move_to(until);
+        return Ok(Some(until));
+    }
+    while read < until {
+        let page = store::read_between(conn, read, until, PAGE).await?;
+        for event in page.events {
+            relay.tell(event);
+            tokio::task::consume_budget().await;
+        }
+        read = page.end;
+    }
+    Ok(Some(read))
+}

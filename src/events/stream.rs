@@ -1,0 +1,207 @@
+//! `GET /events`: what happens, as server-sent events, from now on or from where the reader was.
+//! Refuses a cursor whose continuation is forgotten, and types the key may not see.
+//!
+//! What must stay true: an event is sent after all before it that the reader may see, and once a stream; a reader that
+//! takes nothing is cut, and what waits for it is a few frames; a service that stops ends all streams at once. Whoever
+//! is cut goes on from the last id it has.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::choice::{Choice, Types};
+use super::error::EventError;
+use super::model::Event;
+use super::relay::Told;
+use super::store;
+use crate::app::App;
+use crate::http::auth::Caller;
+use crate::http::extract::Params;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Proxies that gather what they pass on are asked not to.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// The most streams that one process serves.
+pub(super) const READERS_MAX: usize = 1_000;
+/// Streams that read the database at once, because they come from far behind.
+pub(super) const CATCHING_UP_MAX: usize = 2;
+/// How many events of each sort are read at once.
+const PAGE: i64 = 200;
+/// Frames that wait for a reader at most.
+const FRAMES: usize = 16;
+/// How long a reader may take nothing.
+const STALLED_MAX: Duration = Duration::from_secs(10);
+/// Between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A stream is ended after so long, that its key is looked at again.
+const LASTS_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// `GET /events?types=&variant_id=&last_event_id=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadEvents {
+    types: Option<Types>,
+    variant_id: Option<Uuid>,
+    last_event_id: Option<String>,
+}
+
+/// # Errors
+/// [`EventError`].
+pub async fn stream(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Params(query): Params<ReadEvents>,
+) -> Result<Response, EventError> {
+    let choice =
+        Choice::of(&caller.principal, query.types.as_ref(), query.variant_id).map_err(EventError::Hidden)?;
+    // A browser that connects again sends the header, and the address of its first connection.
+    let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
+    let given = header.or(query.last_event_id.as_deref()).map(cursor).transpose()?;
+    let place = app.readers.clone().try_acquire_owned().map_err(|_| EventError::TooManyReaders)?;
+    let bounds = store::find_bounds(&mut *app.db.read().await?).await?;
+    let from = given.unwrap_or(bounds.drawn);
+    if from < bounds.horizon || from > bounds.drawn {
+        return Err(EventError::CursorGone);
+    }
+    let (frames, sent) = mpsc::channel(FRAMES);
+    let reader = Reader { app: app.clone(), choice, frames, cursor: from, _place: place };
+    app.tasks.spawn(reader.serve());
+    let body = futures_util::stream::unfold(sent, async |mut sent| {
+        let frame: Bytes = sent.recv().await?;
+        Some((Ok::<_, Infallible>(frame), sent))
+    });
+    let headers =
+        [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+fn cursor(text: &str) -> Result<i64, EventError> {
+    let is_plain = (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain).ok_or(EventError::NotACursor)
+}
+
+/// Why a stream ends.
+enum End {
+    /// Its reader is gone, the service stops, or it has lasted long enough.
+    Over,
+    /// Its reader took nothing.
+    Stalled,
+    /// The database failed, or forgot what comes next.
+    Broken,
+}
+
+struct Reader {
+    app: Arc<App>,
+    choice: Choice,
+    frames: mpsc::Sender<Bytes>,
+    /// Up to where it was told everything it asked for.
+    cursor: i64,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn serve(mut self) {
+        let app = self.app.clone();
+        app.events.metrics.readers.inc();
+        let ended = tokio::select! {
+            ended = self.tell_all() => ended,
+            () = app.draining() => End::Over,
+            () = tokio::time::sleep(LASTS_MAX) => End::Over,
+        };
+        app.events.metrics.readers.dec();
+        if matches!(ended, End::Stalled) {
+            app.events.metrics.cut.inc();
+        }
+    }
+
+    async fn tell_all(&mut self) -> End {
+        let ended = async {
+            self.send(&format!("retry: 1000\n: from here on\nid: {}\n\n", self.cursor)).await?;
+            loop {
+                let (mut told, at) = self.app.events.join();
+                self.catch_up(at).await?;
+                self.follow(&mut told).await?;
+            }
+        };
+        let ended: Result<Infallible, End> = ended.await;
+        match ended {
+            Err(end) => end,
+            Ok(never) => match never {},
+        }
+    }
+
+    /// Tells what is told, until something was missed.
+    async fn follow(&mut self, told: &mut broadcast::Receiver<Told>) -> Result<(), End> {
+        let frames = self.frames.clone();
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        loop {
+            tokio::select! {
+                heard = told.recv() => match heard {
+                    Ok(Told::Event(event)) => self.tell(&event).await?,
+                    Ok(Told::Moved) | Err(broadcast::error::RecvError::Lagged(_)) => return Ok(()),
+                    Err(broadcast::error::RecvError::Closed) => return Err(End::Over),
+                },
+                _ = heartbeat.tick() => self.send(&format!(": still here\nid: {}\n\n", self.cursor)).await?,
+                () = frames.closed() => return Err(End::Over),
+            }
+        }
+    }
+
+    /// Reads from the database what was told before, page by page; few do so at once.
+    async fn catch_up(&mut self, until: i64) -> Result<(), End> {
+        while self.cursor < until {
+            let page = {
+                let app = self.app.clone();
+                let _turn = app.catching_up.acquire().await.map_err(|_| End::Over)?;
+                self.read(until).await.map_err(|error| {
+                    tracing::warn!(%error, "a stream of events was ended: what it missed can't be read");
+                    End::Broken
+                })?
+            };
+            for event in page.events {
+                self.tell(&event).await?;
+            }
+            self.cursor = page.end;
+        }
+        Ok(())
+    }
+
+    /// What was forgotten while it was read is missed no less than what was forgotten before.
+    async fn read(&self, until: i64) -> Result<store::Read, EventError> {
+        let mut conn = self.app.db.read().await?;
+        let page = store::read_between(&mut conn, self.cursor, until, PAGE).await?;
+        let horizon = store::find_bounds(&mut conn).await?.horizon;
+        if horizon > self.cursor { Err(EventError::CursorGone) } else { Ok(page) }
+    }
+
+    async fn tell(&mut self, event: &Event) -> Result<(), End> {
+        if event.position <= self.cursor {
+            return Ok(());
+        }
+        if self.choice.includes(event) {
+            let frame = format!("id: {}\nevent: {}\ndata: {}\n\n", event.position, event.kind, event.data);
+            self.send(&frame).await?;
+        }
+        self.cursor = event.position;
+        Ok(())
+    }
+
+    async fn send(&self, frame: &str) -> Result<(), End> {
+        let frame = Bytes::copy_from_slice(frame.as_bytes());
+        self.frames.send_timeout(frame, STALLED_MAX).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => End::Stalled,
+            mpsc::error::SendTimeoutError::Closed(_) => End::Over,
+        })
+    }
+}
