@@ -51,6 +51,8 @@ pub struct App {
     pub keys: Keyring,
     /// What webhooks are signed with.
     pub webhook_secrets: Secrets,
+    /// Batches of count records that a user may send in a minute.
+    pub sync_batches_per_minute: i32,
     /// Every request and every release in the background runs in a task counted here; shutting down waits
     /// for them.
     pub tasks: TaskTracker,
@@ -92,6 +94,7 @@ impl App {
             db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,
             locks,
             keys: Keyring::new(config.admin_key.as_ref()),
+            sync_batches_per_minute: config.sync_batches_per_minute,
             webhook_secrets: config.webhook_secrets.clone(),
             tasks,
             stopping: CancellationToken::new(),

@@ -16,6 +16,7 @@
 //! | `HOLDFAST_REDIS_TIMEOUT_MS` | 250 | what Redis may cost a request, and the budget of any other call |
 //! | `HOLDFAST_BREAKER_FAILURES` | 5 | Redis failures in a row that open the breaker |
 //! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |
+//! | `HOLDFAST_SYNC_BATCHES_PER_MINUTE` | 10 | batches of count records a user may send in a minute |
 //! | `TOKIO_WORKER_THREADS` | half the cores | threads that serve |
 //! | `HOLDFAST_LOG` | `info` | log filter, as in `info,holdfast=debug` |
 //! | `HOLDFAST_LOG_FORMAT` | `text` | `text` or `json` |
@@ -37,6 +38,7 @@ use crate::webhooks::signature::Secrets;
 const ADMIN_KEY_MIN_CHARS: usize = 32;
 /// Defaults that are not limits of the locks.
 const LISTEN: &str = "127.0.0.1:8080";
+const SYNC_BATCHES_PER_MINUTE: i32 = 10;
 const DB_CONNECTIONS_A_CORE: u32 = 4;
 const DB_MAX_CONNECTIONS_DEFAULT: RangeInclusive<u32> = 8..=32;
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub test_endpoints: bool,
     /// Size of the Postgres pool.
     pub db_max_connections: u32,
+    /// Batches of count records that a user may send in a minute.
+    pub sync_batches_per_minute: i32,
     /// The limits of the locks.
     pub timing: Timing,
 }
@@ -118,6 +122,12 @@ impl Config {
                 "HOLDFAST_DB_MAX_CONNECTIONS",
                 default_connections(),
                 1..=10_000,
+            )?,
+            sync_batches_per_minute: number(
+                &set,
+                "HOLDFAST_SYNC_BATCHES_PER_MINUTE",
+                SYNC_BATCHES_PER_MINUTE,
+                1..=1_000_000,
             )?,
             timing: read_timing(&set)?,
         };

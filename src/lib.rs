@@ -19,6 +19,7 @@
 //! | [`holds`] | stock kept while the customer pays |
 //! | [`invoices`] | invoices of tills |
 //! | [`events`] | what happened, told in an order that everybody can follow |
+//! | [`counts`] | counting the warehouse while the shop goes on selling |
 //! | [`purge`] | forgetting what is kept for a time only |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
@@ -56,6 +57,8 @@ pub mod holds;
 pub mod invoices;
 
 pub mod events;
+
+pub mod counts;
 
 pub mod purge;
 

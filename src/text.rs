@@ -102,6 +102,26 @@ text!(
     UserId, 64, "visible ASCII characters", is_visible_ascii
 );
 text!(
+    /// A rack's name in the warehouse: 1 to 64 characters, case-sensitive, spaces inside allowed.
+    RackId, 64, "printable characters, with no space at either end", is_plain, is_trimmed
+);
+text!(
+    /// A floor of the warehouse: 1 to 64 characters.
+    Floor, 64, "printable characters, with no space at either end", is_plain, is_trimmed
+);
+text!(
+    /// A counting session's id, made by Holdfast or by a device: 1 to 64 visible ASCII characters.
+    SessionId, 64, "visible ASCII characters", is_visible_ascii
+);
+text!(
+    /// A device's own id of what it sends: 1 to 128 characters.
+    ClientId, 128, "printable characters, with no space at either end", is_plain, is_trimmed
+);
+text!(
+    /// The number of one single unit: 1 to 128 characters.
+    SerialNumber, 128, "printable characters, with no space at either end", is_plain, is_trimmed
+);
+text!(
     /// Who holds a lease: 1 to 255 characters.
     LeaseOwner, 255, "characters without control characters", is_plain
 );

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::problem::{Code, FieldError, Problem};
+use crate::counts::CountError;
+use crate::counts::error::lost;
 use crate::db::DbError;
 use crate::events::EventError;
 use crate::holds::HoldError;
@@ -167,6 +169,20 @@ impl From<&PosError> for Problem {
     }
 }
 
+impl From<&CountError> for Problem {
+    fn from(error: &CountError) -> Self {
+        match error {
+            CountError::Refused(problem) => (**problem).clone(),
+            CountError::Lease(error) => lost(error),
+            CountError::Idempotency(error) => error.into(),
+            CountError::Lock(error) => error.into(),
+            CountError::Stock(refusal) => refusal.problem(),
+            CountError::TooManyKeys(error) => Self::invalid("records", error.to_string()),
+            CountError::Db(error) => error.into(),
+        }
+    }
+}
+
 impl From<&OperationsError> for Problem {
     fn from(error: &OperationsError) -> Self {
         match error {
@@ -256,6 +272,7 @@ owned_too!(
     OrderError,
     HoldError,
     PosError,
+    CountError,
     OperationsError,
     WebhookError
 );

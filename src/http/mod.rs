@@ -28,7 +28,7 @@ use tower::{Layer, Service};
 
 use self::auth::Scope;
 use crate::app::App;
-use crate::{events, holds, inventory, invoices, operations, orders, test_endpoints, webhooks};
+use crate::{counts, events, holds, inventory, invoices, operations, orders, test_endpoints, webhooks};
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
@@ -39,8 +39,13 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(holds::routes::routes(app))
         .merge(invoices::routes::routes(app))
         .merge(events::routes::routes(app))
+        .merge(counts::routes::routes(app))
         .merge(operations::routes::routes(app));
-    let mut routes = Router::new().nest("/api/v1", v1).merge(operations::routes::root_routes(app));
+    // Field devices know the calls of counting without a version.
+    let mut routes = Router::new()
+        .nest("/api/v1", v1)
+        .nest("/api", counts::routes::routes(app))
+        .merge(operations::routes::root_routes(app));
     if app.test_holds.is_some() {
         let test = test_endpoints::routes::routes(app);
         routes = routes.nest("/api/v1", test.clone()).merge(test);

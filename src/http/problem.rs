@@ -26,6 +26,11 @@ pub enum Code {
     InboxEntryNotFound,
     HoldNotFound,
     InvoiceNotFound,
+    NotRackOwner,
+    NotSessionOwner,
+    RackNotFound,
+    SessionNotFound,
+    ConflictNotFound,
     LockNotHeld,
     IdempotencyKeyNotFound,
     MethodNotAllowed,
@@ -45,6 +50,14 @@ pub enum Code {
     InvoiceReturned,
     InvoiceNotSubmitted,
     BatchRefused,
+    RackExists,
+    RackLocked,
+    RackPaused,
+    RackElsewhere,
+    SessionExists,
+    SessionPosted,
+    NothingToPost,
+    ConflictResolved,
     ReleaseUnknown,
     IdempotencyInFlight,
     CursorGone,
@@ -57,6 +70,7 @@ pub enum Code {
     WebhookIdReused,
     LockTimeout,
     TooManyHolds,
+    TooManyBatches,
     Internal,
     DatabaseUnavailable,
     LockServiceUnavailable,
@@ -65,6 +79,7 @@ pub enum Code {
 
 impl Code {
     /// Status, stable name, title.
+    #[expect(clippy::too_many_lines, reason = "one table, a row a code")]
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MalformedJson => (400, "malformed_json", "The body is not JSON"),
@@ -80,6 +95,11 @@ impl Code {
             Self::InboxEntryNotFound => (404, "inbox_entry_not_found", "There is no such entry in the inbox"),
             Self::HoldNotFound => (404, "hold_not_found", "There is no such hold"),
             Self::InvoiceNotFound => (404, "invoice_not_found", "There is no such invoice"),
+            Self::NotRackOwner => (403, "not_rack_owner", "This session does not hold the rack"),
+            Self::NotSessionOwner => (403, "not_session_owner", "The session is another user's"),
+            Self::RackNotFound => (404, "rack_not_found", "There is no such rack"),
+            Self::SessionNotFound => (404, "session_not_found", "There is no such session"),
+            Self::ConflictNotFound => (404, "conflict_not_found", "There is no such conflict"),
             Self::LockNotHeld => (404, "lock_not_held", "Nobody holds this lock"),
             Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
@@ -101,6 +121,14 @@ impl Code {
             Self::InvoiceReturned => (409, "invoice_returned", "The invoice's items came back"),
             Self::InvoiceNotSubmitted => (409, "invoice_not_submitted", "The invoice's items are not sold"),
             Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
+            Self::RackExists => (409, "rack_exists", "The rack is registered already"),
+            Self::RackLocked => (409, "rack_locked", "Another session counts this rack"),
+            Self::RackPaused => (409, "rack_paused", "The rack is paused"),
+            Self::RackElsewhere => (409, "rack_elsewhere", "The rack stands on another floor"),
+            Self::SessionExists => (409, "session_exists", "The session was opened already"),
+            Self::SessionPosted => (409, "session_posted", "The session has been posted"),
+            Self::NothingToPost => (409, "nothing_to_post", "The session has no finalized records"),
+            Self::ConflictResolved => (409, "conflict_resolved", "The conflict was resolved otherwise"),
             Self::ReleaseUnknown => (409, "release_unknown", "The lock may have been released or not"),
             Self::IdempotencyInFlight => {
                 (409, "idempotency_in_flight", "The first request with this key is still running")
@@ -119,6 +147,7 @@ impl Code {
             Self::WebhookIdReused => (422, "webhook_id_reused", "This id was used for another event"),
             Self::LockTimeout => (429, "lock_timeout", "The item stayed busy"),
             Self::TooManyHolds => (429, "too_many_holds", "The user has too many live holds"),
+            Self::TooManyBatches => (429, "too_many_batches", "The user has sent too many batches"),
             Self::Internal => (500, "internal", "Something went wrong on our side"),
             Self::DatabaseUnavailable => (503, "database_unavailable", "The database is away"),
             Self::LockServiceUnavailable => (503, "lock_service_unavailable", "Redis is away"),

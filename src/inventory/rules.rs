@@ -19,6 +19,8 @@ pub enum Change {
     },
     /// Open with so many, which may be more than one request can move.
     Open(OnHand),
+    /// Set to what was counted, or to what of it is good.
+    Count(OnHand),
     /// Sell so many.
     Sell(Quantity),
     /// Take so many back.
@@ -87,6 +89,7 @@ pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
             moved(level, MovementKind::Adjustment, delta.get(), "delta")
         }
         Change::Open(units) => moved(level, MovementKind::Adjustment, units.get(), "on_hand"),
+        Change::Count(units) => moved(level, MovementKind::Count, units.get() - level.on_hand, QUANTITY),
         Change::Sell(quantity) => {
             if quantity.get() > level.available() {
                 return Err(short(level, quantity.get(), QUANTITY));

@@ -1,6 +1,8 @@
 //! Claims a lease: the door to strangers in Redis → begin → row lock → rule → fence → commit → shadow. Refuses what
 //! somebody holds, in Postgres or, as another program does, in Redis.
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
 use super::model::{Fence, Granted, Holder, LeaseName, LeaseTtl};
@@ -98,8 +100,12 @@ impl Leases {
 
     /// Shows in Redis who holds the lease.
     pub(super) async fn cast(&self, name: &LeaseName, granted: &Granted, ttl: LeaseTtl) {
-        let Granted { fence, token, .. } = granted;
-        let cast = self.locks.cast_shadow(name.as_str(), fence.0, token, ttl.duration()).await;
+        self.show(name, granted.fence, &granted.token, ttl.duration()).await;
+    }
+
+    /// The same for a claim that was renewed elsewhere: called after the commit.
+    pub(crate) async fn show(&self, name: &LeaseName, fence: Fence, token: &str, ttl: Duration) {
+        let cast = self.locks.cast_shadow(name.as_str(), fence.0, token, ttl).await;
         if cast == Some(Cast::Stranger) {
             tracing::warn!(
                 lease.name = name.as_str(),

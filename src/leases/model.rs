@@ -67,6 +67,9 @@ impl TryFrom<Duration> for LeaseTtl {
 }
 
 impl LeaseTtl {
+    /// The shortest there is.
+    pub const SHORTEST: Self = Self(TTL_MIN);
+
     /// The time.
     #[must_use]
     pub fn duration(self) -> Duration {
@@ -134,7 +137,7 @@ pub struct Granted {
     /// When it lapses unless it is renewed, by the database's clock.
     pub expires_at: DateTime<Utc>,
     /// What Redis shows of it.
-    pub(super) token: String,
+    pub(crate) token: String,
     /// Whether the claim before it had lapsed without an end.
     pub(super) took_over: bool,
 }

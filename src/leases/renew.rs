@@ -46,12 +46,25 @@ async fn alone(
     progress: Option<i16>,
 ) -> Result<Granted, LeaseError> {
     let mut tx = db.begin().await?;
-    let renewed = renew_in_tx(&mut tx, name, fence, ttl, progress).await?;
+    let renewed = renew_saying_in_tx(&mut tx, name, fence, ttl, progress).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok(renewed)
 }
 
-async fn renew_in_tx(
+/// Renews, in the caller's transaction. Once that is committed, the shadow is to be cast again.
+///
+/// # Errors
+/// [`LeaseError`].
+pub async fn renew_in_tx(
+    conn: &mut PgConnection,
+    name: &LeaseName,
+    fence: Fence,
+    ttl: LeaseTtl,
+) -> Result<Granted, LeaseError> {
+    renew_saying_in_tx(conn, name, fence, ttl, None).await
+}
+
+async fn renew_saying_in_tx(
     conn: &mut PgConnection,
     name: &LeaseName,
     fence: Fence,

@@ -16,6 +16,9 @@ use super::redis::{Fault, INDEX, Redis, millis};
 /// What the value of a shadow begins with.
 const LEASE: &str = "lease:";
 
+/// In the place of a fence where nothing is claimed. Not 0, which is a place holder's.
+const PRESENCE: i64 = 1;
+
 /// What came of casting a shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cast {
@@ -57,6 +60,12 @@ impl Locks {
     /// Shows no longer that `name` is claimed under `fence`.
     pub(crate) async fn fade_shadow(&self, name: &str, fence: i64) {
         self.shadow(name, fence, None).await;
+    }
+
+    /// Shows that somebody is there, or something lives, which is no claim: it has no fence, and whoever shows it again
+    /// makes it last.
+    pub(crate) async fn show_presence(&self, name: &str, ttl: Duration) {
+        self.cast_shadow(name, PRESENCE, &crate::ids::token(), ttl).await;
     }
 
     async fn shadow(&self, name: &str, fence: i64, cast: Option<(&str, u64)>) -> Option<Cast> {

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod counts;
 mod events;
 mod faults;
 mod holds;

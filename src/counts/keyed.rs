@@ -1,0 +1,63 @@
+//! One transaction for a call of counting: begin → claim of the idempotency key → the verb → answer kept → commit.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::error::CountError;
+use crate::app::App;
+use crate::db::{DbError, Tx};
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::idempotency::{self, Claim, KeyedRequest};
+
+/// The claim of a request's key. The ids in our paths differ by case, which a path's fingerprint does not see.
+pub(super) fn claim_of(caller: &Caller, id: &str, keyed: Option<KeyedRequest>) -> Option<Claim> {
+    let keyed = keyed?;
+    let meant = json!({"id": id, "request": keyed.fingerprint.0});
+    let keyed = KeyedRequest::new(keyed.key, "POST", "count", &meant);
+    Some(Claim::of_subject(&caller.principal.subject, keyed))
+}
+
+/// What a request begins with.
+pub(super) enum Begun<'a> {
+    /// It is a repetition, and this its answer.
+    Known(Answer),
+    /// It is to be carried out.
+    New(Work<'a>),
+}
+
+/// A transaction in which a request is carried out.
+pub(super) struct Work<'a> {
+    pub(super) tx: Tx,
+    caller: &'a Caller,
+    claim: Option<&'a Claim>,
+}
+
+/// Begins a transaction and claims the request's key in it.
+pub(super) async fn begin<'a>(
+    app: &App,
+    caller: &'a Caller,
+    claim: Option<&'a Claim>,
+) -> Result<Begun<'a>, CountError> {
+    let mut tx = app.db.begin_within(caller.patience.left()).await?;
+    Ok(match idempotency::begin_in_tx::<CountError>(&mut tx, claim).await? {
+        Some(first) => Begun::Known(first),
+        None => Begun::New(Work { tx, caller, claim }),
+    })
+}
+
+impl Work<'_> {
+    /// Keeps the answer and commits. A refusal is an answer; after any other error nothing is committed.
+    pub(super) async fn finish<T: Serialize>(
+        mut self,
+        success: StatusCode,
+        outcome: Result<T, CountError>,
+    ) -> Result<Answer, CountError> {
+        let request_id = &self.caller.request_id;
+        let answer =
+            idempotency::finish_in_tx(&mut self.tx, self.claim, request_id, success, outcome).await?;
+        self.tx.commit().await.map_err(DbError::from)?;
+        Ok(answer)
+    }
+}

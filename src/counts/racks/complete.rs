@@ -1,0 +1,48 @@
+//! Says that a rack is counted, and lets it go. It may be claimed again, to be counted again. To complete twice is the same
+//! answer. Refuses a rack that is no longer the session's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use sqlx::PgConnection;
+
+use super::change::{By, Change, change};
+use super::model::{Held, RackChange, RackState, Shadow};
+use super::store;
+use crate::app::App;
+use crate::counts::error::CountError;
+use crate::counts::model::BySession;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::{InPath, Params};
+use crate::http::problem::Problem;
+use crate::leases::release::release_in_tx;
+use crate::text::RackId;
+
+/// `POST /racks/{rack_id}/complete`
+///
+/// # Errors
+/// [`Problem`].
+pub async fn complete(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(rack_id): InPath<RackId>,
+    Params(query): Params<BySession>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    change::<Complete>(&app, &caller, &rack_id, query, request).await
+}
+
+struct Complete;
+
+impl Change for Complete {
+    const NAME: &'static str = "complete";
+
+    async fn in_tx(conn: &mut PgConnection, by: By<'_>, held: Held) -> Result<RackChange, CountError> {
+        release_in_tx(conn, &held.lease, held.fence).await?;
+        store::complete_in_tx(conn, by.0).await?;
+        let message = format!("Rack {} is counted.", by.0.as_str());
+        Ok(held.changed(by, RackState::Completed, Duration::ZERO, message, Shadow::Faded))
+    }
+}

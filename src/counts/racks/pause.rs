@@ -1,0 +1,52 @@
+//! Keeps a rack for a while in which nothing is heard of its session. A rack that is paused already keeps its end: a claim
+//! can't be kept for ever. Refuses a rack that is no longer the session's.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use sqlx::PgConnection;
+
+use super::change::{By, Change, change};
+use super::model::{Held, RackChange, RackState, Shadow, lease_ttl};
+use super::{PAUSE_MAX, store};
+use crate::app::App;
+use crate::counts::error::CountError;
+use crate::counts::model::BySession;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::{InPath, Params};
+use crate::http::problem::Problem;
+use crate::leases::renew::renew_in_tx;
+use crate::text::RackId;
+
+/// `POST /racks/{rack_id}/pause`
+///
+/// # Errors
+/// [`Problem`].
+pub async fn pause(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(rack_id): InPath<RackId>,
+    Params(query): Params<BySession>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    change::<Pause>(&app, &caller, &rack_id, query, request).await
+}
+
+struct Pause;
+
+impl Change for Pause {
+    const NAME: &'static str = "pause";
+
+    async fn in_tx(conn: &mut PgConnection, by: By<'_>, held: Held) -> Result<RackChange, CountError> {
+        let ttl = lease_ttl(i32::try_from(PAUSE_MAX.as_secs()).unwrap_or(i32::MAX));
+        let minutes = PAUSE_MAX.as_secs() / 60;
+        let message = format!("Rack {} is kept for {minutes} min from the pause's beginning.", by.0.as_str());
+        if held.is_paused {
+            return Ok(held.changed(by, RackState::Paused, ttl.duration(), message, Shadow::Left));
+        }
+        let granted = renew_in_tx(conn, &held.lease, held.fence, ttl).await?;
+        store::pause_in_tx(conn, by.0).await?;
+        Ok(held.changed(by, RackState::Paused, ttl.duration(), message, Shadow::Cast(granted, ttl)))
+    }
+}

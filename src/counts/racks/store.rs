@@ -1,0 +1,211 @@
+//! The SQL of racks. No decisions here: rows in, rows out.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::postgres::PgQueryResult;
+
+use super::model::{FloorTally, Held, HeldBy, Rack};
+use crate::counts::error;
+use crate::counts::error::CountError;
+use crate::db::DbError;
+use crate::leases::Fence;
+use crate::text::{Floor, Name, RackId, SessionId};
+
+/// Registers a rack. False if it is registered.
+pub(in crate::counts) async fn insert_in_tx(
+    conn: &mut PgConnection,
+    rack_id: &RackId,
+    floor: &Floor,
+    name: Option<&Name>,
+) -> Result<bool, DbError> {
+    let inserted = sqlx::query!(
+        "INSERT INTO racks (rack_id, floor, name) VALUES ($1, $2, $3) ON CONFLICT (rack_id) DO NOTHING",
+        rack_id.as_str(),
+        floor.as_str(),
+        name.map(Name::as_str),
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Where a rack stands: that never changes.
+pub(super) async fn find_floor(conn: &mut PgConnection, rack_id: &RackId) -> Result<Option<String>, DbError> {
+    Ok(sqlx::query_scalar!("SELECT floor FROM racks WHERE rack_id = $1", rack_id.as_str())
+        .fetch_optional(conn)
+        .await?)
+}
+
+/// Notes the claim that was just granted.
+pub(super) async fn note_claim_in_tx(
+    conn: &mut PgConnection,
+    rack_id: &RackId,
+    session_id: &SessionId,
+    fence: Fence,
+    ttl_seconds: i32,
+) -> Result<(), DbError> {
+    let noted = sqlx::query!(
+        r#"WITH rack AS (
+            UPDATE racks SET ttl_seconds = $4, paused_at = NULL, completed_at = NULL WHERE rack_id = $1 RETURNING 1
+        ), session AS (
+            UPDATE count_sessions SET rack_id = $1 WHERE session_id = $2 RETURNING 1
+        ), claim AS (
+            -- A claim that its session repeated has been noted.
+            INSERT INTO rack_claims (rack_id, fence, session_id) VALUES ($1, $3, $2)
+            ON CONFLICT ON CONSTRAINT rack_fence_is_granted_once DO NOTHING
+        )
+        SELECT (SELECT count(*) FROM rack) + (SELECT count(*) FROM session) AS "rows!""#,
+        rack_id.as_str(),
+        session_id.as_str(),
+        fence.0,
+        ttl_seconds,
+    )
+    .fetch_one(conn)
+    .await?;
+    if noted.rows == 2 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// The rack, if its newest claim is by this session and the session is the user's.
+pub(super) async fn find_held_in_tx(
+    conn: &mut PgConnection,
+    rack_id: &RackId,
+    session_id: &SessionId,
+    user_id: &str,
+) -> Result<Held, CountError> {
+    let lease = rack_id.lease().ok_or_else(error::rack_not_found)?;
+    let row = sqlx::query!(
+        r#"SELECT floor, ttl_seconds, paused_at IS NOT NULL AS "is_paused!", l.fence AS "fence?",
+                  coalesce(l.owner = $2 AND EXISTS (
+                      SELECT FROM count_sessions WHERE session_id = $2 AND user_id = $3), false) AS "is_owner!"
+           FROM racks LEFT JOIN leases l ON l.name = $4 WHERE racks.rack_id = $1"#,
+        rack_id.as_str(),
+        session_id.as_str(),
+        user_id,
+        lease.as_str(),
+    )
+    .fetch_optional(conn)
+    .await
+    .map_err(DbError::from)?
+    .ok_or_else(error::rack_not_found)?;
+    let fence = row.fence.filter(|_| row.is_owner).ok_or_else(error::not_rack_owner)?;
+    let (floor, ttl_seconds, is_paused) = (row.floor, row.ttl_seconds, row.is_paused);
+    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused })
+}
+
+/// Notes that a rack is paused. Its lease's row is locked.
+pub(super) async fn pause_in_tx(conn: &mut PgConnection, rack_id: &RackId) -> Result<(), DbError> {
+    let marked =
+        sqlx::query!("UPDATE racks SET paused_at = clock_timestamp() WHERE rack_id = $1", rack_id.as_str());
+    the_one(&marked.execute(conn).await?)
+}
+
+/// Notes that a rack is no longer paused.
+pub(super) async fn unpause_in_tx(conn: &mut PgConnection, rack_id: &RackId) -> Result<(), DbError> {
+    let marked = sqlx::query!("UPDATE racks SET paused_at = NULL WHERE rack_id = $1", rack_id.as_str());
+    the_one(&marked.execute(conn).await?)
+}
+
+/// Notes that a rack is counted.
+pub(super) async fn complete_in_tx(conn: &mut PgConnection, rack_id: &RackId) -> Result<(), DbError> {
+    let marked = sqlx::query!(
+        "UPDATE racks SET paused_at = NULL, completed_at = coalesce(completed_at, clock_timestamp()) WHERE rack_id = $1",
+        rack_id.as_str()
+    );
+    the_one(&marked.execute(conn).await?)
+}
+
+fn the_one(done: &PgQueryResult) -> Result<(), DbError> {
+    if done.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// The user of the session that owns a lease.
+pub(super) async fn find_user(conn: &mut PgConnection, session_id: &str) -> Result<Option<String>, DbError> {
+    Ok(sqlx::query_scalar!("SELECT user_id FROM count_sessions WHERE session_id = $1", session_id)
+        .fetch_optional(conn)
+        .await?)
+}
+
+struct RackRow {
+    rack_id: String,
+    floor: String,
+    name: Option<String>,
+    state: String,
+    fence: Option<i64>,
+    owner: Option<String>,
+    user_id: Option<String>,
+    claimed_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl From<RackRow> for Rack {
+    fn from(row: RackRow) -> Self {
+        let is_held = matches!(&*row.state, "active" | "paused");
+        let holder = || {
+            Some(HeldBy {
+                user_id: row.user_id?,
+                session_id: row.owner?,
+                fence: Fence(row.fence?),
+                claimed_at: row.claimed_at?,
+                expires_at: row.expires_at?,
+            })
+        };
+        let holder = if is_held { holder() } else { None };
+        Self { rack_id: row.rack_id, floor: row.floor, name: row.name, state: row.state, holder }
+    }
+}
+
+/// Racks by their id, each as of now by the database's clock: one, or those of a floor in a state.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    one: Option<&str>,
+    floor: Option<&str>,
+    state: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Rack>, DbError> {
+    let rows = sqlx::query_as!(
+        RackRow,
+        r#"SELECT rack_id, floor, name, state AS "state!", fence AS "fence?", owner AS "owner?",
+                  user_id AS "user_id?", claimed_at AS "claimed_at?", expires_at AS "expires_at?"
+           FROM (
+               SELECT r.rack_id, floor, r.name, fence, owner, s.user_id, claimed_at, expires_at,
+                      CASE WHEN l.ended_at IS NULL AND expires_at > (SELECT clock_timestamp())
+                               THEN CASE WHEN paused_at IS NULL THEN 'active' ELSE 'paused' END
+                           WHEN completed_at IS NOT NULL THEN 'completed' ELSE 'available' END AS state
+               FROM racks r LEFT JOIN leases l ON l.name = 'rack:lock:' || r.rack_id
+                   LEFT JOIN count_sessions s ON s.session_id = l.owner
+               WHERE ($1::text IS NULL OR r.rack_id = $1) AND ($2::text IS NULL OR floor = $2)
+                 AND ($4::text IS NULL OR r.rack_id > $4)
+           ) AS of_now
+           WHERE $3::text IS NULL OR state = $3
+           ORDER BY rack_id LIMIT $5"#,
+        one,
+        floor,
+        state,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Rack::from).collect())
+}
+
+/// How many racks of each floor are in which state.
+pub(super) async fn tally_floors(conn: &mut PgConnection) -> Result<Vec<FloorTally>, DbError> {
+    Ok(sqlx::query_as!(
+        FloorTally,
+        r#"SELECT floor, count(*) AS "racks!",
+                  count(*) FILTER (WHERE NOT held AND completed_at IS NULL) AS "available!",
+                  count(*) FILTER (WHERE held AND paused_at IS NULL) AS "active!",
+                  count(*) FILTER (WHERE held AND paused_at IS NOT NULL) AS "paused!",
+                  count(*) FILTER (WHERE NOT held AND completed_at IS NOT NULL) AS "completed!"
+           FROM (
+               SELECT floor, paused_at, completed_at,
+                      coalesce(l.ended_at IS NULL AND expires_at > (SELECT clock_timestamp()), false) AS held
+               FROM racks r LEFT JOIN leases l ON l.name = 'rack:lock:' || r.rack_id
+           ) AS of_now
+           GROUP BY floor ORDER BY floor"#,
+    )
+    .fetch_all(conn)
+    .await?)
+}

@@ -1,0 +1,34 @@
+//! The paths of counting, and who may use them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::racks::{claim, complete, pause, read, register, release, renew, resume};
+use super::sessions::{heartbeat, open, presence, read as session};
+use crate::app::App;
+use crate::http::auth::Scope::Warehouse;
+use crate::http::open_to;
+
+/// Routes under `/api` and `/api/v1`.
+pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let warehouse = open_to(app, &[Warehouse]);
+    Router::new()
+        .route("/racks", get(read::list_racks).post(register::register))
+        .route("/racks/available", get(read::list_available))
+        .route("/racks/floors", get(read::list_floors))
+        .route("/racks/{rack_id}/status", get(read::get_status))
+        .route("/racks/{rack_id}/claim", post(claim::claim))
+        .route("/racks/{rack_id}/renew", post(renew::renew))
+        .route("/racks/{rack_id}/release", post(release::release))
+        .route("/racks/{rack_id}/pause", post(pause::pause))
+        .route("/racks/{rack_id}/resume", post(resume::resume))
+        .route("/racks/{rack_id}/complete", post(complete::complete))
+        .route("/sessions", post(open::open))
+        .route("/sessions/{session_id}", get(session::get_session))
+        .route("/sessions/{session_id}/heartbeat", post(heartbeat::heartbeat))
+        .route("/presence", get(presence::presence))
+        .route("/sync/heartbeat", post(heartbeat::sync_heartbeat))
+        .route_layer(warehouse)
+}

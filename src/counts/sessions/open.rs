@@ -1,0 +1,56 @@
+//! Opens a session before it claims anything: by an id that a device made offline, or blind. Refuses an id that is taken.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+use super::model::Session;
+use super::{fresh_id, store};
+use crate::app::App;
+use crate::counts::error::{self, CountError};
+use crate::counts::keyed::{self, Begun};
+use crate::db::DbError;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
+use crate::text::SessionId;
+
+/// `POST /sessions`
+#[derive(Debug, Default, Deserialize)]
+pub struct OpenSession {
+    session_id: Option<SessionId>,
+    #[serde(default)]
+    blind: bool,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn open(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Result<Answer, Problem> {
+    let body = Body::<OpenSession>::or_default(request).await?;
+    let cmd = body.value;
+    let claim = keyed::claim_of(&caller, "open", body.keyed);
+    let session_id = cmd.session_id.unwrap_or_else(fresh_id);
+    let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
+        Begun::Known(first) => return Ok(first),
+        Begun::New(work) => work,
+    };
+    let outcome = open_in_tx(&mut work.tx, &session_id, &caller.principal.subject, cmd.blind).await;
+    Ok(work.finish(StatusCode::CREATED, outcome).await?)
+}
+
+async fn open_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    user_id: &str,
+    blind: bool,
+) -> Result<Session, CountError> {
+    if !store::insert_in_tx(conn, session_id, user_id, blind).await? {
+        return Err(error::session_exists());
+    }
+    let found = store::find(conn, session_id).await?;
+    Ok(found.ok_or(DbError::Unexpected(sqlx::Error::RowNotFound))?)
+}

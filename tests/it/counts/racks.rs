@@ -1,0 +1,261 @@
+//! Who counts which rack.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{call, claimed, counter, get, lapse, post};
+use crate::support::campaign::amount;
+use crate::support::link::Link;
+use crate::support::{
+    Client, Peer, Private, Proxy, Stranger, TestApp, TestDatabase, at_once, shared_redis, unique,
+};
+
+const MINUTE: u64 = 60;
+
+async fn state(client: &Client, rack: &str) -> Value {
+    get(client, &format!("/racks/{rack}/status")).await.expect(200).json()["state"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rack_is_claimed_renewed_paused_resumed_and_completed_with_redis_and_without() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+        post(&ann, "/racks", &json!({"rack_id": rack, "floor": "Ground", "name": "By the door"}))
+            .await
+            .expect(201);
+        let again = post(&ann, "/racks", &json!({"rack_id": rack, "floor": "First"})).await;
+        assert_eq!((again.status.as_u16(), again.code().as_str()), (409, "rack_exists"));
+        assert_eq!(state(&ann, &rack).await, "available");
+        let claim = call(&ann, Method::POST, &format!("/racks/{rack}/claim"), None).await.expect(200).json();
+        assert_eq!(
+            (&claim["success"], &claim["rack_id"], &claim["floor"], &claim["lock_ttl"]),
+            (&json!(true), &json!(rack), &json!("Ground"), &json!(MINUTE))
+        );
+        let session = json!({"session_id": claim["session_id"]});
+        for (verb, after) in [
+            ("renew", "active"),
+            ("pause", "paused"),
+            ("pause", "paused"),
+            ("resume", "active"),
+            ("complete", "completed"),
+            ("complete", "completed"),
+        ] {
+            let done = post(&ann, &format!("/racks/{rack}/{verb}"), &session).await.expect(200).json();
+            assert_eq!((&done["state"], &done["fence"]), (&json!(after), &claim["fence"]), "{verb}");
+            assert_eq!(state(&ann, &rack).await, after, "{verb}");
+        }
+        let (_, fence) = claimed(&ann, &rack).await;
+        assert!(fence > claim["fence"].as_i64().unwrap());
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_of_one_user_never_share_a_rack() {
+    let app = TestApp::start().await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let (session, fence) = claimed(&ann, &rack).await;
+    let other = post(&ann, &format!("/racks/{rack}/claim"), &json!({})).await;
+    assert_eq!((other.status.as_u16(), other.code().as_str()), (409, "rack_locked"));
+    let told = &other.json()["errors"][0]["actual"];
+    assert_eq!(told["holder"], "ann");
+    assert!((1..=60).contains(&told["seconds_left"].as_i64().unwrap()));
+    // The device itself, whose answer was lost, has what it had.
+    let same = post(&ann, &format!("/racks/{rack}/claim"), &json!({"session_id": session})).await.expect(200);
+    assert_eq!(same.json()["fence"], fence);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_session_that_holds_a_rack_may_let_it_go() {
+    let app = TestApp::start().await;
+    let (ann, bob, rack) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("R"));
+    let (session, _) = claimed(&ann, &rack).await;
+    let (others, _) = claimed(&bob, &unique("R")).await;
+    for (client, by) in [(&bob, &session), (&bob, &others), (&ann, &others), (&ann, &unique("nobody"))] {
+        for verb in ["renew", "release", "pause", "resume", "complete"] {
+            let refused = post(client, &format!("/racks/{rack}/{verb}"), &json!({"session_id": by})).await;
+            assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "not_rack_owner"), "{verb}");
+        }
+    }
+    assert_eq!(post(&ann, &format!("/racks/{rack}/release"), &json!({})).await.status, 422);
+    assert_eq!(
+        post(&ann, "/racks/nowhere/release", &json!({"session_id": session})).await.code(),
+        "rack_not_found"
+    );
+    let path = format!("/racks/{rack}/release?session_id={session}");
+    for _ in 0..2 {
+        call(&ann, Method::POST, &path, None).await.expect(200);
+    }
+    assert_eq!(state(&ann, &rack).await, "available");
+    claimed(&bob, &rack).await;
+    assert_eq!(call(&ann, Method::POST, &path, None).await.code(), "not_rack_owner");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_lapsed_is_had_by_the_next_at_once_and_by_its_owner_no_more() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let (ann, bob, rack) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("R"));
+        let (session, fence) = claimed(&ann, &rack).await;
+        post(&ann, &format!("/racks/{rack}/pause"), &json!({"session_id": session})).await.expect(200);
+        let paused = post(&bob, &format!("/racks/{rack}/claim"), &json!({})).await;
+        assert!(paused.json()["errors"][0]["actual"]["seconds_left"].as_i64().unwrap() > 1_000);
+        lapse(&app, &rack).await;
+        assert_eq!(state(&ann, &rack).await, "available");
+        // Nobody came: it goes on.
+        post(&ann, &format!("/racks/{rack}/resume"), &json!({"session_id": session})).await.expect(200);
+        lapse(&app, &rack).await;
+        let (_, next) = claimed(&bob, &rack).await;
+        assert!(next > fence);
+        let refused = post(&ann, &format!("/racks/{rack}/renew"), &json!({"session_id": session})).await;
+        assert_eq!(refused.code(), "not_rack_owner");
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rack_that_nobody_registered_is_registered_by_the_claim_that_says_its_floor() {
+    let app = TestApp::start().await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let unknown = post(&ann, &format!("/racks/{rack}/claim"), &json!({})).await;
+    assert_eq!((unknown.status.as_u16(), unknown.code().as_str()), (404, "rack_not_found"));
+    claimed(&ann, &rack).await;
+    let elsewhere = post(&ann, &format!("/racks/{rack}/claim"), &json!({"floor": "First"})).await;
+    assert_eq!((elsewhere.status.as_u16(), elsewhere.code().as_str()), (409, "rack_elsewhere"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racks_are_listed_by_floor_and_state() {
+    let app = TestApp::without_redis().await;
+    let ann = counter(&app, "ann").await;
+    for (rack, floor) in [("A 1", "Ground"), ("A 2", "Ground"), ("B 1", "First")] {
+        post(&ann, "/racks", &json!({"rack_id": rack, "floor": floor})).await.expect(201);
+    }
+    post(&ann, "/racks/A%202/claim", &json!({})).await.expect(200);
+    let ids = async |path: &str| -> Vec<Value> {
+        let page = get(&ann, path).await.expect(200).json();
+        page["items"].as_array().unwrap().iter().map(|rack| rack["rack_id"].clone()).collect()
+    };
+    assert_eq!(ids("/racks").await, ["A 1", "A 2", "B 1"]);
+    assert_eq!(ids("/racks?floor=Ground&state=active").await, ["A 2"]);
+    assert_eq!(ids("/racks/available?floor=Ground").await, ["A 1"]);
+    assert_eq!(ids("/racks?limit=1&cursor=A%201").await, ["A 2"]);
+    let floors = get(&ann, "/racks/floors").await.expect(200).json();
+    assert_eq!(
+        floors["floors"][1],
+        json!({"floor": "Ground", "racks": 2, "available": 1, "active": 1, "paused": 0, "completed": 0})
+    );
+    assert_eq!(get(&ann, "/racks?state=lost").await.status, 422);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_with_a_key_is_made_once_and_racks_differ_by_case() {
+    let app = TestApp::start().await;
+    let (ann, key) = (counter(&app, "ann").await, unique("key"));
+    let (upper, lower) = (unique("RACK"), unique("rack"));
+    let body = json!({"floor": "Ground"});
+    let first = ann.post_keyed(&format!("/racks/{upper}/claim"), &body, &key).await.expect(200);
+    let again = ann.post_keyed(&format!("/racks/{upper}/claim"), &body, &key).await.expect(200);
+    assert!(again.was_replayed() && again.bytes == first.bytes);
+    let other = ann.post_keyed(&format!("/racks/{lower}/claim"), &body, &key).await;
+    assert_eq!(other.code(), "idempotency_key_reused");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_renews_session_rack_and_presence() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let (ann, bob, rack) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("R"));
+        let (session, _) = claimed(&ann, &rack).await;
+        let old = "UPDATE count_sessions SET last_seen_at = clock_timestamp() - interval '2 hours'";
+        sqlx::query(old).execute(&app.database.pool).await.unwrap();
+        lapse(&app, &rack).await;
+        assert_eq!(get(&ann, &format!("/sessions/{session}")).await.expect(200).json()["state"], "lapsed");
+        assert_eq!(get(&bob, "/presence").await.expect(200).json()["items"], json!([]));
+        let path = format!("/sync/heartbeat?session_id={session}&rack_id={rack}");
+        let told = call(&ann, Method::POST, &path, None).await.expect(200).json();
+        assert_eq!(
+            (&told["success"], &told["session_id"], &told["user_id"], &told["rack_renewed"]),
+            (&json!(true), &json!(session), &json!("ann"), &json!(true))
+        );
+        assert!(told["timestamp"].is_f64());
+        assert_eq!(state(&ann, &rack).await, "active");
+        assert_eq!(get(&ann, &format!("/sessions/{session}")).await.expect(200).json()["state"], "open");
+        let present = get(&bob, "/presence").await.expect(200).json();
+        assert_eq!(
+            (&present["items"][0]["user_id"], &present["items"][0]["rack_id"]),
+            (&json!("ann"), &json!(rack))
+        );
+        let alone = call(&ann, Method::POST, &format!("/sync/heartbeat?session_id={session}"), None).await;
+        assert_eq!(alone.expect(200).json()["rack_renewed"], false);
+        let last = call(&ann, Method::POST, &format!("/sessions/{session}/heartbeat"), None).await;
+        assert_eq!(last.expect(200).json()["rack_renewed"], true);
+        // Whoever lost the rack is told so, and keeps its session.
+        lapse(&app, &rack).await;
+        claimed(&bob, &rack).await;
+        let lost = call(&ann, Method::POST, &path, None).await.expect(200).json();
+        assert_eq!(lost["rack_renewed"], false);
+        assert_eq!(call(&bob, Method::POST, &path, None).await.code(), "not_session_owner");
+        let unknown = call(&ann, Method::POST, "/sync/heartbeat?session_id=nobody", None).await;
+        assert_eq!((unknown.status.as_u16(), unknown.code().as_str()), (404, "session_not_found"));
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_shows_who_holds_a_rack_and_who_is_there() {
+    let app = TestApp::start().await;
+    let redis = Stranger::at(&shared_redis()).await;
+    let (user, rack) = (unique("ann"), unique("R"));
+    let ann = app.client_of(&user, &[holdfast::http::auth::Scope::Warehouse]).await;
+    let (session, fence) = claimed(&ann, &rack).await;
+    let shown = redis.holder(&format!("rack:lock:{rack}")).await.unwrap();
+    assert!(shown.starts_with(&format!("lease:{fence}:")));
+    let path = format!("/sync/heartbeat?session_id={session}&rack_id={rack}");
+    call(&ann, Method::POST, &path, None).await.expect(200);
+    for key in [format!("session:lock:{session}"), format!("user:heartbeat:{user}")] {
+        assert!(redis.holder(&key).await.is_some(), "{key}");
+    }
+    post(&ann, &format!("/racks/{rack}/release"), &json!({"session_id": session})).await.expect(200);
+    assert_eq!(redis.holder(&format!("rack:lock:{rack}")).await, None);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sessions_that_race_for_a_rack_one_has_it_while_redis_is_cut_hangs_and_comes_back() {
+    let redis = Private::redis().await;
+    let way = Proxy::before_redis(&redis.url()).await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&way.redis_url()), &[]).await;
+    let peer = Peer::start(&app.database.url, None, &[]).await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let bob = Client { address: peer.client.address, ..counter(&app, "bob").await };
+    let mut last = 0;
+    for round in 0..amount(40, 500) {
+        match round % 10 {
+            0 => way.link(Link::Refused),
+            3 => way.link(Link::BlackHole),
+            6 => way.link(Link::Sound),
+            _ => {}
+        }
+        let clients = [ann.clone(), bob.clone()];
+        let claims = at_once(2, |n| {
+            let (client, rack) = (clients[n].clone(), rack.clone());
+            async move { post(&client, &format!("/racks/{rack}/claim"), &json!({"floor": "Ground"})).await }
+        })
+        .await;
+        let won: Vec<_> = claims.iter().filter(|claim| claim.status == 200).collect();
+        let refused =
+            claims.iter().filter(|claim| claim.status == 409 && claim.code() == "rack_locked").count();
+        assert_eq!((won.len(), refused), (1, 1), "{claims:?}");
+        let fence = won[0].json()["fence"].as_i64().unwrap();
+        assert!(fence > last, "{fence} after {last}");
+        last = fence;
+        lapse(&app, &rack).await;
+    }
+    way.link(Link::Sound);
+    peer.finish().await;
+    app.finish().await;
+}
