@@ -1,50 +1,223 @@
 #!/usr/bin/env bash
-# Measures a release build against private servers that write to disk as real ones do, prints the figures and adds
-# them to load/RESULTS.md together with the machine they were taken on. Called by `make bench`.
+# Measures a release build against private servers that write to disk as real ones do, holds the figures against what is
+# aimed at (load/aims.csv), and adds them to load/RESULTS.md together with the machine they were taken on. Called by
+# `make bench`.
 #
-# SECONDS_EACH and CONNECTIONS change how long and how wide each part runs, ROUNDS how often the locks are measured.
+# PARTS says what is measured (below; `growth` fills 1,000,000 variants first and takes many minutes), ROUNDS how often
+# each, SECONDS_EACH for how long each time, RESULTS into which file it is written.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}/release
-seconds=${SECONDS_EACH:-10}
-connections=${CONNECTIONS:-32}
-results=load/RESULTS.md
+seconds=${SECONDS_EACH:-3}
+rounds=${ROUNDS:-5}
+results=${RESULTS:-load/RESULTS.md}
+parts=${PARTS:-hot delay single replicas spread orders memory bulk storm overload outage away locks}
+variants=${GROWTH_VARIANTS:-1000000}
 
-# First call: start the servers, and run this again with them.
+# First call: start the servers, and run this again with them. A server that is somebody else's is measured as it is.
 if [[ ${1:-} != --with-servers ]]; then
+    if [[ -n ${DATABASE_URL:-} ]]; then export FOREIGN_DATABASE=yes; fi
     exec "$bin/holdfast" servers --durable -- "$0" --with-servers
 fi
 
+# A thousand connections need as many open files, at both ends.
+ulimit -n 4096 2>/dev/null || true
 work=$(mktemp -d)
-service=
+services=()
+redis=
+failed=no
+stop_services() {
+    local pid
+    for pid in ${services[@]+"${services[@]}"}; do
+        kill -TERM "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    services=()
+}
+stop_redis() {
+    if [[ -s $work/redis.pid ]]; then kill -KILL "$(cat "$work/redis.pid")" 2>/dev/null || true; fi
+    rm -f "$work/redis.pid" "$work/redis.sock"
+}
 finish() {
-    if [[ -n $service ]]; then
-        kill -TERM "$service" 2>/dev/null || true
-        wait "$service" 2>/dev/null || true
-    fi
+    stop_services
+    stop_redis
     rm -rf "$work"
 }
 trap finish EXIT
 
 # A key for this run alone: 64 hexadecimal characters.
-key=hf_$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')
+HOLDFAST_ADMIN_KEY=hf_$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')
+export HOLDFAST_ADMIN_KEY
 
-start_service() {
-    "$bin/holdfast" migrate
-    HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_ADMIN_KEY=$key HOLDFAST_LOG=${HOLDFAST_LOG:-info} HOLDFAST_LOG_FORMAT=text \
-        "$bin/holdfast" serve >"$work/log" 2>&1 &
+# Starts a replica: its address is then in `url`, its process in `service`.
+serve() { # [DATABASE_URL [REDIS_URL]]
+    local log=$work/log.${#services[@]}.$RANDOM tries
+    : >"$log"
+    DATABASE_URL=${1:-$DATABASE_URL} REDIS_URL=${2:-${REDIS_URL:-}} HOLDFAST_LISTEN=127.0.0.1:0 \
+        HOLDFAST_LOG=${HOLDFAST_LOG:-info} HOLDFAST_LOG_FORMAT=text "$bin/holdfast" serve >"$log" 2>&1 &
     service=$!
-    local tries
+    services+=("$service")
     for ((tries = 0; tries < 300; tries++)); do
-        url=$(sed -n 's|.*listening on \(http://[^ ]*\).*|\1|p' "$work/log" | head -1)
+        url=$(sed -n 's|.*listening on \(http://[^ ]*\).*|\1|p' "$log" | head -1)
         if [[ -n $url ]]; then return; fi
         kill -0 "$service" 2>/dev/null || break
         sleep 0.1
     done
     echo "bench: the service did not start:" >&2
-    tail -20 "$work/log" >&2
+    tail -20 "$log" >&2
     exit 1
+}
+
+# Runs the load generator; its report is kept under a name for the table.
+load() { # NAME COMMAND ARGUMENTS…
+    local name=$1 status=0
+    shift
+    printf '\n### %s\n\n```\n' "$name: $*" | sed "s|$DATABASE_URL|DATABASE_URL|g; s|${REDIS_URL:-REDIS_URL}|REDIS_URL|g"
+    "$bin/holdfast-load" "$@" --seconds "$seconds" --warmup 1 --rounds "$rounds" --json "$work/$name.json" \
+        2>"$work/remarks" || status=$?
+    grep -E '^the limit|^holdfast-load:' "$work/remarks" || true
+    printf '```\n'
+    if ((status)); then failed=yes; fi
+}
+
+postgres() { # PROGRAM ARGUMENTS…: of the path, or where Debian keeps it
+    local program=$1
+    shift
+    command -v "$program" >/dev/null || program=$(ls -d /usr/lib/postgresql/*/bin/"$program" | sort -V | tail -1)
+    "$program" "$@"
+}
+
+sql() {
+    postgres psql --no-psqlrc --quiet --tuples-only --set=ON_ERROR_STOP=1 "$DATABASE_URL" "$@" >/dev/null
+}
+
+is_ours() {
+    if [[ -z ${FOREIGN_DATABASE:-} ]]; then return; fi
+    echo "bench: $1 changes the server, and this one is not ours: not measured" >&2
+    return 1
+}
+
+redis_server() {
+    echo "${HOLDFAST_REDIS_SERVER:-$(command -v redis-server || command -v valkey-server || true)}"
+}
+
+# A Redis that may be killed, and how it is started.
+own_redis() {
+    if [[ -z $(redis_server) ]]; then
+        echo "bench: there is no Redis to be killed: not measured" >&2
+        return 1
+    fi
+    redis="rm -f $work/redis.sock; $(redis_server) --port 0 --unixsocket $work/redis.sock --save '' --appendonly no"
+    redis+=" --daemonize yes --pidfile $work/redis.pid --dir $work"
+    stop_redis
+    sh -c "$redis" >/dev/null
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        if [[ -S $work/redis.sock && -s $work/redis.pid ]]; then return; fi
+        sleep 0.1
+    done
+    return 1
+}
+
+part_hot() {
+    load hot hot --target "$main" --connections 128 --limit "$DATABASE_URL" --limit-clients best
+}
+
+part_delay() {
+    is_ours 'commit_delay' || return 0
+    sql -c 'ALTER SYSTEM SET commit_delay = 1000' -c 'ALTER SYSTEM SET commit_siblings = 0' -c 'SELECT pg_reload_conf()'
+    load delay hot --target "$main" --connections 128 --limit "$DATABASE_URL" --limit-clients best
+    sql -c 'ALTER SYSTEM RESET commit_delay' -c 'ALTER SYSTEM RESET commit_siblings' -c 'SELECT pg_reload_conf()'
+}
+
+part_single() {
+    if [[ -z ${REDIS_URL:-} ]]; then return; fi
+    load single hot --target "$main" --connections 1 --limit "$DATABASE_URL" --redis "$REDIS_URL"
+}
+
+part_replicas() {
+    local second third
+    serve && second=$url
+    serve && third=$url
+    load replicas hot --connections 128 --target "$main" --target "$second" --target "$third" --against "$main"
+}
+
+part_spread() {
+    load spread32 spread --target "$main" --connections 32 --limit "$DATABASE_URL"
+    load spread128 spread --target "$main" --connections 128 --limit "$DATABASE_URL"
+    load zipf zipf --target "$main" --connections 32 --limit "$DATABASE_URL"
+}
+
+part_orders() {
+    load orders orders --target "$main" --connections 32 --limit "$DATABASE_URL"
+    load orders_hot orders --hot-line --target "$main" --connections 32 --limit "$DATABASE_URL"
+}
+
+part_memory() {
+    load memory hot --target "$main" --connections 1000 --watch-pid "$main_pid"
+}
+
+part_bulk() {
+    # Twice as long as others: large orders are few.
+    seconds=$((seconds * 2)) load bulk bulk --target "$main" --connections 8
+}
+
+part_storm() {
+    load storm storm --target "$main" --connections 16 --crowd 128
+}
+
+part_overload() {
+    load overload overload --target "$main" --requests spread --at-once 1000
+    load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 1000
+}
+
+part_outage() {
+    own_redis || return 0
+    serve "$DATABASE_URL" "redis+unix://$work/redis.sock"
+    local pid=$work/redis.pid
+    # In thirds: each as long as any other measurement.
+    seconds=$((seconds * 3)) load outage outage --target "$url" --items 1000 \
+        --away "kill -KILL \$(cat $pid) && rm -f $pid" --back "$redis"
+}
+
+part_away() {
+    own_redis || return 0
+    serve "$DATABASE_URL" "redis+unix://$work/redis.sock"
+    stop_redis
+    load away_hot hot --target "$url" --against "$main" --connections 128
+    load away_spread spread --target "$url" --against "$main" --connections 32
+}
+
+part_locks() {
+    printf '\n### locks: the line beside polling\n\n```\n'
+    SECONDS_EACH=$seconds ROUNDS=3 SQLX_OFFLINE=true cargo bench --quiet --bench locks 2>/dev/null || failed=yes
+    printf '```\n'
+}
+
+# Another database on the same server, made and migrated.
+other_database() { # NAME
+    sql -c "CREATE DATABASE $1"
+    other=${DATABASE_URL/\/holdfast\?/\/$1?}
+    if [[ $other == "$DATABASE_URL" ]]; then echo "bench: no other database than $DATABASE_URL" >&2; return 1; fi
+    DATABASE_URL=$other "$bin/holdfast" migrate >/dev/null
+}
+
+part_growth() {
+    is_ours 'growth' || return 0
+    local small large began=$SECONDS
+    other_database holdfast_small
+    serve "$other" && small=$url
+    other_database holdfast_large
+    printf '\n### growth: %s variants\n\n```\n' "$variants"
+    DATABASE_URL=$other "$bin/holdfast-load" fill --variants "$variants" 2>/dev/null
+    echo "in $((SECONDS - began)) s"
+    DATABASE_URL=$other "$bin/holdfast" audit 2>&1 | tail -3
+    printf '```\n'
+    serve "$other" && large=$url
+    load growth_spread spread --target "$large" --against "$small" --connections 32
+    load growth_orders orders --target "$large" --against "$small" --connections 32
+    load growth_hot hot --target "$large" --against "$small" --connections 128
 }
 
 processor() {
@@ -62,39 +235,36 @@ commit() {
     echo "$name"
 }
 
-start_service
+"$bin/holdfast" migrate
+for part in $parts; do
+    # A fresh service each, so that none is measured with what another left in it.
+    serve
+    main=$url main_pid=$service
+    "part_$part" >"$work/part" 2>"$work/errors" || failed=yes
+    cat "$work/errors" >&2
+    tee -a "$work/details" <"$work/part"
+    stop_services
+done
+
 {
     echo
     echo "## $(date -u '+%Y-%m-%d %H:%M UTC'), $(commit)"
     echo
     echo "$(getconf _NPROCESSORS_ONLN) cores, $(processor); $(uname -sr); $("$bin/holdfast" --version)"
-    echo "$connections connections, $seconds seconds each; service, servers and load generator on this one machine."
-} | tee "$work/report"
-
-for part in spread hot orders; do
-    {
-        echo
-        echo "### $part"
-        echo
-        echo '```'
-        "$bin/holdfast-load" "$part" --target "$url" --key "$key" --connections "$connections" \
-            --seconds "$seconds" --limit "$DATABASE_URL" 2>&1
-        echo '```'
-    } | tee -a "$work/report"
-done
-
-{
+    echo "$rounds rounds of $seconds seconds each; service, servers and load generator on this one machine."
     echo
-    echo "### locks: the line beside polling"
-    echo
-    echo '```'
-    SECONDS_EACH=$seconds SQLX_OFFLINE=true cargo bench --quiet --bench locks 2>/dev/null
-    echo '```'
-} | tee -a "$work/report"
+    "$bin/holdfast-load" table --aims load/aims.csv "$work" || failed=yes
+    cat "$work/details"
+} >"$work/report"
 
 if [[ ! -s $results ]]; then
     printf '# Results\n\nWritten by make bench, the newest last.\n' >"$results"
 fi
 cat "$work/report" >>"$results"
-echo
+sed -n '/^| what/,/^$/p' "$work/report"
 echo "added to $results"
+# A missed aim is a result; a unit that went astray, or a part that broke off, is a failure.
+if [[ $failed == yes ]]; then
+    echo "bench: something failed; see above" >&2
+    exit 1
+fi

@@ -45,20 +45,17 @@ fn of_round(plan: &Plan, round: &Round, besides: Besides) -> Vec<(&'static str, 
         Plan::Steady(_) => stream(0, 0).map_or_else(Vec::new, |stream| steady(stream, round, besides)),
         Plan::Storm { .. } => match (stream(0, 0), stream(1, 0)) {
             (Some(calm), Some(storm)) => vec![
-                ("others' p99, storm to calm", storm.window.latency.p99_ms / calm.window.latency.p99_ms),
-                ("others' median, storm to calm", storm.window.latency.p50_ms / calm.window.latency.p50_ms),
+                ("others' p99, storm to calm", p99(storm) / p99(calm)),
+                ("others' median, storm to calm", median(storm) / median(calm)),
             ],
             _ => Vec::new(),
         },
         Plan::Bulk { .. } => match (stream(0, 0), stream(1, 0), stream(2, 0), stream(2, 1)) {
             (Some(one), Some(alone), Some(beside), Some(large)) => vec![
-                ("a large order alone, ms", one.window.latency.p50_ms),
-                ("large orders at once, median ms", large.window.latency.p50_ms),
-                ("large orders at once, longest ms", large.window.latency.max_ms),
-                (
-                    "small orders' p99, beside to alone",
-                    beside.window.latency.p99_ms / alone.window.latency.p99_ms,
-                ),
+                ("a large order alone, ms", median(one)),
+                ("large orders at once, median ms", median(large)),
+                ("large orders at once, longest ms", told(large, large.window.latency.max_ms)),
+                ("small orders' p99, beside to alone", p99(beside) / p99(alone)),
             ],
             _ => Vec::new(),
         },
@@ -77,12 +74,12 @@ fn of_round(plan: &Plan, round: &Round, besides: Besides) -> Vec<(&'static str, 
 }
 
 fn steady(stream: &StreamReport, round: &Round, besides: Besides) -> Vec<(&'static str, f64)> {
-    let (rate, latency) = (stream.window.per_second, &stream.window.latency);
+    let rate = stream.window.per_second;
     let mut found = vec![
         ("rate a second", rate),
-        ("median ms", latency.p50_ms),
-        ("p99 ms", latency.p99_ms),
-        ("p99 to median", latency.p99_ms / latency.p50_ms),
+        ("median ms", median(stream)),
+        ("p99 ms", p99(stream)),
+        ("p99 to median", p99(stream) / median(stream)),
     ];
     if let Some((before, after)) = round.beside {
         let beside = f64::midpoint(before.per_second, after.per_second);
@@ -90,10 +87,26 @@ fn steady(stream: &StreamReport, round: &Round, besides: Besides) -> Vec<(&'stat
         found.push((name, rate / beside));
         if let Some(trip) = besides.redis_trip_ms.filter(|_| besides.is_limit) {
             let floor = f64::midpoint(before.mean_ms, after.mean_ms) + 2.0 * trip;
-            found.push(("latency to pgbench's and two of Redis", latency.mean_ms / floor));
+            found.push((
+                "latency to pgbench's and two of Redis",
+                told(stream, stream.window.latency.mean_ms) / floor,
+            ));
         }
     }
     found
+}
+
+/// A latency of a stream; where nothing was due in the window there is none, and no 0 stands for it.
+fn told(stream: &StreamReport, millis: f64) -> f64 {
+    if stream.window.latency.count > 0 { millis } else { f64::NAN }
+}
+
+fn median(stream: &StreamReport) -> f64 {
+    told(stream, stream.window.latency.p50_ms)
+}
+
+fn p99(stream: &StreamReport) -> f64 {
+    told(stream, stream.window.latency.p99_ms)
 }
 
 fn outage(stream: &StreamReport) -> Vec<(&'static str, f64)> {
@@ -120,6 +133,7 @@ mod tests {
         let window = Window { from: now, to: now + Duration::from_secs(1) };
         let mut window = Figures::new(window, StatusCode::OK)?.report(false);
         window.per_second = per_second;
+        window.latency.count = u64::from(per_second > 0.0);
         (window.latency.p50_ms, window.latency.p99_ms, window.latency.mean_ms) = (p50_ms, p99_ms, mean_ms);
         let (who, kind) = ("us", "hot");
         Ok(StreamReport { who, kind, connections: 1, rate: None, window, parts: Vec::new() })
@@ -162,7 +176,10 @@ mod tests {
         let round = |calm, storm| anyhow::Ok(Round { phases: vec![phase(calm), phase(storm)], beside: None });
         let good = round(stream(1.0, 1.0, 2.0, 1.0)?, stream(1.0, 1.0, 5.0, 1.0)?)?;
         let empty = round(stream(0.0, 0.0, 0.0, 0.0)?, stream(0.0, 0.0, 0.0, 0.0)?)?;
+        let nothing = stream(0.0, 0.0, 0.0, 0.0)?;
+        let stalled = round(stream(1.0, 1.0, 2.0, 1.0)?, nothing)?;
         let name = "others' p99, storm to calm";
+        assert_eq!(found(&comparisons(&plan, &[stalled], Besides::default()), name), None);
         assert_eq!(
             found(&comparisons(&plan, std::slice::from_ref(&good), Besides::default()), name),
             Some(2.5)
