@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}/release
 seconds=${SECONDS_EACH:-3}
 rounds=${ROUNDS:-5}
+# What is not held against an aim round by round is measured less often.
+few=$(((rounds + 1) / 2))
 results=${RESULTS:-load/RESULTS.md}
 parts=${PARTS:-hot delay single replicas spread orders memory bulk storm overload outage away locks}
 variants=${GROWTH_VARIANTS:-1000000}
@@ -146,7 +148,7 @@ part_replicas() {
 part_spread() {
     load spread32 spread --target "$main" --connections 32 --limit "$DATABASE_URL"
     load spread128 spread --target "$main" --connections 128 --limit "$DATABASE_URL"
-    load zipf zipf --target "$main" --connections 32 --limit "$DATABASE_URL"
+    rounds=$few load zipf zipf --target "$main" --connections 32 --limit "$DATABASE_URL"
 }
 
 part_orders() {
@@ -155,12 +157,12 @@ part_orders() {
 }
 
 part_memory() {
-    load memory hot --target "$main" --connections 1000 --watch-pid "$main_pid"
+    rounds=1 load memory hot --target "$main" --connections 1000 --watch-pid "$main_pid"
 }
 
 part_bulk() {
     # Twice as long as others: large orders are few.
-    seconds=$((seconds * 2)) load bulk bulk --target "$main" --connections 8
+    rounds=$few seconds=$((seconds * 2)) load bulk bulk --target "$main" --connections 8
 }
 
 part_storm() {
@@ -168,8 +170,8 @@ part_storm() {
 }
 
 part_overload() {
-    load overload overload --target "$main" --requests spread --at-once 1000
-    load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 1000
+    rounds=$few load overload overload --target "$main" --requests spread --at-once 1000
+    rounds=$few load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 1000
 }
 
 part_outage() {
@@ -177,7 +179,7 @@ part_outage() {
     serve "$DATABASE_URL" "redis+unix://$work/redis.sock"
     local pid=$work/redis.pid
     # In thirds: each as long as any other measurement.
-    seconds=$((seconds * 3)) load outage outage --target "$url" --items 1000 \
+    rounds=$few seconds=$((seconds * 3)) load outage outage --target "$url" --items 1000 \
         --away "kill -KILL \$(cat $pid) && rm -f $pid" --back "$redis"
 }
 
@@ -191,7 +193,7 @@ part_away() {
 
 part_locks() {
     printf '\n### locks: the line beside polling\n\n```\n'
-    SECONDS_EACH=$seconds ROUNDS=3 SQLX_OFFLINE=true cargo bench --quiet --bench locks 2>/dev/null || failed=yes
+    SECONDS_EACH=$seconds ROUNDS=2 SQLX_OFFLINE=true cargo bench --quiet --bench locks 2>/dev/null || failed=yes
     printf '```\n'
 }
 
@@ -251,7 +253,7 @@ done
     echo "## $(date -u '+%Y-%m-%d %H:%M UTC'), $(commit)"
     echo
     echo "$(getconf _NPROCESSORS_ONLN) cores, $(processor); $(uname -sr); $("$bin/holdfast" --version)"
-    echo "$rounds rounds of $seconds seconds each; service, servers and load generator on this one machine."
+    echo "$rounds rounds of $seconds seconds each, or as the table says; service, servers and load generator on this one machine."
     echo
     "$bin/holdfast-load" table --aims load/aims.csv "$work" || failed=yes
     cat "$work/details"

@@ -239,13 +239,13 @@ impl WindowReport {
 
     /// What was not answered as it should be, if anything.
     fn oddities(&self) -> String {
-        let refused: u64 = self.refusals.values().map(|latency| latency.count).sum();
+        let refused = self.refusals.iter().map(|(phrase, latency)| {
+            format!("; {phrase}: {} in p99 {:.2} ms", grouped(latency.count), latency.p99_ms)
+        });
         let broken: u64 = self.broken.values().sum();
-        [(refused, "refused"), (broken, "broken"), (self.never_sent, "never sent")]
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, words)| format!("; {} {words}", grouped(count)))
-            .collect()
+        let others = [(broken, "broken"), (self.never_sent, "never sent")];
+        let others = others.into_iter().filter(|(count, _)| *count > 0);
+        refused.chain(others.map(|(count, words)| format!("; {} {words}", grouped(count)))).collect()
     }
 }
 
