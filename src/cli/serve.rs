@@ -37,6 +37,8 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
     let purging = tokio::spawn(keep_purging(app.clone()));
     let relaying = tokio::spawn(events::relay::keep(app.clone()));
+    let publishing = tokio::spawn(events::publish::keep(app.clone()));
+    let noting = tokio::spawn(events::modes::keep(app.clone()));
     let expiring = tokio::spawn(holds::expire::keep(app.clone()));
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
@@ -63,6 +65,8 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     purging.await.context("the purge panicked")?;
     expiring.await.context("the expiry of holds panicked")?;
     relaying.await.context("the relay of events panicked")?;
+    publishing.await.context("the publishing of events panicked")?;
+    noting.await.context("the notes of lock modes panicked")?;
     app.db.close().await;
     Ok(())
 }

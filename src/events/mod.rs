@@ -21,6 +21,8 @@ pub mod error;
 pub mod fences;
 pub mod metrics;
 pub mod model;
+pub mod modes;
+pub mod publish;
 pub mod relay;
 pub mod routes;
 mod store;

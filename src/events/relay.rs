@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 use super::fences::Fences;
@@ -47,6 +47,8 @@ pub struct Relay {
     ring: broadcast::Sender<Told>,
     place: Mutex<Place>,
     joined: Notify,
+    /// Whether this process does what one of all replicas does.
+    role: watch::Sender<bool>,
     /// What is counted.
     pub metrics: EventMetrics,
 }
@@ -66,6 +68,7 @@ impl Default for Relay {
             ring: broadcast::Sender::new(RING),
             place: Mutex::new(place),
             joined: Notify::new(),
+            role: watch::Sender::new(false),
             metrics: EventMetrics::default(),
         }
     }
@@ -85,6 +88,12 @@ impl Relay {
     #[must_use]
     pub fn lag(&self) -> Duration {
         self.place().caught_up.elapsed()
+    }
+
+    /// Whether this process has the role that one of all replicas has: a lock of the relay's session, which ends with it.
+    #[must_use]
+    pub fn role(&self) -> watch::Receiver<bool> {
+        self.role.subscribe()
     }
 
     fn has_listeners(&self) -> bool {
@@ -114,7 +123,9 @@ impl Relay {
 pub async fn keep(app: Arc<App>) {
     let working = async {
         loop {
-            if let Err(error) = follow(&app).await {
+            let ended = follow(&app).await;
+            app.events.role.send_replace(false);
+            if let Err(error) = ended {
                 tracing::warn!(%error, "events can't be read now; the stream goes on when the database is there");
             }
             tokio::time::sleep(AWAY).await;
@@ -130,7 +141,14 @@ async fn follow(app: &App) -> Result<(), DbError> {
     let mut conn = app.db.session("holdfast relay").await?;
     let mut fences = Fences::default();
     let mut read = start(relay, &mut conn).await?;
+    let mut asked = None;
     loop {
+        if !*relay.role.borrow() && asked.is_none_or(|asked: Instant| asked.elapsed() >= IDLE) {
+            asked = Some(Instant::now());
+            if store::take_role(&mut conn).await? {
+                relay.role.send_replace(true);
+            }
+        }
         let joined = relay.joined.notified();
         read = look(relay, &mut conn, &mut fences, read).await?;
         let pause = if relay.has_listeners() { LOOK } else { IDLE };

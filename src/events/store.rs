@@ -80,6 +80,14 @@ pub(super) async fn find_oldest_running(conn: &mut PgConnection) -> Result<i64, 
         .await?)
 }
 
+/// The advisory lock of whoever does what one of all replicas does.
+const ROLE: i64 = 7_305_041_118;
+
+/// Takes the role that one of all sessions has, if nobody has it. It ends with the session.
+pub(super) async fn take_role(conn: &mut PgConnection) -> Result<bool, DbError> {
+    Ok(sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "taken!""#, ROLE).fetch_one(conn).await?)
+}
+
 /// How far positions were drawn, and up to where the stream was forgotten.
 pub(super) struct Bounds {
     pub(super) drawn: i64,

@@ -281,6 +281,23 @@ impl Locks {
         (policy != "noeviction").then_some(policy)
     }
 
+    /// Publishes messages, each on its channel. They are sent once, in order, and nobody waits to hear of them.
+    ///
+    /// # Errors
+    /// A [`Fault`](fault::Fault); some may have been published all the same.
+    pub async fn publish(&self, messages: &[(String, String)]) -> Result<(), fault::Fault> {
+        match self.0.usable_layer() {
+            Some(layer) => layer.redis.publish_all(messages).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What this replica is called where it is told of, where there is a Redis layer.
+    #[must_use]
+    pub fn replica(&self) -> Option<&str> {
+        self.0.layer.as_ref().map(|layer| &layer.replica[..8])
+    }
+
     /// The breaker, where there is a Redis layer.
     #[must_use]
     pub fn breaker(&self) -> Option<&Breaker> {

@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::support::TestApp;
 
 mod append;
+mod modes;
+mod publish;
 mod stream;
 
 /// What was appended so far: kinds, and what they tell.

@@ -58,6 +58,8 @@ impl TestApp {
         let tasks = vec![
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
             tokio::spawn(events::relay::keep(app.clone())),
+            tokio::spawn(events::publish::keep(app.clone())),
+            tokio::spawn(events::modes::keep(app.clone())),
             tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone())),
         ];
         Self { client: Client::admin(address), app, database, stopping, tasks }

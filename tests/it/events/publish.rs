@@ -1,0 +1,77 @@
+//! Courtesy copies on Redis.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::aio::PubSub;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{Peer, Private, Stream, TestApp, TestDatabase, eventually, unique};
+
+const SOON: Duration = Duration::from_secs(60);
+
+async fn next(heard: &mut PubSub) -> (String, Value) {
+    let message = timeout(SOON, heard.on_message().next()).await.expect("a message").unwrap();
+    let text: String = message.get_payload().unwrap();
+    (message.get_channel_name().to_owned(), serde_json::from_str(&text).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_replicas_publishes_what_is_told_each_fact_once_and_the_other_goes_on_when_it_is_gone() {
+    let redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[]).await;
+    let peer = Peer::start(&app.database.url, Some(&redis.url()), &[]).await;
+    let roles = || (*app.app.events.role().borrow(), *peer.app.events.role().borrow());
+    eventually(SOON, "one of them has the role", async || roles().0 != roles().1).await;
+
+    let mut heard = redis::Client::open(redis.url()).unwrap().get_async_pubsub().await.unwrap();
+    heard.psubscribe(&["inventory:updates:*", "global:notifications"]).await.unwrap();
+    let (variant, other) = (app.client.variant(100).await, peer.client.variant(100).await);
+    for (client, variant) in [(&app.client, variant), (&peer.client, other), (&app.client, variant)] {
+        client.decrement(variant, 1).await.expect(200);
+    }
+    let order = app.client.order("ann", &unique("key"), &[(variant, 1)]).await.expect(201).json();
+    let mut versions = Vec::new();
+    for _ in 0..5 {
+        let (channel, message) = next(&mut heard).await;
+        assert_eq!(channel, format!("inventory:updates:{}", message["variant_id"].as_str().unwrap()));
+        assert_eq!(message["event"], "stock.changed");
+        versions.push((message["variant_id"].clone(), message["data"]["version"].clone()));
+    }
+    let (a, b) = (json!(variant), json!(other));
+    let expected = [(&a, 1), (&b, 1), (&a, 2), (&b, 2), (&a, 3)];
+    assert_eq!(versions, expected.map(|(variant, version)| (variant.clone(), json!(version))));
+    let (channel, message) = next(&mut heard).await;
+    assert_eq!(
+        (channel.as_str(), &message["type"], &message["data"]),
+        ("global:notifications", &json!("order.placed"), &order)
+    );
+    assert_eq!(next(&mut heard).await.1["data"]["version"], 4);
+
+    // The role ends with the session it was taken in; whoever takes it then goes on.
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_stat_activity a USING (pid)
+         WHERE locktype = 'advisory' AND a.application_name = 'holdfast relay' AND a.datname = current_database()",
+    )
+    .fetch_one(&app.database.pool)
+    .await
+    .unwrap();
+    assert_eq!(ended, 1);
+    let mut stream = Stream::open(&app.client, "?types=stock.changed").await;
+    eventually(SOON, "one of them publishes again", async || {
+        app.client.decrement(variant, 1).await.expect(200);
+        timeout(Duration::from_millis(200), heard.on_message().next()).await.is_ok()
+    })
+    .await;
+    // The stream missed nothing meanwhile.
+    let mut version = 4;
+    while version < app.client.get(&format!("/inventory/{variant}")).await.json()["version"].as_i64().unwrap()
+    {
+        version += 1;
+        assert_eq!(stream.next().await.unwrap().data["version"], version);
+    }
+    drop((stream, heard));
+    peer.finish().await;
+    app.finish().await;
+}
