@@ -1,5 +1,7 @@
 //! The ways counting can refuse, or fail to be reached.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -149,4 +151,25 @@ pub(super) fn not_session_owner() -> CountError {
 /// Nothing enters a session that is posted.
 pub(super) fn session_posted() -> CountError {
     refused(Code::SessionPosted, "The session has been posted, or is being posted: count on in another one.")
+}
+
+/// There is nothing to post.
+pub(super) fn nothing_to_post() -> CountError {
+    refused(Code::NothingToPost, "No finalized record is in this session.")
+}
+
+/// There is no such conflict.
+pub(super) fn conflict_not_found() -> CountError {
+    refused(Code::ConflictNotFound, "There is no conflict with this id.")
+}
+
+/// It was resolved in another way.
+pub(super) fn conflict_resolved(how: &str) -> CountError {
+    refused(Code::ConflictResolved, format!("The conflict has been resolved: {how}."))
+}
+
+/// The user has had its batches of this minute.
+pub(super) fn too_many_batches(limit: i32, pause: Duration) -> CountError {
+    let detail = format!("A user may send {limit} batches a minute. Nothing of this one was read.");
+    Problem::new(Code::TooManyBatches, detail).retry_after(pause).into()
 }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
+use sqlx::Executor;
 
 use super::error::CountError;
 use crate::app::App;
@@ -41,19 +42,27 @@ pub(super) async fn begin<'a>(
     claim: Option<&'a Claim>,
 ) -> Result<Begun<'a>, CountError> {
     let mut tx = app.db.begin_within(caller.patience.left()).await?;
-    Ok(match idempotency::begin_in_tx::<CountError>(&mut tx, claim).await? {
-        Some(first) => Begun::Known(first),
-        None => Begun::New(Work { tx, caller, claim }),
-    })
+    if let Some(first) = idempotency::begin_in_tx::<CountError>(&mut tx, claim).await? {
+        return Ok(Begun::Known(first));
+    }
+    if claim.is_some() {
+        tx.execute("SAVEPOINT verb").await.map_err(DbError::from)?;
+    }
+    Ok(Begun::New(Work { tx, caller, claim }))
 }
 
 impl Work<'_> {
-    /// Keeps the answer and commits. A refusal is an answer; after any other error nothing is committed.
+    /// Keeps the answer and commits. A refusal is an answer, of which nothing else is committed.
     pub(super) async fn finish<T: Serialize>(
         mut self,
         success: StatusCode,
         outcome: Result<T, CountError>,
     ) -> Result<Answer, CountError> {
+        if outcome.is_err() && self.claim.is_some() {
+            self.tx.execute("ROLLBACK TO SAVEPOINT verb").await.map_err(DbError::from)?;
+        } else if let Err(error) = outcome {
+            return Err(error);
+        }
         let request_id = &self.caller.request_id;
         let answer =
             idempotency::finish_in_tx(&mut self.tx, self.claim, request_id, success, outcome).await?;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use super::conflicts::{list, resolve};
 use super::racks::{claim, complete, pause, read, register, release, renew, resume};
-use super::sessions::{heartbeat, open, presence, read as session};
+use super::records::sync;
+use super::sessions::{heartbeat, open, post as posting, presence, read as session, variances};
 use crate::app::App;
 use crate::http::auth::Scope::Warehouse;
 use crate::http::open_to;
@@ -29,6 +31,12 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/sessions/{session_id}", get(session::get_session))
         .route("/sessions/{session_id}/heartbeat", post(heartbeat::heartbeat))
         .route("/presence", get(presence::presence))
+        .route("/sessions/{session_id}/variances", get(variances::variances))
+        .route("/sessions/{session_id}/post", post(posting::post))
+        .route("/sync/batch", post(sync::sync))
+        .route("/sync/conflicts", get(list::list_conflicts))
+        .route("/sync/conflicts/auto-resolve", post(resolve::auto_resolve))
+        .route("/sync/conflicts/{conflict_id}/resolve", post(resolve::resolve))
         .route("/sync/heartbeat", post(heartbeat::sync_heartbeat))
         .route_layer(warehouse)
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on ends")]
 
+use holdfast::counts::sessions::rules::{Counted, settle};
 use holdfast::inventory::model::{Delta, Level, ON_HAND_MAX, OnHand, Quantity};
 use holdfast::inventory::rules::{Change, Refusal, decide};
 use proptest::prelude::*;
@@ -60,5 +61,80 @@ proptest! {
             }
             prop_assert!((0..=ON_HAND_MAX).contains(&level.on_hand));
         }
+    }
+}
+
+/// What happens to a shelf and to its books.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Sold(i64),
+    CameBack(i64),
+    LostUnseen(i64),
+    /// It is counted in so many parts, one after the other.
+    Counted,
+    Posted,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (1..6_i64).prop_map(Happening::Sold),
+        2 => (1..6_i64).prop_map(Happening::CameBack),
+        1 => (1..4_i64).prop_map(Happening::LostUnseen),
+        2 => Just(Happening::Counted),
+        2 => Just(Happening::Posted),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    /// Sales, returns, losses, counts and postings in any order: a posted count makes the books the shelf, but for what was
+    /// lost after it was counted; it never makes them negative.
+    #[test]
+    fn a_posted_count_makes_the_books_the_shelf(opening in 0..40_i64, happenings in proptest::collection::vec(happening(), 0..60)) {
+        let (mut shelf, mut books) = (opening, opening);
+        // Units counted, what went out and came in since, what was lost since.
+        let mut open: Option<(i64, i64, i64, i64)> = None;
+        for happening in happenings {
+            match happening {
+                Happening::Sold(units) if units <= shelf.min(books) => {
+                    (shelf, books) = (shelf - units, books - units);
+                    if let Some(open) = &mut open { open.1 -= units; }
+                }
+                Happening::Sold(_) => {}
+                Happening::CameBack(units) => {
+                    (shelf, books) = (shelf + units, books + units);
+                    if let Some(open) = &mut open { open.2 += units; }
+                }
+                Happening::LostUnseen(units) => {
+                    let lost = units.min(shelf);
+                    shelf -= lost;
+                    if let Some(open) = &mut open { open.3 += lost; }
+                }
+                Happening::Counted => open = Some((shelf, 0, 0, 0)),
+                Happening::Posted => {
+                    let Some((units, went_out, came_in, lost)) = open.take() else { continue };
+                    let settled = settle(Counted { units, damaged: 0, went_out, came_in }, books).unwrap();
+                    prop_assert_eq!(settled.units, shelf + lost);
+                    prop_assert_eq!(settled.units - books, settled.variance);
+                    prop_assert_eq!((settled.shortfall, settled.damaged), (0, 0));
+                    books = settled.units;
+                }
+            }
+            prop_assert!(books >= 0 && shelf >= 0);
+        }
+    }
+
+    /// Whatever is counted and moved: stock is not negative, no more is damaged than there is, and what is short is what
+    /// went out beyond what was there.
+    #[test]
+    fn no_count_makes_stock_negative(
+        units in 0..1_000_i64, damaged in 0..1_000_i64, went_out in -1_500..=0_i64, came_in in 0..1_500_i64, on_hand in 0..2_000_i64,
+    ) {
+        let settled = settle(Counted { units, damaged: damaged.min(units), went_out, came_in }, on_hand).unwrap();
+        prop_assert!(settled.units >= 0 && settled.damaged <= settled.units && settled.shortfall >= 0);
+        prop_assert!(settled.units == 0 || settled.shortfall == 0);
+        prop_assert_eq!(settled.units - settled.shortfall, units + went_out + came_in);
+        prop_assert_eq!(units - settled.expected, settled.variance);
     }
 }

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::counts::error::CountError;
 use crate::counts::keyed::{self, Begun};
 use crate::counts::model::BySession;
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
@@ -24,6 +25,11 @@ pub(super) type By<'a> = (&'a RackId, &'a SessionId);
 pub(super) trait Change {
     /// What it is called.
     const NAME: &'static str;
+    /// What is told of it.
+    const EVENT: Option<EventKind>;
+
+    /// Whether there is anything to tell.
+    fn is_new(held: &Held) -> bool;
 
     /// Changes the claim and what is known of the rack.
     fn in_tx(
@@ -70,6 +76,13 @@ async fn in_tx<C: Change>(
     by: By<'_>,
     user_id: &str,
 ) -> Result<RackChange, CountError> {
+    // Of two that change a claim at once the second sees what the first did.
+    store::lock_claim_in_tx(conn, by.0).await?;
     let held = store::find_held_in_tx(conn, by.0, by.1, user_id).await?;
-    C::in_tx(conn, by, held).await
+    let event = C::EVENT.filter(|_| C::is_new(&held));
+    let change = C::in_tx(conn, by, held).await?;
+    if let Some(event) = event {
+        events::append_in_tx(conn, event, About::Rack(by.0.as_str()), &change).await?;
+    }
+    Ok(change)
 }

@@ -17,6 +17,7 @@ use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::model::ClaimTtl;
 use crate::counts::sessions;
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -112,10 +113,12 @@ async fn claim_rack_in_tx(
         // Another claim that lost may have registered it meanwhile.
         store::insert_in_tx(conn, rack_id, floor, None).await?;
     }
-    sessions::store::open_in_tx(conn, session_id, user_id).await?;
+    if sessions::store::open_in_tx(conn, session_id, user_id).await? {
+        sessions::tell_of_start_in_tx(conn, session_id, user_id).await?;
+    }
     let seconds = cmd.ttl_seconds.seconds();
-    store::note_claim_in_tx(conn, rack_id, session_id, granted.fence, seconds).await?;
-    Ok(RackChange {
+    let is_new = store::note_claim_in_tx(conn, rack_id, session_id, granted.fence, seconds).await?;
+    let change = RackChange {
         success: true,
         rack_id: rack_id.as_str().to_owned(),
         session_id: session_id.as_str().to_owned(),
@@ -125,5 +128,9 @@ async fn claim_rack_in_tx(
         lock_ttl: u64::from(seconds.unsigned_abs()),
         fence: granted.fence,
         shadow: Shadow::Cast(granted, wanted.ttl),
-    })
+    };
+    if is_new {
+        events::append_in_tx(conn, EventKind::RackClaimed, About::Rack(rack_id.as_str()), &change).await?;
+    }
+    Ok(change)
 }

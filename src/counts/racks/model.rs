@@ -125,6 +125,7 @@ pub(super) struct Held {
     pub(super) floor: String,
     pub(super) ttl_seconds: i32,
     pub(super) is_paused: bool,
+    pub(super) is_ended: bool,
 }
 
 impl Held {

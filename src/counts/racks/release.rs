@@ -13,6 +13,7 @@ use super::store;
 use crate::app::App;
 use crate::counts::error::CountError;
 use crate::counts::model::BySession;
+use crate::events::EventKind;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{InPath, Params};
@@ -38,6 +39,11 @@ struct Release;
 
 impl Change for Release {
     const NAME: &'static str = "release";
+    const EVENT: Option<EventKind> = Some(EventKind::RackReleased);
+
+    fn is_new(held: &Held) -> bool {
+        !held.is_ended
+    }
 
     async fn in_tx(conn: &mut PgConnection, by: By<'_>, held: Held) -> Result<RackChange, CountError> {
         release_in_tx(conn, &held.lease, held.fence).await?;

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::counts::error;
 use crate::counts::error::CountError;
 use crate::counts::model::BySession;
+use crate::events::EventKind;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{InPath, Params};
@@ -36,6 +37,11 @@ struct Renew;
 
 impl Change for Renew {
     const NAME: &'static str = "renew";
+    const EVENT: Option<EventKind> = None;
+
+    fn is_new(_: &Held) -> bool {
+        false
+    }
 
     async fn in_tx(conn: &mut PgConnection, by: By<'_>, held: Held) -> Result<RackChange, CountError> {
         if held.is_paused {

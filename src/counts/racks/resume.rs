@@ -12,6 +12,7 @@ use super::store;
 use crate::app::App;
 use crate::counts::error::CountError;
 use crate::counts::model::BySession;
+use crate::events::EventKind;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{InPath, Params};
@@ -37,6 +38,11 @@ struct Resume;
 
 impl Change for Resume {
     const NAME: &'static str = "resume";
+    const EVENT: Option<EventKind> = Some(EventKind::RackResumed);
+
+    fn is_new(held: &Held) -> bool {
+        held.is_paused
+    }
 
     async fn in_tx(conn: &mut PgConnection, by: By<'_>, held: Held) -> Result<RackChange, CountError> {
         let ttl = lease_ttl(held.ttl_seconds);

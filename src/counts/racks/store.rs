@@ -36,14 +36,14 @@ pub(super) async fn find_floor(conn: &mut PgConnection, rack_id: &RackId) -> Res
         .await?)
 }
 
-/// Notes the claim that was just granted.
+/// Notes the claim that was just granted. False if it is one that its session repeated.
 pub(super) async fn note_claim_in_tx(
     conn: &mut PgConnection,
     rack_id: &RackId,
     session_id: &SessionId,
     fence: Fence,
     ttl_seconds: i32,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let noted = sqlx::query!(
         r#"WITH rack AS (
             UPDATE racks SET ttl_seconds = $4, paused_at = NULL, completed_at = NULL WHERE rack_id = $1 RETURNING 1
@@ -52,9 +52,10 @@ pub(super) async fn note_claim_in_tx(
         ), claim AS (
             -- A claim that its session repeated has been noted.
             INSERT INTO rack_claims (rack_id, fence, session_id) VALUES ($1, $3, $2)
-            ON CONFLICT ON CONSTRAINT rack_fence_is_granted_once DO NOTHING
+            ON CONFLICT ON CONSTRAINT rack_fence_is_granted_once DO NOTHING RETURNING 1
         )
-        SELECT (SELECT count(*) FROM rack) + (SELECT count(*) FROM session) AS "rows!""#,
+        SELECT (SELECT count(*) FROM rack) + (SELECT count(*) FROM session) AS "rows!",
+               EXISTS (SELECT FROM claim) AS "is_new!""#,
         rack_id.as_str(),
         session_id.as_str(),
         fence.0,
@@ -62,7 +63,16 @@ pub(super) async fn note_claim_in_tx(
     )
     .fetch_one(conn)
     .await?;
-    if noted.rows == 2 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+    if noted.rows == 2 { Ok(noted.is_new) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Locks a rack's claim, if there ever was one, against whoever else would change it.
+pub(super) async fn lock_claim_in_tx(conn: &mut PgConnection, rack_id: &RackId) -> Result<(), DbError> {
+    let rack_id = rack_id.as_str();
+    sqlx::query!("SELECT fence FROM leases WHERE name = 'rack:lock:' || $1 FOR UPDATE", rack_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(())
 }
 
 /// The rack, if its newest claim is by this session and the session is the user's.
@@ -75,6 +85,7 @@ pub(super) async fn find_held_in_tx(
     let lease = rack_id.lease().ok_or_else(error::rack_not_found)?;
     let row = sqlx::query!(
         r#"SELECT floor, ttl_seconds, paused_at IS NOT NULL AS "is_paused!", l.fence AS "fence?",
+                  coalesce(l.ended_at IS NOT NULL, false) AS "is_ended!",
                   coalesce(l.owner = $2 AND EXISTS (
                       SELECT FROM count_sessions WHERE session_id = $2 AND user_id = $3), false) AS "is_owner!"
            FROM racks LEFT JOIN leases l ON l.name = $4 WHERE racks.rack_id = $1"#,
@@ -88,8 +99,9 @@ pub(super) async fn find_held_in_tx(
     .map_err(DbError::from)?
     .ok_or_else(error::rack_not_found)?;
     let fence = row.fence.filter(|_| row.is_owner).ok_or_else(error::not_rack_owner)?;
-    let (floor, ttl_seconds, is_paused) = (row.floor, row.ttl_seconds, row.is_paused);
-    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused })
+    let (floor, ttl_seconds) = (row.floor, row.ttl_seconds);
+    let (is_paused, is_ended) = (row.is_paused, row.is_ended);
+    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused, is_ended })
 }
 
 /// Notes that a rack is paused. Its lease's row is locked.

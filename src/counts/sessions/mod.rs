@@ -1,20 +1,31 @@
-//! Sessions: one device's work, from its first claim or batch until what it counted is posted.
+//! Sessions: one device's work, from its first claim or batch until its records are posted.
 //!
-//! Verbs: [`open`], [`heartbeat`]; reads: [`read`], [`presence`].
+//! Verbs: [`open`], [`heartbeat`], [`post`]; reads: [`read`], [`presence`], [`variances`]. The rule of posting is in
+//! [`rules`].
 //!
 //! What must stay true:
 //! - A session belongs to the user that opened it. Its time is over an hour after it was last heard of; nothing has to
 //!   happen for that, and nothing is lost by it: it goes on when its device comes back.
+//! - From the moment at which its posting begins nothing enters it any more. Each of its items is posted once, whoever
+//!   goes on with a posting that broke off.
 
 pub mod heartbeat;
 pub mod model;
 pub mod open;
+pub mod post;
 pub mod presence;
 pub mod read;
+pub mod rules;
 pub(super) mod store;
+pub mod variances;
 
 use std::time::Duration;
 
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::db::DbError;
+use crate::events::{self, About, EventKind};
 use crate::ids;
 use crate::text::SessionId;
 
@@ -22,10 +33,23 @@ use crate::text::SessionId;
 pub const PRESENT_FOR: Duration = Duration::from_secs(90);
 /// After what time in which nothing was heard of it a session's time is over.
 pub const LASTS_FOR: Duration = Duration::from_secs(60 * 60);
+/// How long a serial number stays with its record after that was posted: a count is over by then.
+pub const SERIALS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The id of a session that Holdfast opens.
 #[must_use]
 pub(super) fn fresh_id() -> SessionId {
     // Hexadecimal digits and hyphens fit.
     SessionId::try_from(ids::fresh().to_string()).unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
+}
+
+/// Tells that a session was opened.
+pub(super) async fn tell_of_start_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    user_id: &str,
+) -> Result<(), DbError> {
+    let told = json!({"session_id": session_id, "user_id": user_id});
+    let about = About::SessionNamed(session_id.as_str());
+    events::append_in_tx(conn, EventKind::SessionStarted, about, &told).await
 }

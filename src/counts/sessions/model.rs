@@ -1,7 +1,11 @@
 //! Sessions as callers see them.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::store::Total;
+use crate::text::{Reason, Sku};
 
 /// A session.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +26,14 @@ pub struct Session {
     pub last_heartbeat_at: DateTime<Utc>,
     /// When it was posted.
     pub posted_at: Option<DateTime<Utc>>,
+    /// By whom.
+    pub posted_by: Option<String>,
+    /// Its records that are to be posted, or were.
+    pub finalized_records: i64,
+    /// Its drafts.
+    pub draft_records: i64,
+    /// Its conflicts that nobody has resolved.
+    pub open_conflicts: i64,
 }
 
 /// Somebody who is active.
@@ -35,4 +47,150 @@ pub struct Present {
     pub rack_id: Option<String>,
     /// When it was last heard of.
     pub last_heartbeat_at: DateTime<Utc>,
+}
+
+/// What is to become of an item's line when its session is posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It is posted, however far it is from what was expected.
+    Approve,
+    /// It is not posted.
+    Reject,
+}
+
+/// A decision on a line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LineDecision {
+    /// Whose line.
+    pub item_code: Sku,
+    /// What becomes of it.
+    pub decision: Decision,
+    /// Why: the movement's reason.
+    pub reason: Option<Reason>,
+}
+
+/// How a session is to be posted. Kept with it, so that a posting that broke off goes on as it began.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Decisions {
+    /// A line that is further than this from what was expected, and not approved, is to be counted again.
+    pub recount_over: Option<u32>,
+    /// The reason of movements whose line has none of its own.
+    pub reason: Option<Reason>,
+    /// Decisions on lines.
+    #[serde(default)]
+    pub lines: Vec<LineDecision>,
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Stock was set.
+    Posted,
+    /// Somebody said no.
+    Rejected,
+    /// It is too far from what was expected.
+    Recount,
+    /// More was counted than may be in stock.
+    OverLimit,
+}
+
+/// One item of a session: what was counted of it, and what that means. Before it is posted, what it would mean now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// The item.
+    pub variant_id: Uuid,
+    /// Its stock keeping unit.
+    pub item_code: String,
+    /// Records that add up to this.
+    pub records: i64,
+    /// Units counted, damaged ones among them.
+    pub counted_qty: i64,
+    /// Damaged units.
+    pub damage_qty: i64,
+    /// What moved since it was counted.
+    pub moved_since: Option<i64>,
+    /// What there should have been when it was counted.
+    pub expected_qty: Option<i64>,
+    /// How far the count is from that.
+    pub variance: Option<i64>,
+    /// Stock before.
+    pub previous_quantity: Option<i64>,
+    /// Stock after, damaged units taken out.
+    pub new_quantity: Option<i64>,
+    /// Units sold since that were not among those counted.
+    pub shortfall: i64,
+    /// What became of it; nothing yet before it is posted.
+    pub outcome: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The movement that set stock to what was counted.
+    pub movement_id: Option<Uuid>,
+    /// The movement that took the damaged units out.
+    pub damage_movement_id: Option<Uuid>,
+}
+
+/// A session's lines.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lines {
+    /// The session.
+    pub session_id: String,
+    /// Its state.
+    pub state: String,
+    /// When it was posted.
+    pub posted_at: Option<DateTime<Utc>>,
+    /// By whom.
+    pub posted_by: Option<String>,
+    /// Its conflicts that nobody has resolved.
+    pub open_conflicts: i64,
+    /// One an item.
+    pub lines: Vec<Line>,
+}
+
+/// A line about to be written.
+#[derive(Debug, Serialize)]
+pub(super) struct NewLine {
+    pub(super) variant_id: Uuid,
+    records: i64,
+    counted_qty: i64,
+    damage_qty: i64,
+    first_version: i64,
+    last_version: i64,
+    pub(super) moved_since: i64,
+    pub(super) expected_qty: i64,
+    pub(super) outcome: Outcome,
+    reason: Option<String>,
+    pub(super) shortfall: i64,
+    pub(super) previous_quantity: i64,
+    pub(super) new_quantity: i64,
+    pub(super) movement_id: Option<Uuid>,
+    pub(super) damage_movement_id: Option<Uuid>,
+    /// Whether a movement of its own takes damaged units out.
+    #[serde(skip)]
+    pub(super) takes_damaged: bool,
+}
+
+impl NewLine {
+    /// A line of which nothing is decided yet.
+    pub(super) fn of(total: &Total, reason: Option<String>) -> Self {
+        Self {
+            variant_id: total.variant_id,
+            records: total.records,
+            counted_qty: total.units,
+            damage_qty: total.damaged,
+            first_version: total.first_version,
+            last_version: total.last_version,
+            moved_since: 0,
+            expected_qty: total.on_hand,
+            outcome: Outcome::OverLimit,
+            reason,
+            shortfall: 0,
+            previous_quantity: total.on_hand,
+            new_quantity: total.on_hand,
+            movement_id: None,
+            damage_movement_id: None,
+            takes_damaged: false,
+        }
+    }
 }

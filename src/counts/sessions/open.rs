@@ -51,6 +51,7 @@ async fn open_in_tx(
     if !store::insert_in_tx(conn, session_id, user_id, blind).await? {
         return Err(error::session_exists());
     }
+    super::tell_of_start_in_tx(conn, session_id, user_id).await?;
     let found = store::find(conn, session_id).await?;
     Ok(found.ok_or(DbError::Unexpected(sqlx::Error::RowNotFound))?)
 }

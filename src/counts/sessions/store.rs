@@ -1,9 +1,10 @@
 //! The SQL of sessions. No decisions here: rows in, rows out.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::model::{Present, Session};
-use super::{LASTS_FOR, PRESENT_FOR};
+use super::model::{Decisions, Line, NewLine, Present, Session};
+use super::{LASTS_FOR, PRESENT_FOR, SERIALS_KEPT_FOR};
 use crate::counts::error::{self, CountError};
 use crate::db::DbError;
 use crate::text::{RackId, SessionId};
@@ -47,23 +48,24 @@ pub(super) async fn insert_in_tx(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Opens a session, or notes that it was heard of.
+/// Opens a session, or notes that it was heard of. True if it was opened.
 pub(in crate::counts) async fn open_in_tx(
     conn: &mut PgConnection,
     session_id: &SessionId,
     user_id: &str,
-) -> Result<(), CountError> {
-    let opened = sqlx::query!(
-        "INSERT INTO count_sessions (session_id, user_id) VALUES ($1, $2)
-         ON CONFLICT (session_id) DO UPDATE SET last_seen_at = clock_timestamp()
-             WHERE count_sessions.user_id = excluded.user_id",
+) -> Result<bool, CountError> {
+    let opened = sqlx::query_scalar!(
+        r#"INSERT INTO count_sessions (session_id, user_id) VALUES ($1, $2)
+           ON CONFLICT (session_id) DO UPDATE SET last_seen_at = clock_timestamp()
+               WHERE count_sessions.user_id = excluded.user_id
+           RETURNING xmax = 0 AS "is_new!""#,
         session_id.as_str(),
         user_id,
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await
     .map_err(DbError::from)?;
-    if opened.rows_affected() == 1 { Ok(()) } else { Err(error::not_session_owner()) }
+    opened.ok_or_else(error::not_session_owner)
 }
 
 /// What a heartbeat came to.
@@ -139,14 +141,188 @@ pub(super) async fn find(
 ) -> Result<Option<Session>, DbError> {
     Ok(sqlx::query_as!(
         Session,
-        r#"SELECT session_id, user_id, blind, rack_id, opened_at, last_seen_at AS last_heartbeat_at, posted_at,
+        r#"SELECT session_id, user_id, blind, rack_id, opened_at, last_seen_at AS last_heartbeat_at, posted_at, posted_by,
                   CASE WHEN posted_at IS NOT NULL THEN 'posted' WHEN posting_at IS NOT NULL THEN 'posting'
                        WHEN last_seen_at > clock_timestamp() - make_interval(secs => $2) THEN 'open'
-                       ELSE 'lapsed' END AS "state!"
+                       ELSE 'lapsed' END AS "state!",
+                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'finalized')
+                      AS "finalized_records!",
+                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'draft')
+                      AS "draft_records!",
+                  (SELECT count(*) FROM count_conflicts c WHERE c.session_id = s.session_id AND resolution IS NULL)
+                      AS "open_conflicts!"
            FROM count_sessions s WHERE session_id = $1"#,
         session_id.as_str(),
         LASTS_FOR.as_secs_f64(),
     )
     .fetch_optional(conn)
     .await?)
+}
+
+/// What somebody posts.
+pub(super) struct Frozen {
+    pub(super) decisions: Decisions,
+    pub(super) is_posted: bool,
+}
+
+/// Lets nothing enter a session any more, and keeps the decisions of whoever began to post it: those that are there
+/// already hold.
+pub(super) async fn freeze_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    decisions: &Decisions,
+) -> Result<Option<Frozen>, DbError> {
+    let decisions = serde_json::to_value(decisions).map_err(unwritable)?;
+    let row = sqlx::query!(
+        r#"UPDATE count_sessions SET posting_at = coalesce(posting_at, clock_timestamp()),
+                  decisions = coalesce(decisions, $2)
+           WHERE session_id = $1 RETURNING decisions AS "decisions!", posted_at IS NOT NULL AS "is_posted!""#,
+        session_id.as_str(),
+        decisions,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        let decisions = serde_json::from_value(row.decisions).map_err(unwritable)?;
+        Ok(Frozen { decisions, is_posted: row.is_posted })
+    })
+    .transpose()
+}
+
+/// The items of a session's finalized records that have no line yet, by id.
+pub(super) async fn find_open_items(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+) -> Result<Vec<Uuid>, DbError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT DISTINCT variant_id FROM count_records r
+         WHERE session_id = $1 AND status = 'finalized' AND NOT EXISTS (
+             SELECT FROM count_lines l WHERE (l.session_id, l.variant_id) = (r.session_id, r.variant_id))
+         ORDER BY variant_id",
+        session_id.as_str(),
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// What was counted of an item, by all its records in a session, and what moved since.
+pub(super) struct Total {
+    pub(super) variant_id: Uuid,
+    pub(super) sku: String,
+    pub(super) records: i64,
+    pub(super) units: i64,
+    pub(super) damaged: i64,
+    pub(super) first_version: i64,
+    pub(super) last_version: i64,
+    pub(super) went_out: i64,
+    pub(super) came_in: i64,
+    /// Stock now.
+    pub(super) on_hand: i64,
+}
+
+/// The totals of these items, or of all, that have no line yet.
+pub(super) async fn find_totals(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    variants: Option<&[Uuid]>,
+) -> Result<Vec<Total>, DbError> {
+    Ok(sqlx::query_as!(
+        Total,
+        r#"SELECT c.variant_id AS "variant_id!", sku, records AS "records!", units AS "units!", damaged AS "damaged!",
+                  first_version AS "first_version!", last_version AS "last_version!", on_hand,
+                  coalesce(m.went_out, 0)::bigint AS "went_out!", coalesce(m.came_in, 0)::bigint AS "came_in!"
+           FROM (
+               SELECT variant_id, count(*) AS records, sum(verified_qty)::bigint AS units,
+                      sum(damage_qty)::bigint AS damaged, min(counted_version) AS first_version,
+                      max(counted_version) AS last_version
+               FROM count_records r
+               WHERE session_id = $1 AND status = 'finalized' AND ($2::uuid[] IS NULL OR variant_id = ANY($2))
+                 AND NOT EXISTS (SELECT FROM count_lines l
+                                 WHERE (l.session_id, l.variant_id) = (r.session_id, r.variant_id))
+               GROUP BY variant_id
+           ) AS c
+           JOIN variants USING (variant_id) JOIN stock USING (variant_id)
+           LEFT JOIN LATERAL (
+               SELECT sum(delta) FILTER (WHERE delta < 0) AS went_out,
+                      sum(delta) FILTER (WHERE delta > 0 AND version > c.last_version) AS came_in
+               FROM stock_movements sm
+               WHERE sm.variant_id = c.variant_id AND version > c.first_version AND kind <> 'count'
+           ) AS m ON true
+           ORDER BY c.variant_id"#,
+        session_id.as_str(),
+        variants,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Writes lines that were just decided on, beside their movements.
+pub(super) async fn write_lines_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    lines: &[NewLine],
+) -> Result<(), DbError> {
+    let written = sqlx::query!(
+        "INSERT INTO count_lines (session_id, variant_id, records, counted_qty, damage_qty, first_version, last_version,
+             moved_since, expected_qty, outcome, reason, shortfall, previous_quantity, new_quantity, movement_id,
+             damage_movement_id)
+         SELECT $1, variant_id, records, counted_qty, damage_qty, first_version, last_version, moved_since, expected_qty,
+             outcome, reason, shortfall, previous_quantity, new_quantity, movement_id, damage_movement_id
+         FROM jsonb_to_recordset($2) AS l (variant_id uuid, records bigint, counted_qty bigint, damage_qty bigint,
+             first_version bigint, last_version bigint, moved_since bigint, expected_qty bigint, outcome text, reason text,
+             shortfall bigint, previous_quantity bigint, new_quantity bigint, movement_id uuid, damage_movement_id uuid)",
+        session_id.as_str(),
+        serde_json::to_value(lines).map_err(unwritable)?,
+    )
+    .execute(conn)
+    .await?;
+    let whole = written.rows_affected() == lines.len() as u64;
+    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Notes that all of a session is posted, and from when on its serial numbers may be counted anew. False if somebody has
+/// noted that.
+pub(super) async fn finish_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    by: &str,
+) -> Result<bool, DbError> {
+    let done = sqlx::query!(
+        r#"WITH posted AS (
+            UPDATE count_sessions SET posted_at = clock_timestamp(), posted_by = $2
+            WHERE session_id = $1 AND posted_at IS NULL RETURNING posted_at
+        ), freed AS (
+            UPDATE count_serials SET free_from = posted_at + make_interval(secs => $3) FROM posted
+            WHERE count_serials.session_id = $1
+        )
+        SELECT EXISTS (SELECT FROM posted) AS "now!""#,
+        session_id.as_str(),
+        by,
+        SERIALS_KEPT_FOR.as_secs_f64(),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(done.now)
+}
+
+/// The lines of a session that were written, by item.
+pub(super) async fn find_lines(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+) -> Result<Vec<Line>, DbError> {
+    Ok(sqlx::query_as!(
+        Line,
+        r#"SELECT variant_id, sku AS item_code, records, counted_qty, damage_qty, moved_since AS "moved_since?",
+                  expected_qty AS "expected_qty?", counted_qty - expected_qty AS "variance?",
+                  previous_quantity AS "previous_quantity?", new_quantity AS "new_quantity?", shortfall,
+                  outcome AS "outcome?", reason, movement_id, damage_movement_id
+           FROM count_lines JOIN variants USING (variant_id) WHERE session_id = $1 ORDER BY variant_id"#,
+        session_id.as_str(),
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+fn unwritable(error: serde_json::Error) -> DbError {
+    DbError::Unexpected(sqlx::Error::Encode(error.into()))
 }

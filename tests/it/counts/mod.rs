@@ -3,10 +3,13 @@
 use holdfast::http::auth::Scope;
 use hyper::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{Client, Reply, TestApp};
 
+mod posting;
 mod racks;
+mod sync;
 
 /// A call under the root that field devices know.
 async fn call(client: &Client, method: Method, path: &str, body: Option<&Value>) -> Reply {
@@ -45,4 +48,30 @@ async fn lapse(app: &TestApp, rack: &str) {
     .await
     .unwrap();
     assert_eq!(lapsed.rows_affected(), 1);
+}
+
+async fn sku_of(client: &Client, variant: Uuid) -> String {
+    let found = client.get(&format!("/variants/{variant}")).await.expect(200).json();
+    found["sku"].as_str().unwrap().to_owned()
+}
+
+/// A record without a rack, counted now.
+fn record(id: &str, session: &str, sku: &str, units: i64) -> Value {
+    json!({"client_record_id": id, "session_id": session, "item_code": sku, "verified_qty": units,
+           "created_at": "2026-01-01T10:00:00Z", "updated_at": "2026-01-01T10:00:00Z"})
+}
+
+/// Sends a batch and gives what it came to.
+async fn batch(client: &Client, records: &[Value]) -> Value {
+    post(client, "/sync/batch", &json!({"records": records})).await.expect(200).json()
+}
+
+/// Whose records are under `list`.
+fn ids<'a>(told: &'a Value, list: &str) -> Vec<&'a str> {
+    let records = told[list].as_array().unwrap().iter();
+    records.map(|told| told.as_str().or(told["client_record_id"].as_str()).unwrap_or_default()).collect()
+}
+
+fn conflict_types(told: &Value) -> Vec<&str> {
+    told["conflicts"].as_array().unwrap().iter().map(|told| told["conflict_type"].as_str().unwrap()).collect()
 }

@@ -46,6 +46,13 @@ async fn a_rack_is_claimed_renewed_paused_resumed_and_completed_with_redis_and_w
         }
         let (_, fence) = claimed(&ann, &rack).await;
         assert!(fence > claim["fence"].as_i64().unwrap());
+        // Each is told once, however often it was asked for.
+        let told: Vec<String> =
+            sqlx::query_scalar("SELECT kind FROM events WHERE about = 'rack' ORDER BY event_id")
+                .fetch_all(&app.database.pool)
+                .await
+                .unwrap();
+        assert_eq!(told, ["rack.claimed", "rack.paused", "rack.resumed", "rack.completed", "rack.claimed"]);
         app.finish().await;
     }
 }

@@ -1,0 +1,211 @@
+//! Resolves conflicts: one by hand, or those that are open by a policy. What is accepted of a device, or merged, is written
+//! as a record that a person has looked at, without a claim.
+//! Refuses what was resolved otherwise, what can't be a record, and to write into a session that is posted.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::model::{Kept, Policy, Resolution};
+use super::store::{self, Resolved};
+use crate::app::App;
+use crate::counts::error::{self, CountError};
+use crate::counts::keyed::{self, Begun};
+use crate::counts::records::model::{Kept as Written, Record, Refusal};
+use crate::counts::records::{rules, store as records};
+use crate::db::DbError;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::{Body, InPath};
+use crate::http::problem::Problem;
+use crate::text::{Reason, SessionId};
+
+/// The most conflicts that one call resolves by a policy.
+const AT_ONCE_MAX: i64 = 100;
+
+/// `POST /sync/conflicts/{conflict_id}/resolve`
+#[derive(Debug, Clone, Deserialize)]
+pub struct ResolveConflict {
+    resolution: Resolution,
+    merged: Option<Map<String, Value>>,
+    reason: Option<Reason>,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn resolve(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(conflict_id): InPath<Uuid>,
+    body: Body<ResolveConflict>,
+) -> Result<Answer, Problem> {
+    let cmd = body.value;
+    if (cmd.resolution == Resolution::Merge) != cmd.merged.is_some() {
+        return Err(Problem::invalid("merged", "is what to keep: needed for merge, and for nothing else"));
+    }
+    let claim = keyed::claim_of(&caller, "resolve", body.keyed);
+    let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
+        Begun::Known(first) => return Ok(first),
+        Begun::New(work) => work,
+    };
+    let outcome = resolve_in_tx(&mut work.tx, conflict_id, &cmd, None, &caller.principal.subject).await;
+    Ok(work.finish(StatusCode::OK, outcome).await?)
+}
+
+/// `POST /sync/conflicts/auto-resolve`
+#[derive(Debug, Deserialize)]
+pub struct AutoResolve {
+    strategy: Policy,
+    session_id: Option<SessionId>,
+    reason: Option<Reason>,
+}
+
+/// What a policy could do.
+#[derive(Debug, Serialize)]
+pub struct AutoResolved {
+    resolved: Vec<Uuid>,
+    /// Those that need a person.
+    left: Vec<Uuid>,
+}
+
+/// Each by itself: one that can't be resolved by the policy is left as it is.
+///
+/// # Errors
+/// [`CountError`].
+pub async fn auto_resolve(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: Body<AutoResolve>,
+) -> Result<Json<AutoResolved>, CountError> {
+    let AutoResolve { strategy, session_id, reason } = body.value;
+    let open = {
+        let mut conn = app.db.read().await?;
+        let session_id = session_id.as_ref().map(SessionId::as_str);
+        store::list(&mut conn, None, session_id, Some(true), None, AT_ONCE_MAX).await?
+    };
+    let mut done = AutoResolved { resolved: Vec::new(), left: Vec::new() };
+    for conflict in open {
+        let there = conflict.server.as_ref().and_then(|there| there["updated_at"].as_str());
+        let there = there.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc());
+        let resolution = strategy.resolution(conflict.updated_at, there);
+        let cmd = ResolveConflict { resolution, merged: None, reason: reason.clone() };
+        let mut tx = app.db.begin().await?;
+        let id = conflict.conflict_id;
+        match resolve_in_tx(&mut tx, id, &cmd, Some(strategy), &caller.principal.subject).await {
+            Ok(_) => {
+                tx.commit().await.map_err(DbError::from)?;
+                done.resolved.push(id);
+            }
+            Err(CountError::Refused(_)) => done.left.push(id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Json(done))
+}
+
+/// Locks the session, looks again, writes what is to be kept, and notes how it was resolved.
+async fn resolve_in_tx(
+    conn: &mut PgConnection,
+    conflict_id: Uuid,
+    cmd: &ResolveConflict,
+    policy: Option<Policy>,
+    by: &str,
+) -> Result<Kept, CountError> {
+    let (_, is_over) =
+        store::lock_session_in_tx(conn, conflict_id).await?.ok_or_else(error::conflict_not_found)?;
+    let found = find(conn, conflict_id).await?;
+    let merged = cmd.merged.clone().map(|merged| over(&found.local, merged));
+    if let Some(resolution) = &found.resolution {
+        // The same again is the same answer.
+        let is_same = resolution == cmd.resolution.as_str() && found.merged == merged;
+        return if is_same { Ok(found) } else { Err(error::conflict_resolved(resolution)) };
+    }
+    if matches!(cmd.resolution, Resolution::AcceptLocal | Resolution::Merge) {
+        if is_over {
+            return Err(error::session_posted());
+        }
+        keep_in_tx(conn, &found, merged.as_ref().unwrap_or(&found.local)).await?;
+    }
+    let how = Resolved {
+        resolution: cmd.resolution.as_str(),
+        merged: merged.as_ref(),
+        by,
+        policy: policy.map(Policy::as_str),
+        reason: cmd.reason.as_ref().map(Reason::as_str),
+    };
+    store::resolve_in_tx(conn, conflict_id, &how).await?;
+    find(conn, conflict_id).await
+}
+
+async fn find(conn: &mut PgConnection, conflict_id: Uuid) -> Result<Kept, CountError> {
+    let found = store::list(conn, Some(conflict_id), None, None, None, 1).await?;
+    found.into_iter().next().ok_or_else(error::conflict_not_found)
+}
+
+/// The record as it was sent, with these fields instead of its own.
+fn over(local: &Value, merged: Map<String, Value>) -> Value {
+    let mut whole = local.clone();
+    if let Value::Object(fields) = &mut whole {
+        fields.extend(merged);
+    }
+    whole
+}
+
+/// Writes what a person accepted. Units whose serial numbers are in other records leave those.
+async fn keep_in_tx(conn: &mut PgConnection, conflict: &Kept, sent: &Value) -> Result<(), CountError> {
+    let record = Record::read(sent)?;
+    let key = record.key();
+    if key != (conflict.session_id.clone(), conflict.client_record_id.clone()) {
+        return Err(Problem::invalid("merged", "must be the same record of the same session").into());
+    }
+    rules::check_quantities(&record).map_err(told)?;
+    let now = records::now(conn).await?;
+    let counted_at = rules::counted_at(&record, now).map_err(told)?;
+    let there = records::find_records(conn, std::slice::from_ref(&key)).await?.remove(&key);
+    let numbers: Vec<String> = record.serial_numbers.iter().cloned().map(String::from).collect();
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut serials = records::lock_serials_in_tx(conn, &sorted).await?;
+    if !store::take_serials_in_tx(conn, &sorted, &key.0, &key.1).await? {
+        return Err(error::session_posted());
+    }
+    serials.0.values_mut().for_each(|owner| *owner = None);
+    serials.give(&record, &there.map(|there| there.serials).unwrap_or_default()).map_err(told)?;
+    let item = records::find_items(conn, &[record.item_code.as_str()], &[counted_at]).await?.pop().flatten();
+    let item = item.ok_or_else(|| Problem::invalid("item_code", "is of no item"))?;
+    let anchor = rules::anchor(&record, counted_at, now, (item.version, item.newest)).map_err(told)?;
+    let (counted_at, counted_version) = anchor;
+    let written = Written {
+        session_id: key.0,
+        client_record_id: key.1,
+        variant_id: item.variant_id,
+        rack_id: record.rack_id.map(String::from),
+        floor: record.floor.map(String::from),
+        verified_qty: record.verified_qty,
+        damage_qty: record.damage_qty,
+        serial_numbers: numbers,
+        status: record.status,
+        lease_name: None,
+        fence: None,
+        counted_at,
+        counted_version,
+        updated_at: record.updated_at.get(),
+        sent: sent.clone(),
+    };
+    records::write_records_in_tx(conn, &[written]).await?;
+    Ok(records::settle_serials_in_tx(conn, &serials).await?)
+}
+
+/// Why this can't be a record.
+fn told(refusal: Refusal) -> CountError {
+    let (Refusal::Conflict { message, .. } | Refusal::Fault { message, .. }) = refusal;
+    Problem::invalid("merged", format!("{message}: correct it, by merge")).into()
+}

@@ -1,0 +1,117 @@
+//! The SQL of conflicts. No decisions here: rows in, rows out.
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::model::Kept;
+use crate::db::DbError;
+
+/// Conflicts, the oldest first: open ones or resolved ones, all or of one session.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    one: Option<Uuid>,
+    session_id: Option<&str>,
+    is_open: Option<bool>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Kept>, DbError> {
+    Ok(sqlx::query_as!(
+        Kept,
+        "SELECT conflict_id, session_id, client_record_id, user_id, conflict_type, message, details, local, server,
+                updated_at, detected_at, resolution, merged, resolved_by, policy, reason, resolved_at
+         FROM count_conflicts JOIN count_sessions USING (session_id)
+         WHERE ($1::uuid IS NULL OR conflict_id = $1) AND ($2::text IS NULL OR session_id = $2)
+           AND ($3::boolean IS NULL OR (resolution IS NULL) = $3) AND conflict_id > $4
+         ORDER BY conflict_id LIMIT $5",
+        one,
+        session_id,
+        is_open,
+        after.unwrap_or(Uuid::nil()),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Locks a conflict's session, so that nothing of it is written or posted meanwhile. Gives the session, its user, and
+/// whether it is posted.
+pub(super) async fn lock_session_in_tx(
+    conn: &mut PgConnection,
+    conflict_id: Uuid,
+) -> Result<Option<(String, bool)>, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT session_id, posting_at IS NOT NULL AS "is_over!" FROM count_sessions
+           WHERE session_id = (SELECT session_id FROM count_conflicts WHERE conflict_id = $1) FOR NO KEY UPDATE"#,
+        conflict_id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.session_id, row.is_over)))
+}
+
+/// How a conflict was resolved.
+#[derive(Debug)]
+pub(super) struct Resolved<'a> {
+    pub(super) resolution: &'a str,
+    pub(super) merged: Option<&'a Value>,
+    pub(super) by: &'a str,
+    pub(super) policy: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
+}
+
+/// Notes that an open conflict is resolved.
+pub(super) async fn resolve_in_tx(
+    conn: &mut PgConnection,
+    conflict_id: Uuid,
+    how: &Resolved<'_>,
+) -> Result<(), DbError> {
+    let noted = sqlx::query!(
+        "UPDATE count_conflicts SET resolution = $2, merged = $3, resolved_by = $4, policy = $5, reason = $6,
+                resolved_at = clock_timestamp()
+         WHERE conflict_id = $1 AND resolution IS NULL",
+        conflict_id,
+        how.resolution,
+        how.merged,
+        how.by,
+        how.policy,
+        how.reason,
+    )
+    .execute(conn)
+    .await?;
+    if noted.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Takes serial numbers, and the units that they number, out of the records that have them, but for one record. False if one
+/// of them was posted already: then nothing is to be committed.
+pub(super) async fn take_serials_in_tx(
+    conn: &mut PgConnection,
+    serials: &[String],
+    session_id: &str,
+    client_record_id: &str,
+) -> Result<bool, DbError> {
+    let row = sqlx::query!(
+        r#"WITH taken AS MATERIALIZED (
+            SELECT session_id, client_record_id, array_agg(serial_number) AS numbers, count(*) AS n
+            FROM count_serials WHERE serial_number = ANY($1) AND session_id IS NOT NULL
+              AND (session_id, client_record_id) IS DISTINCT FROM ($2, $3)
+              AND coalesce(free_from > clock_timestamp(), true)
+            GROUP BY session_id, client_record_id
+        ), lessened AS (
+            UPDATE count_records r SET serial_numbers = serial_numbers - taken.numbers,
+                   verified_qty = greatest(verified_qty - taken.n, 0),
+                   damage_qty = least(damage_qty, greatest(verified_qty - taken.n, 0))
+            FROM taken JOIN count_sessions s USING (session_id)
+            WHERE (r.session_id, r.client_record_id) = (taken.session_id, taken.client_record_id)
+              AND s.posting_at IS NULL
+            RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM taken) = (SELECT count(*) FROM lessened) AS "whole!""#,
+        serials,
+        session_id,
+        client_record_id,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.whole)
+}

@@ -1,0 +1,358 @@
+//! The SQL of records: each function one statement, however many records there are. No decisions here.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::model::{Conflict, Kept, Record, RecordKey, said};
+use super::rules::{Serials, Standing, There};
+use crate::db::DbError;
+use crate::leases::{Ending, Fence, LeaseName};
+
+/// The window in which batches are counted.
+const MINUTE_SECS: f64 = 60.0;
+
+/// Counts a batch of the user's. Gives how many it is in this minute, and when the next one begins. A statement of its own:
+/// a user's batches do not wait for each other with a connection in their hands.
+pub(super) async fn count_batch(conn: &mut PgConnection, user_id: &str) -> Result<(i32, Duration), DbError> {
+    let row = sqlx::query!(
+        r#"INSERT INTO sync_minutes AS m (user_id, began_at, batches) VALUES ($1, clock_timestamp(), 1)
+           ON CONFLICT (user_id) DO UPDATE SET
+               batches = CASE WHEN m.began_at > clock_timestamp() - make_interval(secs => $2)
+                              THEN least(m.batches, 1000000000) + 1 ELSE 1 END,
+               began_at = CASE WHEN m.began_at > clock_timestamp() - make_interval(secs => $2)
+                               THEN m.began_at ELSE clock_timestamp() END
+           RETURNING batches, extract(epoch FROM began_at - clock_timestamp())::float8 + $2 AS "left!""#,
+        user_id,
+        MINUTE_SECS,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((row.batches, Duration::from_secs_f64(row.left.clamp(1.0, MINUTE_SECS))))
+}
+
+/// Holds the newest claims of these racks, sorted by their leases' names, until the transaction ends. A rack that was
+/// never claimed is missing.
+pub(super) async fn hold_claims_in_tx(
+    conn: &mut PgConnection,
+    leases: &[LeaseName],
+) -> Result<HashMap<String, Standing>, DbError> {
+    let names: Vec<_> = leases.iter().map(LeaseName::as_str).collect();
+    let rows = sqlx::query!(
+        r#"WITH held AS MATERIALIZED (
+               SELECT name, fence, owner, ending, expires_at FROM leases WHERE name = ANY($1)
+               ORDER BY name FOR KEY SHARE
+           )
+           SELECT name, fence, owner, s.user_id AS "user_id?", ending,
+                  ending IS NULL AND expires_at > clock_timestamp() AS "is_live!"
+           FROM held LEFT JOIN count_sessions s ON s.session_id = owner"#,
+        &names as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let standing = |name: String, fence, owner, user_id, ending: Option<String>, is_live| {
+        let ending = ending.as_deref().and_then(Ending::named);
+        (name, Standing { fence: Fence(fence), owner, user_id, ending, is_live })
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| standing(row.name, row.fence, row.owner, row.user_id, row.ending, row.is_live))
+        .collect())
+}
+
+/// The newest claim that each of these sessions ever had of these racks.
+pub(super) async fn find_own_claims(
+    conn: &mut PgConnection,
+    sessions: &[String],
+    racks: &[String],
+) -> Result<HashMap<(String, String), Fence>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT session_id, rack_id, max(fence) AS "fence!" FROM rack_claims
+           WHERE session_id = ANY($1) AND rack_id = ANY($2) GROUP BY session_id, rack_id"#,
+        sessions,
+        racks,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.session_id, row.rack_id), Fence(row.fence))).collect())
+}
+
+/// A session that records are for.
+#[derive(Debug)]
+pub(super) struct Into {
+    pub(super) is_over: bool,
+    pub(super) is_new: bool,
+}
+
+/// Opens these sessions, sorted by their ids, or notes that they were heard of, and keeps others from writing to them
+/// until the transaction ends. Those of another user are missing.
+pub(super) async fn enter_sessions_in_tx(
+    conn: &mut PgConnection,
+    sessions: &[String],
+    user_id: &str,
+) -> Result<HashMap<String, Into>, DbError> {
+    let rows = sqlx::query!(
+        r#"INSERT INTO count_sessions (session_id, user_id) SELECT s, $2 FROM unnest($1::text[]) AS s ORDER BY s
+           ON CONFLICT (session_id) DO UPDATE SET last_seen_at = clock_timestamp()
+               WHERE count_sessions.user_id = excluded.user_id
+           RETURNING session_id, posting_at IS NOT NULL AS "is_over!", xmax = 0 AS "is_new!""#,
+        sessions,
+        user_id,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.session_id, Into { is_over: row.is_over, is_new: row.is_new }))
+        .collect())
+}
+
+/// The database's time.
+pub(in crate::counts) async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, DbError> {
+    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(conn).await?)
+}
+
+/// An item as it was when it was counted.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::counts) struct Item {
+    pub(in crate::counts) variant_id: Uuid,
+    /// Its newest movement of then; 0 if it had none yet.
+    pub(in crate::counts) version: i64,
+    /// Its newest movement of now.
+    pub(in crate::counts) newest: i64,
+}
+
+/// Finds each item by its SKU, and the movement that was its newest at the time beside it. In the order asked for.
+pub(in crate::counts) async fn find_items(
+    conn: &mut PgConnection,
+    skus: &[&str],
+    times: &[DateTime<Utc>],
+) -> Result<Vec<Option<Item>>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT asked.place AS "place!", v.variant_id, coalesce(m.version, 0) AS "version!",
+                  s.version AS newest
+           FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS asked (sku, at, place)
+           JOIN variants v ON v.sku = asked.sku JOIN stock s ON s.variant_id = v.variant_id
+           LEFT JOIN LATERAL (
+               SELECT version FROM stock_movements m
+               WHERE m.variant_id = v.variant_id AND m.created_at <= asked.at ORDER BY version DESC LIMIT 1
+           ) AS m ON true"#,
+        skus as &[&str],
+        times,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut items = vec![None; skus.len()];
+    for row in rows {
+        let place = usize::try_from(row.place - 1).ok().and_then(|place| items.get_mut(place));
+        if let Some(place) = place {
+            *place = Some(Item { variant_id: row.variant_id, version: row.version, newest: row.newest });
+        }
+    }
+    Ok(items)
+}
+
+/// Those of these records that are there. Their sessions are locked.
+pub(in crate::counts) async fn find_records(
+    conn: &mut PgConnection,
+    keys: &[RecordKey],
+) -> Result<HashMap<RecordKey, There>, DbError> {
+    let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
+    let rows = sqlx::query!(
+        "SELECT r.session_id, r.client_record_id, updated_at, sent, serial_numbers
+         FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
+         JOIN count_records r USING (session_id, client_record_id)",
+        &sessions as &[&str],
+        &ids as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let serials = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let there = There {
+                updated_at: row.updated_at,
+                said: said(&row.sent),
+                serials: serials(&row.serial_numbers),
+            };
+            ((row.session_id, row.client_record_id), there)
+        })
+        .collect())
+}
+
+/// Which versions of these records were conflicts that somebody has resolved.
+pub(super) async fn find_resolved(
+    conn: &mut PgConnection,
+    keys: &[RecordKey],
+) -> Result<HashMap<RecordKey, Vec<DateTime<Utc>>>, DbError> {
+    let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
+    let rows = sqlx::query!(
+        "SELECT c.session_id, c.client_record_id, c.updated_at
+         FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
+         JOIN count_conflicts c USING (session_id, client_record_id) WHERE c.resolution IS NOT NULL",
+        &sessions as &[&str],
+        &ids as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut resolved: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        resolved.entry((row.session_id, row.client_record_id)).or_default().push(row.updated_at);
+    }
+    Ok(resolved)
+}
+
+/// Keeps others from taking or giving back these serial numbers until the transaction ends, and says who has them. One
+/// that nobody has, or whose time is over, has a row without an owner then: [`settle_serials_in_tx`] must follow.
+pub(in crate::counts) async fn lock_serials_in_tx(
+    conn: &mut PgConnection,
+    serials: &[String],
+) -> Result<Serials, DbError> {
+    let rows = sqlx::query!(
+        r#"INSERT INTO count_serials AS s (serial_number) SELECT n FROM unnest($1::text[]) AS n ORDER BY n
+           ON CONFLICT (serial_number) DO UPDATE SET serial_number = excluded.serial_number
+           RETURNING serial_number, session_id, client_record_id,
+                     coalesce(free_from <= clock_timestamp(), false) AS "is_free!""#,
+        serials,
+    )
+    .fetch_all(conn)
+    .await?;
+    let owner =
+        |session: Option<String>, id: Option<String>, is_free: bool| session.zip(id).filter(|_| !is_free);
+    Ok(Serials(
+        rows.into_iter()
+            .map(|row| (row.serial_number, owner(row.session_id, row.client_record_id, row.is_free)))
+            .collect(),
+    ))
+}
+
+/// Writes down who has which of the numbers that are locked, and lets go those that nobody has.
+pub(in crate::counts) async fn settle_serials_in_tx(
+    conn: &mut PgConnection,
+    serials: &Serials,
+) -> Result<(), DbError> {
+    if serials.0.is_empty() {
+        return Ok(());
+    }
+    let (mut numbers, mut sessions, mut ids, mut free) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, owner) in &serials.0 {
+        match owner {
+            Some((session, id)) => {
+                numbers.push(number.as_str());
+                sessions.push(session.as_str());
+                ids.push(id.as_str());
+            }
+            None => free.push(number.as_str()),
+        }
+    }
+    sqlx::query!(
+        "WITH freed AS (DELETE FROM count_serials WHERE serial_number = ANY($4))
+         UPDATE count_serials AS s SET session_id = o.session_id, client_record_id = o.client_record_id, free_from = NULL
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS o (serial_number, session_id, client_record_id)
+         WHERE s.serial_number = o.serial_number
+           AND (s.session_id, s.client_record_id) IS DISTINCT FROM (o.session_id, o.client_record_id)",
+        &numbers as &[&str],
+        &sessions as &[&str],
+        &ids as &[&str],
+        &free as &[&str],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes records, each over the version that is there.
+pub(in crate::counts) async fn write_records_in_tx(
+    conn: &mut PgConnection,
+    records: &[Kept],
+) -> Result<(), DbError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let written = sqlx::query!(
+        "INSERT INTO count_records (session_id, client_record_id, variant_id, rack_id, floor, verified_qty, damage_qty,
+             serial_numbers, status, lease_name, fence, counted_at, counted_version, updated_at, sent)
+         SELECT r.session_id, r.client_record_id, r.variant_id, r.rack_id, r.floor, r.verified_qty, r.damage_qty,
+             r.serial_numbers, r.status, r.lease_name, r.fence, r.counted_at, r.counted_version, r.updated_at, r.sent
+         FROM jsonb_to_recordset($1) AS r (session_id text, client_record_id text, variant_id uuid, rack_id text,
+             floor text, verified_qty bigint, damage_qty bigint, serial_numbers jsonb, status text, lease_name text,
+             fence bigint, counted_at timestamptz, counted_version bigint, updated_at timestamptz, sent jsonb)
+         ON CONFLICT ON CONSTRAINT record_is_counted_once DO UPDATE SET
+             variant_id = excluded.variant_id, rack_id = excluded.rack_id, floor = excluded.floor,
+             verified_qty = excluded.verified_qty, damage_qty = excluded.damage_qty,
+             serial_numbers = excluded.serial_numbers, status = excluded.status, lease_name = excluded.lease_name,
+             fence = excluded.fence, counted_at = excluded.counted_at, counted_version = excluded.counted_version,
+             updated_at = excluded.updated_at, sent = excluded.sent, synced_at = clock_timestamp()",
+        serde_json::to_value(records).map_err(|error| DbError::Unexpected(sqlx::Error::Encode(error.into())))?,
+    )
+    .execute(conn)
+    .await?;
+    let whole = written.rows_affected() == records.len() as u64;
+    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Keeps conflicts for a person; one that is kept already stays as it is.
+pub(super) async fn keep_conflicts_in_tx(
+    conn: &mut PgConnection,
+    conflicts: &[(&Record, &Value, Conflict)],
+    there: &HashMap<RecordKey, Value>,
+) -> Result<(), DbError> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Value> = conflicts
+        .iter()
+        .map(|(record, sent, conflict)| {
+            serde_json::json!({
+                "conflict_id": crate::ids::fresh(),
+                "session_id": record.session_id,
+                "client_record_id": record.client_record_id,
+                "conflict_type": conflict.conflict_type,
+                "message": conflict.message,
+                "details": conflict.details,
+                "local": sent,
+                "server": there.get(&record.key()),
+                "updated_at": record.updated_at.get(),
+            })
+        })
+        .collect();
+    sqlx::query!(
+        "INSERT INTO count_conflicts (conflict_id, session_id, client_record_id, conflict_type, message, details, local,
+             server, updated_at)
+         SELECT c.conflict_id, c.session_id, c.client_record_id, c.conflict_type, c.message, c.details, c.local, c.server,
+             c.updated_at
+         FROM jsonb_to_recordset($1) AS c (conflict_id uuid, session_id text, client_record_id text, conflict_type text,
+             message text, details jsonb, local jsonb, server jsonb, updated_at timestamptz)
+         ON CONFLICT ON CONSTRAINT conflict_is_told_once DO NOTHING",
+        Value::Array(rows),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Closes what conflicts these records had that could be kept after all.
+pub(super) async fn close_conflicts_in_tx(
+    conn: &mut PgConnection,
+    keys: &[RecordKey],
+    user_id: &str,
+) -> Result<(), DbError> {
+    let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
+    sqlx::query!(
+        "UPDATE count_conflicts AS c SET resolution = 'accept_local', resolved_by = $3, policy = 'synced_later',
+             reason = 'a later version could be kept', resolved_at = clock_timestamp()
+         FROM unnest($1::text[], $2::text[]) AS k (session_id, client_record_id)
+         WHERE c.session_id = k.session_id AND c.client_record_id = k.client_record_id AND resolution IS NULL",
+        &sessions as &[&str],
+        &ids as &[&str],
+        user_id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

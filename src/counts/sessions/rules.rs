@@ -1,0 +1,92 @@
+//! What a count means for stock. Pure: no database, no clock, no network.
+
+use crate::inventory::model::ON_HAND_MAX;
+
+/// What was counted of an item in a session, and what moved since. Other counts are not among what moved: they say
+/// nothing of the shelf that this one did not see for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Units, damaged ones among them.
+    pub units: i64,
+    /// Damaged units.
+    pub damaged: i64,
+    /// The sum of what went out since the first of its records was counted: not positive.
+    pub went_out: i64,
+    /// The sum of what came in since the last of them was: not negative.
+    pub came_in: i64,
+}
+
+/// What that means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// What moved since it was counted.
+    pub moved: i64,
+    /// What there should have been when it was counted.
+    pub expected: i64,
+    /// How far the count is from that.
+    pub variance: i64,
+    /// What stock is set to.
+    pub units: i64,
+    /// How many of these are damaged, and leave stock at once.
+    pub damaged: i64,
+    /// How many more were sold since than were counted: of these nothing is there.
+    pub shortfall: i64,
+}
+
+/// More was counted than may be in stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverLimit;
+
+/// Settles a count against a level. Stock becomes what was counted and what moved since; where more went out than that,
+/// nothing is left, and the difference is told.
+///
+/// Between the first and the last record of an item nobody knows from which shelf a unit moved, the one that was counted
+/// or the one that was not yet. So what went out counts from the first on, and what came in only from the last: in doubt
+/// there is less, for what is not there can't be sold.
+///
+/// # Errors
+/// [`OverLimit`].
+pub fn settle(counted: Counted, on_hand: i64) -> Result<Settled, OverLimit> {
+    let moved = counted.went_out + counted.came_in;
+    let target = counted.units.checked_add(moved).filter(|target| *target <= ON_HAND_MAX).ok_or(OverLimit)?;
+    let units = target.max(0);
+    Ok(Settled {
+        moved,
+        expected: on_hand - moved,
+        variance: target - on_hand,
+        units,
+        damaged: counted.damaged.min(units),
+        shortfall: (-target).max(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(units: i64, damaged: i64, went_out: i64, came_in: i64) -> Counted {
+        Counted { units, damaged, went_out, came_in }
+    }
+
+    #[test]
+    fn what_was_sold_during_the_count_is_not_counted_again() {
+        // 10 on the books, 8 on the shelf; 3 are sold after it was counted.
+        let settled = settle(counted(8, 0, -3, 0), 7).unwrap();
+        assert_eq!((settled.units, settled.expected, settled.variance, settled.shortfall), (5, 10, -2, 0));
+    }
+
+    #[test]
+    fn stock_is_never_negative_and_what_is_short_is_told() {
+        let settled = settle(counted(3, 2, -5, 0), 5).unwrap();
+        assert_eq!((settled.units, settled.damaged, settled.shortfall), (0, 0, 2));
+        let settled = settle(counted(3, 3, -2, 0), 5).unwrap();
+        assert_eq!((settled.units, settled.damaged, settled.shortfall), (1, 1, 0));
+    }
+
+    #[test]
+    fn more_than_may_be_in_stock_is_not_posted() {
+        assert!(settle(counted(ON_HAND_MAX, 0, 0, 0), 0).is_ok());
+        assert_eq!(settle(counted(ON_HAND_MAX, 0, 0, 1), 0), Err(OverLimit));
+        assert_eq!(settle(counted(i64::MAX, 0, 0, 1), 0), Err(OverLimit));
+    }
+}

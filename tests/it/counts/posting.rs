@@ -1,0 +1,292 @@
+//! Posting: a count is what was there when it was counted, and the shop goes on.
+
+use holdfast::http::auth::Scope;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use super::{batch, counter, get, ids, post, record, sku_of};
+use crate::support::campaign::amount;
+use crate::support::{Client, Peer, TestApp, TestDatabase, at_once, shared_redis, unique};
+
+const MANY: &[(&str, &str)] = &[("HOLDFAST_SYNC_BATCHES_PER_MINUTE", "1000000")];
+
+async fn start(redis: bool) -> TestApp {
+    let redis = redis.then(shared_redis);
+    TestApp::with(TestDatabase::fresh().await, redis.as_deref(), MANY).await
+}
+
+async fn item(app: &TestApp, on_hand: i64) -> (Uuid, String) {
+    let variant = app.client.variant(on_hand).await;
+    (variant, sku_of(&app.client, variant).await)
+}
+
+async fn posted(client: &Client, session: &str) -> Value {
+    post(client, &format!("/sessions/{session}/post"), &json!({})).await.expect(200).json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sold_during_the_count_comes_out_right() {
+    for redis in [true, false] {
+        let app = start(redis).await;
+        let (ann, session, (variant, sku)) = (counter(&app, "ann").await, unique("s"), item(&app, 10).await);
+        app.client.decrement(variant, 1).await.expect(200);
+        // On the shelf are 8, not 9; two more are sold before it is posted.
+        batch(&ann, &[record("1", &session, &sku, 8)]).await;
+        app.client.decrement(variant, 2).await.expect(200);
+        let path = format!("/sessions/{session}/variances");
+        let line = get(&ann, &path).await.expect(200).json()["lines"][0].clone();
+        let seen =
+            ["counted_qty", "moved_since", "expected_qty", "variance", "previous_quantity", "new_quantity"];
+        assert_eq!(seen.map(|name| line[name].as_i64().unwrap()), [8, -2, 9, -1, 7, 6]);
+        let first = posted(&ann, &session).await;
+        assert_eq!((&first["state"], &first["lines"][0]["outcome"]), (&json!("posted"), &json!("posted")));
+        assert_eq!(app.client.on_hand(variant).await, 6);
+        let newest = app.client.get(&format!("/inventory/{variant}/movements?limit=1")).await.json()["items"]
+            [0]
+        .clone();
+        assert_eq!(
+            (&newest["kind"], &newest["delta"], &newest["reference"]),
+            (&json!("count"), &json!(-1), &json!(session))
+        );
+        // Twice is the same answer, and nothing enters any more.
+        app.client.decrement(variant, 1).await.expect(200);
+        assert_eq!(posted(&ann, &session).await, first);
+        let late = batch(&ann, &[record("1", &session, &sku, 8), record("2", &session, &sku, 1)]).await;
+        assert_eq!(
+            (ids(&late, "ok"), &late["errors"][0]["error_type"]),
+            (vec!["1"], &json!("session_posted"))
+        );
+        assert_eq!(app.client.on_hand(variant).await, 5);
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_one_item_add_up_drafts_do_not_and_damaged_units_leave_stock() {
+    let app = start(true).await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let ((a, sku_a), (b, sku_b)) = (item(&app, 20).await, item(&app, 5).await);
+    let mut damaged = record("2", &session, &sku_a, 7);
+    damaged["damage_qty"] = json!(2);
+    let mut draft = record("3", &session, &sku_a, 100);
+    draft["status"] = json!("draft");
+    batch(&ann, &[record("1", &session, &sku_a, 11), damaged, draft, record("4", &session, &sku_b, 5)]).await;
+    let lines = posted(&ann, &session).await["lines"].clone();
+    let of = |variant: Uuid| {
+        let lines = lines.as_array().unwrap();
+        lines.iter().find(|line| line["variant_id"] == json!(variant)).unwrap().clone()
+    };
+    assert_eq!(
+        (&of(a)["records"], &of(a)["counted_qty"], &of(a)["new_quantity"]),
+        (&json!(2), &json!(18), &json!(16))
+    );
+    assert_eq!(app.client.on_hand(a).await, 16);
+    let movements =
+        app.client.get(&format!("/inventory/{a}/movements?limit=2")).await.json()["items"].clone();
+    assert_eq!((&movements[0]["reason"], &movements[0]["delta"]), (&json!("damaged"), &json!(-2)));
+    assert_eq!((&movements[1]["reason"], &movements[1]["delta"]), (&json!("counted"), &json!(-2)));
+    // One that agrees is evidence all the same.
+    assert_eq!((&of(b)["variance"], &of(b)["outcome"]), (&json!(0), &json!("posted")));
+    assert!(of(b)["movement_id"].is_string());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_sold_than_was_counted_leaves_nothing_and_says_how_much_is_short() {
+    let app = start(true).await;
+    let (ann, session, (variant, sku)) = (counter(&app, "ann").await, unique("s"), item(&app, 10).await);
+    batch(&ann, &[record("1", &session, &sku, 3)]).await;
+    app.client.decrement(variant, 5).await.expect(200);
+    let line = posted(&ann, &session).await["lines"][0].clone();
+    assert_eq!((&line["new_quantity"], &line["shortfall"]), (&json!(0), &json!(2)));
+    assert_eq!(app.client.on_hand(variant).await, 0);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sessions_that_counted_the_same_shelf_correct_it_once() {
+    let app = start(true).await;
+    let (ann, (variant, sku)) = (counter(&app, "ann").await, item(&app, 10).await);
+    for session in ["one", "two"] {
+        batch(&ann, &[record("1", session, &sku, 8)]).await;
+    }
+    app.client.decrement(variant, 1).await.expect(200);
+    for session in ["one", "two"] {
+        posted(&ann, session).await;
+        assert_eq!(app.client.on_hand(variant).await, 7);
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_far_off_are_counted_again_unless_approved_and_rejected_ones_are_not_posted() {
+    let app = start(true).await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let items = [item(&app, 10).await, item(&app, 10).await, item(&app, 10).await, item(&app, 10).await];
+    let records: Vec<_> = items
+        .iter()
+        .enumerate()
+        .map(|(n, (_, sku))| record(&n.to_string(), &session, sku, [9, 2, 2, 9][n]))
+        .collect();
+    batch(&ann, &records).await;
+    let body = json!({"recount_over": 5, "lines": [
+        {"item_code": items[2].1, "decision": "approve", "reason": "flood"},
+        {"item_code": items[3].1, "decision": "reject"}]});
+    let lines =
+        post(&ann, &format!("/sessions/{session}/post"), &body).await.expect(200).json()["lines"].clone();
+    let mut outcomes = Vec::new();
+    for (variant, _) in items {
+        let line =
+            lines.as_array().unwrap().iter().find(|line| line["variant_id"] == json!(variant)).unwrap();
+        outcomes.push((line["outcome"].as_str().unwrap().to_owned(), app.client.on_hand(variant).await));
+    }
+    let expected = [("posted", 9), ("recount", 10), ("posted", 2), ("rejected", 10)];
+    assert_eq!(outcomes, expected.map(|(outcome, left)| (outcome.to_owned(), left)));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_session_is_not_posted_and_a_blind_one_shows_its_counter_nothing() {
+    let app = start(true).await;
+    let (ann, (_, sku)) = (counter(&app, "ann").await, item(&app, 10).await);
+    post(&ann, "/sessions", &json!({"session_id": "blind", "blind": true})).await.expect(201);
+    assert_eq!(post(&ann, "/sessions/blind/post", &json!({})).await.code(), "nothing_to_post");
+    assert_eq!(post(&ann, "/sessions/nowhere/post", &json!({})).await.code(), "session_not_found");
+    batch(&ann, &[record("1", "blind", &sku, 8)]).await;
+    let seen = |lines: Value| lines["lines"][0]["expected_qty"].clone();
+    assert_eq!(seen(get(&ann, "/sessions/blind/variances").await.json()), Value::Null);
+    let boss = app.client_of("boss", &[Scope::Warehouse]).await;
+    assert_eq!(seen(get(&boss, "/sessions/blind/variances").await.json()), 10);
+    posted(&ann, "blind").await;
+    assert_eq!(seen(get(&ann, "/sessions/blind/variances").await.json()), 10);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_posted_once_whoever_posts_it_at_once_while_its_items_are_sold() {
+    for redis in [true, false] {
+        let app = start(redis).await;
+        let there = shared_redis();
+        let peer = Peer::start(&app.database.url, redis.then_some(&*there), MANY).await;
+        let (ann, session) = (counter(&app, "ann").await, unique("s"));
+        let variants = app.variants(250, 10).await;
+        let mut records = Vec::new();
+        for variant in &variants {
+            let sku = sku_of(&app.client, *variant).await;
+            records.push(record(&variant.to_string(), &session, &sku, 9));
+        }
+        batch(&ann, &records).await;
+        let clients = [ann.clone(), Client { address: peer.client.address, ..ann.clone() }];
+        let seller = app.client.clone();
+        let answers = at_once(12, |n| {
+            let (client, seller, session) = (clients[n % 2].clone(), seller.clone(), session.clone());
+            let mine: Vec<_> = variants.iter().copied().skip(n).step_by(40).collect();
+            async move {
+                if n < 4 {
+                    return Some(posted(&client, &session).await);
+                }
+                for variant in mine {
+                    seller.decrement(variant, 1).await.expect(200);
+                }
+                None
+            }
+        })
+        .await;
+        let answers: Vec<_> = answers.into_iter().flatten().collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0]));
+        assert_eq!(app.count("stock_movements WHERE kind = 'count'").await, 250);
+        // Whether sold before it was posted or after: what is left is what was counted, less what was sold.
+        let wrong: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM stock s WHERE on_hand <> 9 - (
+                 SELECT count(*) FROM stock_movements m WHERE m.variant_id = s.variant_id AND kind = 'sale')",
+        )
+        .fetch_one(&app.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(wrong, 0);
+        peer.finish().await;
+        app.finish().await;
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Sell(i64),
+    Return(i64),
+    /// Units that nobody has booked.
+    Lose(i64),
+    Count,
+    Post,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..4_i64).prop_map(Step::Sell),
+        1 => (1..4_i64).prop_map(Step::Return),
+        1 => (1..3_i64).prop_map(Step::Lose),
+        2 => Just(Step::Count),
+        2 => Just(Step::Post),
+    ]
+}
+
+/// After each posting of a count the books are the shelf, but for what was lost since it was counted.
+async fn walk(app: &TestApp, ann: &Client, steps: &[Step]) -> Result<(), String> {
+    let (variant, sku) = item(app, 12).await;
+    let (mut shelf, mut open): (i64, Option<(String, i64)>) = (12, None);
+    for step in steps {
+        match *step {
+            Step::Sell(units) => {
+                // What is not on the shelf can't be handed over, whatever the books say.
+                if units <= shelf && app.client.decrement(variant, units).await.status == 200 {
+                    shelf -= units;
+                }
+            }
+            Step::Return(units) => {
+                let path = format!("/inventory/{variant}/increment");
+                app.client.post(&path, &json!({"quantity": units})).await.expect(200);
+                shelf += units;
+            }
+            Step::Lose(units) => {
+                let lost = units.min(shelf);
+                shelf -= lost;
+                if let Some((_, since)) = &mut open {
+                    *since += lost;
+                }
+            }
+            Step::Count => {
+                let session = unique("s");
+                batch(ann, &[record("1", &session, &sku, shelf)]).await;
+                open = Some((session, 0));
+            }
+            Step::Post => {
+                let Some((session, lost_since)) = open.take() else { continue };
+                posted(ann, &session).await;
+                let books = app.client.on_hand(variant).await;
+                if books != shelf + lost_since {
+                    return Err(format!(
+                        "{books} on the books, {shelf} on the shelf, {lost_since} lost since"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn whatever_is_sold_while_it_is_counted_the_books_come_to_be_the_shelf() {
+    let runtime = Runtime::new().unwrap();
+    let app = runtime.block_on(start(true));
+    let ann = runtime.block_on(counter(&app, "ann"));
+    let cases = u32::try_from(amount(24, 1_000)).unwrap();
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&proptest::collection::vec(step(), 1..14), |steps| {
+            runtime.block_on(walk(&app, &ann, &steps)).map_err(TestCaseError::fail)
+        })
+        .unwrap();
+    runtime.block_on(app.finish());
+}
