@@ -2,6 +2,7 @@
 //! Refuses a hold that is over, and more than it holds. An order whose cancellation came before it is born cancelled and
 //! takes nothing.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,7 +19,7 @@ use super::model::{Hold, HoldState};
 use super::{rules, store};
 use crate::app::App;
 use crate::db::{Db, DbError};
-use crate::events::{self, About, EventKind};
+use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -32,6 +33,7 @@ use crate::locks::{LockKey, LockKeys};
 use crate::orders::model::{LINES_MAX, Line, Order, OrderStatus};
 use crate::orders::states::{self, Actor};
 use crate::orders::{OrderError, place, store as orders};
+use crate::section::share::{Request, Work, share};
 use crate::section::{Section, Verb};
 
 /// `POST /holds/{hold_id}/capture`
@@ -64,35 +66,55 @@ pub async fn capture(
     place::check_metadata(cmd.metadata.as_ref())?;
     let whose = store::find_whose(&app, hold_id).await?;
     let claim = Claim::of_user(&whose.user_id, keyed);
-    Ok(capture_hold(&app, &caller, hold_id, &cmd, whose, &claim).await?)
+    Ok(capture_hold(&app, &caller, hold_id, cmd, whose, claim).await?)
 }
 
-/// Captures under the lease of the order's key and of the hold's variants, which never change.
+/// Captures under the lease of the order's key and of the hold's variants, which never change, in a section that it may
+/// share.
 ///
 /// # Errors
 /// [`HoldError`], but for refusals by the business, which are answers the key keeps.
 pub async fn capture_hold(
-    app: &App,
+    app: &Arc<App>,
     caller: &Caller,
     hold_id: Uuid,
-    cmd: &CaptureHold,
+    cmd: CaptureHold,
     whose: store::Whose,
-    claim: &Claim,
+    claim: Claim,
 ) -> Result<Answer, HoldError> {
     let order = LockKey::order(&whose.user_id, &claim.key);
     let keys = LockKeys::new(whose.variants.into_iter().map(LockKey::Inventory).chain([order]).collect())?;
-    let section = Section { app, caller, claim: Some(claim), success: StatusCode::CREATED };
-    section.run(&keys, &Capturing { hold_id, cmd, claim, keys: &keys }).await
+    let capturing = Capturing(Arc::new(Wanted { hold_id, cmd, claim, keys: keys.clone() }));
+    let alone = Section { app, caller, claim: Some(&capturing.claim), success: StatusCode::CREATED };
+    let request = Arc::new(Request::new(caller, keys, Work::Capture(capturing.clone())));
+    share(app, request, alone, &capturing).await
 }
 
-struct Capturing<'a> {
-    hold_id: Uuid,
-    cmd: &'a CaptureHold,
-    claim: &'a Claim,
-    keys: &'a LockKeys,
+/// A hold about to be captured.
+#[derive(Debug, Clone)]
+pub struct Capturing(Arc<Wanted>);
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Which hold.
+    pub hold_id: Uuid,
+    /// What of it.
+    pub cmd: CaptureHold,
+    /// The key of the order that it makes.
+    pub claim: Claim,
+    keys: LockKeys,
 }
 
-impl Verb for Capturing<'_> {
+impl Deref for Capturing {
+    type Target = Wanted;
+
+    fn deref(&self) -> &Wanted {
+        &self.0
+    }
+}
+
+impl Verb for Capturing {
     type Done = Order;
     type Error = HoldError;
 
@@ -101,7 +123,7 @@ impl Verb for Capturing<'_> {
     }
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, HoldError> {
-        capture_in_tx(conn, self.hold_id, self.cmd, self.claim, self.keys, witness).await
+        capture_in_tx(conn, self.hold_id, &self.cmd, &self.claim, &self.keys, witness).await
     }
 }
 
@@ -117,28 +139,43 @@ pub async fn capture_in_tx(
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<Order, HoldError> {
-    let (hold, mut levels) = store::lock_hold_in_tx(conn, hold_id, keys).await?;
+    let (hold, levels) = store::lock_hold_in_tx(conn, hold_id, keys).await?;
+    let is_cancelled = orders::is_cancelled_early_in_tx(conn, claim).await?;
+    let mut ledger = Ledger::over(levels.into_values());
+    let (mut order, hold) = decide(hold, cmd, is_cancelled, &mut ledger, witness)?;
+    let new = orders::NewOrder { order: &order, claim, witness };
+    order.placed_at = orders::insert_orders_in_tx(conn, &[new]).await?;
+    ledger.write_in_tx(conn).await?;
+    write_in_tx(conn, &[&hold]).await?;
+    Ok(order)
+}
+
+/// The order that is made of `hold`, which is locked, with its sales in the ledger, and the hold as it is then. One whose
+/// cancellation came before it takes no stock, and keeps none any more.
+///
+/// # Errors
+/// A refusal; then the ledger is as it was.
+pub fn decide<'a>(
+    hold: Hold,
+    cmd: &CaptureHold,
+    is_cancelled: bool,
+    ledger: &mut Ledger<'a>,
+    witness: Witness<'a>,
+) -> Result<(Order, Hold), HoldError> {
     rules::still_held(hold.state)?;
     let asked: Option<Vec<_>> = cmd
         .lines
         .as_ref()
         .map(|lines| lines.iter().map(|line| (line.line_id, line.quantity.get())).collect());
     let captured = rules::to_capture(&hold.lines, asked.as_deref())?;
-    // No more is captured than this hold keeps, so others' holds stand in its way no more than its own does. Only a
-    // correction can leave too little on hand for all; then whoever captures first has what there is.
-    levels.values_mut().for_each(|level| level.held = 0);
-
-    let is_cancelled = orders::is_cancelled_early_in_tx(conn, claim).await?;
     let status = match is_cancelled {
         true => states::turn(None, OrderStatus::Cancelled, Actor::Webhook),
         false => states::turn(None, OrderStatus::Placed, Actor::Api),
     };
     let order_id = ids::fresh();
-    let mut ledger = Ledger::over_held(levels.into_values());
-    let mut lines = Vec::with_capacity(captured.len());
-    for (place, units) in captured {
+    let line = |(place, units): (usize, i64)| {
         let held = &hold.lines[place];
-        let line = Line {
+        Line {
             line_id: ids::fresh(),
             variant_id: held.variant_id,
             sku: held.sku.clone(),
@@ -146,19 +183,10 @@ pub async fn capture_in_tx(
             unit_price: held.unit_price,
             line_total: hold.currency.written(held.unit_price * Decimal::from(units)),
             cancelled_quantity: if is_cancelled { units } else { 0 },
-        };
-        if !is_cancelled {
-            let sold = Quantity::try_from(units).map_err(|_| not_a_quantity())?;
-            ledger.decide(
-                line.variant_id,
-                Change::Sell(sold),
-                place::occasion(order_id, line.line_id),
-                witness,
-            )?;
         }
-        lines.push(line);
-    }
-    let mut order = Order {
+    };
+    let lines: Vec<_> = captured.into_iter().map(line).collect();
+    let order = Order {
         order_id,
         total: hold.currency.written(lines.iter().map(|line| line.line_total).sum()),
         user_id: hold.user_id.clone(),
@@ -169,14 +197,45 @@ pub async fn capture_in_tx(
         placed_at: DateTime::UNIX_EPOCH,
         lock: witness.lock.into(),
     };
-    let new = orders::NewOrder { order: &order, claim, witness };
-    order.placed_at = orders::insert_orders_in_tx(conn, &[new]).await?;
-    ledger.write_in_tx(conn).await?;
-    store::resolve_in_tx(conn, hold_id, HoldState::Captured, Some(order_id)).await?;
+    let sold = if is_cancelled { &[] } else { order.lines.as_slice() };
+    sell(sold, order_id, ledger, witness)?;
+    // What is sold is not held any more, nor is the rest.
+    hold.lines.iter().for_each(|line| ledger.let_go(line.variant_id, line.quantity));
+    sold.iter().for_each(|line| ledger.let_go(line.variant_id, -line.quantity));
     let hold =
         Hold { state: HoldState::Captured, order_id: Some(order_id), lock: order.lock.clone(), ..hold };
-    events::append_in_tx(conn, EventKind::HoldCaptured, About::Hold(hold_id), &hold).await?;
-    Ok(order)
+    Ok((order, hold))
+}
+
+fn sell<'a>(
+    lines: &[Line],
+    order_id: Uuid,
+    ledger: &mut Ledger<'a>,
+    witness: Witness<'a>,
+) -> Result<(), HoldError> {
+    ledger.all_or_none(|ledger| {
+        for line in lines {
+            let units = Quantity::try_from(line.quantity).map_err(|_| not_a_quantity())?;
+            let occasion = place::occasion(order_id, line.line_id);
+            ledger.decide(line.variant_id, Change::SellHeld(units), occasion, witness)?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes down that holds have become orders, and tells of it.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn write_in_tx(conn: &mut PgConnection, captured: &[&Hold]) -> Result<(), DbError> {
+    if captured.is_empty() {
+        return Ok(());
+    }
+    let resolved: Vec<_> = captured.iter().map(|hold| (hold.hold_id, hold.order_id)).collect();
+    store::resolve_all_in_tx(conn, HoldState::Captured, &resolved).await?;
+    let event = |hold: &&Hold| NewEvent::new(EventKind::HoldCaptured, About::Hold(hold.hold_id), *hold);
+    let events: Vec<_> = captured.iter().map(event).collect::<Result<_, _>>()?;
+    events::append_all_in_tx(conn, &events).await
 }
 
 /// What was held was asked for as a quantity, and part of it is captured.

@@ -26,7 +26,7 @@ pub mod read;
 pub mod release;
 pub mod routes;
 pub mod rules;
-mod store;
+pub(crate) mod store;
 
 use std::time::Duration;
 

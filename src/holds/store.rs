@@ -122,14 +122,31 @@ pub(super) async fn lock_hold_in_tx(
     hold_id: Uuid,
     keys: &LockKeys,
 ) -> Result<(Hold, HashMap<Uuid, Level>), HoldError> {
-    sqlx::query!("SELECT hold_id FROM holds WHERE hold_id = $1 FOR UPDATE", hold_id)
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(DbError::from)?
-        .ok_or(HoldError::NotFound)?;
+    if !lock_row_in_tx(conn, hold_id).await? {
+        return Err(HoldError::NotFound);
+    }
     let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?;
     let hold = find_hold(conn, hold_id).await?.ok_or(HoldError::NotFound)?;
     Ok((hold, levels))
+}
+
+/// Locks those of these holds' rows that nobody has locked. Gives which.
+pub(crate) async fn lock_free_holds_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<Uuid>, DbError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT hold_id FROM holds WHERE hold_id = ANY($1) ORDER BY hold_id FOR UPDATE SKIP LOCKED",
+        ids,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Locks one.
+pub(crate) async fn lock_row_in_tx(conn: &mut PgConnection, hold_id: Uuid) -> Result<bool, DbError> {
+    let locked = sqlx::query!("SELECT hold_id FROM holds WHERE hold_id = $1 FOR UPDATE", hold_id);
+    Ok(locked.fetch_optional(conn).await?.is_some())
 }
 
 /// Writes down what became of a hold that is held, and takes its lines out of what is held.
@@ -139,41 +156,62 @@ pub(super) async fn resolve_in_tx(
     state: HoldState,
     order_id: Option<Uuid>,
 ) -> Result<(), DbError> {
-    if end_in_tx(conn, hold_id, state, order_id).await? { Ok(()) } else { Err(missing()) }
+    resolve_all_in_tx(conn, state, &[(hold_id, order_id)]).await
 }
 
-/// The same. False if it was over already: then nothing changes.
+/// The same for several, with the orders that they became.
+pub(super) async fn resolve_all_in_tx(
+    conn: &mut PgConnection,
+    state: HoldState,
+    resolved: &[(Uuid, Option<Uuid>)],
+) -> Result<(), DbError> {
+    let ended = end_all_in_tx(conn, state, resolved).await?;
+    if ended == resolved.len() as i64 { Ok(()) } else { Err(missing()) }
+}
+
+/// The same for one that may be over already: then nothing changes, and it is false.
 pub(super) async fn end_in_tx(
     conn: &mut PgConnection,
     hold_id: Uuid,
     state: HoldState,
     order_id: Option<Uuid>,
 ) -> Result<bool, DbError> {
+    Ok(end_all_in_tx(conn, state, &[(hold_id, order_id)]).await? == 1)
+}
+
+async fn end_all_in_tx(
+    conn: &mut PgConnection,
+    state: HoldState,
+    holds: &[(Uuid, Option<Uuid>)],
+) -> Result<i64, DbError> {
+    let (ids, orders): (Vec<Uuid>, Vec<Option<Uuid>>) = holds.iter().copied().unzip();
     let ended = sqlx::query!(
         r#"WITH ended AS (
-            UPDATE holds SET state = $2, order_id = $3, resolved_at = clock_timestamp()
-            WHERE hold_id = $1 AND state = 'held' RETURNING hold_id
+            UPDATE holds AS h SET state = $2, order_id = e.order_id, resolved_at = clock_timestamp()
+            FROM UNNEST($1::uuid[], $3::uuid[]) AS e (hold_id, order_id)
+            WHERE h.hold_id = e.hold_id AND h.state = 'held' RETURNING h.hold_id
         ), closed AS (
             UPDATE hold_lines SET open = false FROM ended
-            WHERE hold_lines.hold_id = ended.hold_id AND open RETURNING variant_id, quantity
+            WHERE hold_lines.hold_id = ended.hold_id AND open RETURNING ended.hold_id, variant_id, quantity
+        ), by_variant AS MATERIALIZED (
+            SELECT variant_id, sum(quantity)::bigint AS quantity FROM closed GROUP BY variant_id
         ), freed AS (
             UPDATE stock SET held = stock.held - c.quantity, updated_at = clock_timestamp()
-            FROM (SELECT variant_id, sum(quantity)::bigint AS quantity FROM closed GROUP BY variant_id) AS c
-            WHERE stock.variant_id = c.variant_id
+            FROM by_variant AS c WHERE stock.variant_id = c.variant_id
             RETURNING 1
         )
-        SELECT (SELECT count(*) FROM ended) AS "ended!", (SELECT count(*) FROM freed) AS "freed!""#,
-        hold_id,
+        SELECT (SELECT count(*) FROM ended) AS "ended!",
+               (SELECT count(DISTINCT hold_id) FROM closed) AS "closed!",
+               (SELECT count(*) FROM freed) = (SELECT count(*) FROM by_variant) AS "freed_all!""#,
+        &ids,
         state.as_str(),
-        order_id,
+        &orders as &[Option<Uuid>],
     )
     .fetch_one(conn)
     .await?;
-    match (ended.ended, ended.freed) {
-        (1, 1..) => Ok(true),
-        (0, 0) => Ok(false),
-        _ => Err(missing()),
-    }
+    // Each hold has lines, and those of one that was held are open.
+    let whole = ended.ended == ended.closed && ended.freed_all;
+    if whole { Ok(ended.ended) } else { Err(missing()) }
 }
 
 /// Lets a hold last for `ttl` from now. Gives its end.
@@ -261,18 +299,22 @@ pub(crate) async fn purge_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u
 
 /// One hold with its lines, as of now by the database's clock.
 pub(super) async fn find_hold(conn: &mut PgConnection, hold_id: Uuid) -> Result<Option<Hold>, DbError> {
-    let row = sqlx::query_as!(
+    Ok(find_holds(conn, &[hold_id]).await?.pop())
+}
+
+/// The same for several; unknown ones are missing.
+pub(crate) async fn find_holds(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Hold>, DbError> {
+    let rows = sqlx::query_as!(
         HoldRow,
         r#"SELECT hold_id, user_id, CASE WHEN state = 'held' AND expires_at <= clock_timestamp() THEN 'expired'
                                         ELSE state END AS "state!",
                   currency, total, expires_at, order_id, held_at, lock_mode, lock_wait_ms
-           FROM holds WHERE hold_id = $1"#,
-        hold_id,
+           FROM holds WHERE hold_id = ANY($1)"#,
+        ids,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_all(&mut *conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(with_lines(conn, vec![row]).await?.pop())
+    if rows.is_empty() { Ok(Vec::new()) } else { with_lines(conn, rows).await }
 }
 
 /// A user's holds with their lines, newest first.

@@ -33,8 +33,8 @@ pub struct Draft<'a> {
 pub struct Ledger<'a> {
     levels: HashMap<Uuid, Level>,
     drafts: Vec<Draft<'a>>,
-    /// Variants that became low by what was decided so far; none where what is sold is held already.
-    low: Option<BTreeSet<Uuid>>,
+    /// Variants that became low by what was decided so far.
+    low: BTreeSet<Uuid>,
 }
 
 impl<'a> Ledger<'a> {
@@ -52,14 +52,8 @@ impl<'a> Ledger<'a> {
         Self {
             levels: levels.into_iter().map(|level| (level.variant_id, level)).collect(),
             drafts: Vec::new(),
-            low: Some(BTreeSet::new()),
+            low: BTreeSet::new(),
         }
-    }
-
-    /// The same, where only what is held is sold: nothing becomes scarcer by it.
-    #[must_use]
-    pub fn over_held(levels: impl IntoIterator<Item = Level>) -> Self {
-        Self { low: None, ..Self::over(levels) }
     }
 
     /// Decides on one more change.
@@ -75,14 +69,34 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), Refusal> {
         let level = self.levels.get_mut(&variant_id).ok_or(Refusal::VariantNotFound(variant_id))?;
         let step = decide(level, change)?;
-        if let Some(low) = &mut self.low
-            && becomes_low(level, &step.after)
-        {
-            low.insert(variant_id);
+        if becomes_low(level, &step.after) {
+            self.low.insert(variant_id);
         }
         *level = step.after;
         self.drafts.push(Draft { movement_id: ids::fresh(), step, occasion, witness });
         Ok(())
+    }
+
+    /// Decides on several changes of one request: if it fails in the middle, the levels are as they were before it.
+    ///
+    /// # Errors
+    /// Those of `changes`.
+    pub fn all_or_none<T, E>(&mut self, changes: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let decided = self.drafts.len();
+        let outcome = changes(self);
+        if outcome.is_err() {
+            for draft in self.drafts.drain(decided..).rev() {
+                self.levels.insert(draft.step.before.variant_id, draft.step.before);
+            }
+        }
+        outcome
+    }
+
+    /// Counts so many held units as available again, which the caller writes down.
+    pub fn let_go(&mut self, variant_id: Uuid, units: i64) {
+        if let Some(level) = self.levels.get_mut(&variant_id) {
+            level.held -= units;
+        }
     }
 
     /// A level as the decisions so far leave it; none if there is no such variant.
@@ -109,7 +123,7 @@ impl<'a> Ledger<'a> {
             self.drafts.iter().map(|draft| (draft.step.after.variant_id, draft.step.after)).collect();
         let levels: Vec<Level> = touched.into_values().collect();
         let at = store::write_movements_in_tx(conn, &levels, &self.drafts).await?;
-        let low = self.low.iter().flatten().filter_map(|variant_id| self.levels.get(variant_id));
+        let low = self.low.iter().filter_map(|variant_id| self.levels.get(variant_id));
         tell_of_low_in_tx(conn, low).await?;
         let movement = |draft: Draft<'_>| Movement {
             movement_id: draft.movement_id,

@@ -23,6 +23,9 @@ pub enum Change {
     Count(OnHand),
     /// Sell so many.
     Sell(Quantity),
+    /// Sell so many of those that are held for whoever buys them: no hold of others' stands in the way, for each hold
+    /// has its own. Only a correction can leave too little on hand for all; then whoever comes first has what there is.
+    SellHeld(Quantity),
     /// Take so many back.
     Return(Quantity),
     /// Take back what is left of an order line: as many as were sold, and so at least one.
@@ -36,6 +39,8 @@ pub struct Step {
     pub kind: MovementKind,
     /// By how much.
     pub delta: i64,
+    /// The level before it.
+    pub before: Level,
     /// The level after it.
     pub after: Level,
 }
@@ -96,6 +101,13 @@ pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
             }
             moved(level, MovementKind::Sale, -quantity.get(), QUANTITY)
         }
+        Change::SellHeld(quantity) => {
+            let units = quantity.get();
+            let others_apart = Level { held: 0, ..*level };
+            let step = moved(&others_apart, MovementKind::Sale, -units, QUANTITY)?;
+            let held = level.held - units;
+            Ok(Step { before: *level, after: Level { held, ..step.after }, ..step })
+        }
         Change::Return(quantity) => moved(level, MovementKind::Return, quantity.get(), QUANTITY),
         Change::TakeBack(units) => moved(level, MovementKind::Return, units, QUANTITY),
     }
@@ -117,7 +129,7 @@ fn moved(level: &Level, kind: MovementKind, delta: i64, field: &'static str) -> 
     if on_hand > ON_HAND_MAX {
         return Err(Refusal::AboveMax { variant_id: level.variant_id, field });
     }
-    Ok(Step { kind, delta, after: Level { on_hand, version: level.version + 1, ..*level } })
+    Ok(Step { kind, delta, before: *level, after: Level { on_hand, version: level.version + 1, ..*level } })
 }
 
 fn short(level: &Level, requested: i64, field: &'static str) -> Refusal {
@@ -179,6 +191,21 @@ mod tests {
             assert_eq!(becomes_low(&level(before, 0), &level(after, 0)), becomes);
             assert_eq!(becomes_low(&level(20, 20 - before), &level(20, 20 - after)), becomes, "by holding");
         }
+    }
+
+    #[test]
+    fn what_is_held_is_sold_whatever_others_hold_as_long_as_it_is_there() {
+        let sold = decide(&level(5, 7), Change::SellHeld(quantity(3))).unwrap();
+        assert_eq!((sold.delta, sold.before, sold.after.on_hand, sold.after.held), (-3, level(5, 7), 2, 4));
+        assert_eq!(
+            decide(&level(2, 7), Change::SellHeld(quantity(3))),
+            Err(Refusal::Insufficient {
+                variant_id: Uuid::from_u128(1),
+                field: "quantity",
+                requested: 3,
+                available: 2
+            })
+        );
     }
 
     #[test]

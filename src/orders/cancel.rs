@@ -1,6 +1,7 @@
 //! Cancels an order, whole or by line, and puts its stock back, at most once.
 //! Refuses to cancel more than was ordered; cancelling what is cancelled already changes nothing.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -15,7 +16,8 @@ use super::rules;
 use super::states::{self, Actor};
 use super::store;
 use crate::app::App;
-use crate::events::{self, About, EventKind};
+use crate::db::DbError;
+use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -26,6 +28,7 @@ use crate::inventory::ledger::Ledger;
 use crate::inventory::model::{Occasion, Quantity, Witness};
 use crate::inventory::rules::Change;
 use crate::locks::LockKeys;
+use crate::section::share::{Request as InSection, Work, share};
 use crate::section::{Section, Verb};
 use crate::text::{Reason, Reference};
 
@@ -72,19 +75,19 @@ pub async fn cancel(
     let body = Body::<CancelOrder>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     body.value.check("lines")?;
-    Ok(cancel_order(&app, &caller, order_id, &body.value, claim.as_ref()).await?)
+    Ok(cancel_order(&app, &caller, order_id, body.value, claim).await?)
 }
 
-/// Cancels under the lease of the order's variants, which never change.
+/// Cancels under the lease of the order's variants, which never change, in a section that it may share.
 ///
 /// # Errors
 /// [`OrderError`], but for refusals by the business, which are answers.
 pub async fn cancel_order(
-    app: &App,
+    app: &Arc<App>,
     caller: &Caller,
     order_id: Uuid,
-    cmd: &CancelOrder,
-    claim: Option<&Claim>,
+    cmd: CancelOrder,
+    claim: Option<Claim>,
 ) -> Result<Answer, OrderError> {
     let variants = {
         let mut conn = app.db.read().await?;
@@ -94,21 +97,41 @@ pub async fn cancel_order(
         return Err(OrderError::NotFound);
     }
     let keys = LockKeys::variants(variants)?;
-    let section = Section { app, caller, claim, success: StatusCode::OK };
-    section.run(&keys, &Cancelling { order_id, cmd }).await
+    let cancelling = Cancelling(Arc::new(Wanted { order_id, cmd, claim }));
+    let alone = Section { app, caller, claim: cancelling.claim.as_ref(), success: StatusCode::OK };
+    let request = Arc::new(InSection::new(caller, keys, Work::Cancel(cancelling.clone())));
+    share(app, request, alone, &cancelling).await
 }
 
-struct Cancelling<'a> {
-    order_id: Uuid,
-    cmd: &'a CancelOrder,
+/// An order about to be cancelled.
+#[derive(Debug, Clone)]
+pub struct Cancelling(Arc<Wanted>);
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Which order.
+    pub order_id: Uuid,
+    /// What of it.
+    pub cmd: CancelOrder,
+    /// The request's key, if it has one.
+    pub claim: Option<Claim>,
 }
 
-impl Verb for Cancelling<'_> {
+impl Deref for Cancelling {
+    type Target = Wanted;
+
+    fn deref(&self) -> &Wanted {
+        &self.0
+    }
+}
+
+impl Verb for Cancelling {
     type Done = Order;
     type Error = OrderError;
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
-        Ok(cancel_in_tx(conn, self.order_id, self.cmd, Actor::Api, witness).await?.order)
+        Ok(cancel_in_tx(conn, self.order_id, &self.cmd, Actor::Api, witness).await?.order)
     }
 }
 
@@ -134,41 +157,91 @@ pub async fn cancel_in_tx(
     witness: Witness<'_>,
 ) -> Result<Outcome, OrderError> {
     store::lock_order_in_tx(conn, order_id).await?;
-    let mut order = store::find_order(conn, order_id).await?.ok_or(OrderError::NotFound)?;
-    order.lock = witness.lock.into();
+    let order = store::find_order(conn, order_id).await?.ok_or(OrderError::NotFound)?;
+    let to_cancel = what_of(&order, cmd)?;
+    let variants = to_cancel.iter().map(|(line, _)| order.lines[*line].variant_id);
+    let mut ledger = Ledger::lock_in_tx(conn, &LockKeys::variants(variants)?.variant_ids()).await?;
+    let decided = decide(order, cmd, by, &mut ledger, witness)?;
+    ledger.write_in_tx(conn).await?;
+    write_in_tx(conn, &[(&decided, cmd, witness)]).await?;
+    Ok(Outcome { cancelled_some: !decided.lines.is_empty(), order: decided.order })
+}
 
+/// A cancellation that has been decided on.
+#[derive(Debug)]
+pub struct Decided {
+    /// The order after it.
+    pub order: Order,
+    lines: Vec<store::Cancellation>,
+}
+
+/// Decides what is left to cancel of `order`, which is locked, and puts it back into the ledger.
+///
+/// # Errors
+/// A refusal.
+pub fn decide<'a>(
+    mut order: Order,
+    cmd: &CancelOrder,
+    by: Actor,
+    ledger: &mut Ledger<'a>,
+    witness: Witness<'a>,
+) -> Result<Decided, OrderError> {
+    order.lock = witness.lock.into();
+    let to_cancel = what_of(&order, cmd)?;
+    if to_cancel.is_empty() {
+        return Ok(Decided { order, lines: Vec::new() });
+    }
+    let mut lines = Vec::with_capacity(to_cancel.len());
+    ledger.all_or_none(|ledger| {
+        for (index, units) in to_cancel {
+            let line = &mut order.lines[index];
+            let cancellation =
+                store::Cancellation { cancellation_id: ids::fresh(), line_id: line.line_id, quantity: units };
+            let occasion = Occasion {
+                reason: cmd.reason.clone().or_else(|| Reason::try_from(REASON.to_owned()).ok()),
+                reference: Reference::try_from(order.order_id.to_string()).ok(),
+                order_id: Some(order.order_id),
+                source_id: Some(cancellation.cancellation_id),
+            };
+            ledger.decide(line.variant_id, Change::TakeBack(units), occasion, witness)?;
+            line.cancelled_quantity += units;
+            lines.push(cancellation);
+        }
+        order.status = states::turn(Some(order.status), rules::status_of(&order.lines), by)?;
+        Ok::<_, rules::Refusal>(())
+    })?;
+    Ok(Decided { order, lines })
+}
+
+fn what_of(order: &Order, cmd: &CancelOrder) -> Result<Vec<(usize, i64)>, rules::Refusal> {
     let asked: Option<Vec<_>> = cmd
         .lines
         .as_ref()
         .map(|lines| lines.iter().map(|line| (line.line_id, line.quantity.get())).collect());
-    let to_cancel = rules::to_cancel(&order.lines, asked.as_deref())?;
-    if to_cancel.is_empty() {
-        return Ok(Outcome { order, cancelled_some: false });
-    }
+    rules::to_cancel(&order.lines, asked.as_deref())
+}
 
-    let variants = to_cancel.iter().map(|(line, _)| order.lines[*line].variant_id);
-    let mut ledger = Ledger::lock_in_tx(conn, &LockKeys::variants(variants)?.variant_ids()).await?;
-    let mut cancellations = Vec::with_capacity(to_cancel.len());
-    for (index, units) in to_cancel {
-        let line = &mut order.lines[index];
-        let cancellation =
-            store::Cancellation { cancellation_id: ids::fresh(), line_id: line.line_id, quantity: units };
-        let occasion = Occasion {
-            reason: cmd.reason.clone().or_else(|| Reason::try_from(REASON.to_owned()).ok()),
-            reference: Reference::try_from(order_id.to_string()).ok(),
-            order_id: Some(order_id),
-            source_id: Some(cancellation.cancellation_id),
-        };
-        ledger
-            .decide(line.variant_id, Change::TakeBack(units), occasion, witness)
-            .map_err(rules::Refusal::from)?;
-        line.cancelled_quantity += units;
-        cancellations.push(cancellation);
+/// Writes cancellations, in the order they were decided in, and tells of them. One that cancelled nothing writes nothing.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn write_in_tx(
+    conn: &mut PgConnection,
+    decided: &[(&Decided, &CancelOrder, Witness<'_>)],
+) -> Result<(), DbError> {
+    let decided: Vec<_> = decided.iter().filter(|(decided, ..)| !decided.lines.is_empty()).collect();
+    if decided.is_empty() {
+        return Ok(());
     }
-    order.status = states::turn(Some(order.status), rules::status_of(&order.lines), by)?;
-    let reason = cmd.reason.as_ref().map(Reason::as_str);
-    store::insert_cancellations_in_tx(conn, order_id, &cancellations, reason, order.status, witness).await?;
-    ledger.write_in_tx(conn).await?;
-    events::append_in_tx(conn, EventKind::OrderCancelled, About::Order(order_id), &order).await?;
-    Ok(Outcome { order, cancelled_some: true })
+    let mut new = Vec::with_capacity(decided.len());
+    let mut events = Vec::with_capacity(decided.len());
+    for (decided, cmd, witness) in decided {
+        let Decided { order, lines } = decided;
+        let reason = cmd.reason.as_ref().map(Reason::as_str);
+        let (order_id, status) = (order.order_id, order.status);
+        new.push(store::NewCancellation { order_id, lines, reason, status, witness: *witness });
+        events.push(NewEvent::new(EventKind::OrderCancelled, About::Order(order_id), order)?);
+    }
+    store::insert_cancellations_in_tx(conn, &new).await?;
+    events::append_all_in_tx(conn, &events).await
 }

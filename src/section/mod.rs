@@ -4,6 +4,7 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released.
 
+mod rows;
 pub mod share;
 mod together;
 

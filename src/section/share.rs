@@ -28,11 +28,13 @@ use super::together::{Failed, Joined, together};
 use super::{Section, Verb};
 use crate::app::App;
 use crate::db::DbError;
+use crate::holds::capture::Capturing;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::Claim;
 use crate::inventory::change::StockChange;
 use crate::locks::{Ahead, Evidence, LockError, LockKey, LockKeys, Turn};
+use crate::orders::cancel::Cancelling;
 use crate::orders::place::Placing;
 
 /// The most requests that share one section.
@@ -54,6 +56,10 @@ pub enum Work {
     Change(Box<StockChange>),
     /// An order placed.
     Place(Placing),
+    /// An order cancelled.
+    Cancel(Cancelling),
+    /// An order made of a hold.
+    Capture(Capturing),
 }
 
 /// A request that may share a section.
@@ -80,6 +86,8 @@ impl Request {
         match &self.work {
             Work::Change(change) => change.claim.as_ref(),
             Work::Place(placing) => Some(&placing.claim),
+            Work::Cancel(cancelling) => cancelling.claim.as_ref(),
+            Work::Capture(capturing) => Some(&capturing.claim),
         }
     }
 
@@ -342,17 +350,14 @@ impl Sections {
         let joined: Vec<_> =
             each.map(|(member, lock)| Joined { request: &member.request, lock: *lock }).collect();
         let section = async {
-            match together(&app.db, &joined, false).await {
-                Err(Failed::WouldWait) => {
-                    slot = None;
-                    together(&app.db, &joined, true).await
-                }
+            match together(&app.db, &joined, false, slot).await {
+                Err(Failed::WouldWait) => together(&app.db, &joined, true, None).await,
                 ended => ended,
             }
         };
         let timed = async { (section.await, started.elapsed()) };
         let (ended, database) = lease.release_after(timed).await;
-        drop((joined, slot));
+        drop(joined);
         answer(members, &guards, database, ended);
     }
 

@@ -5,25 +5,27 @@
 //! before it left; a refusal is an answer and stops nobody; nobody is answered before the commit returned. What one
 //! request alone can be told (a key used before for something else, a variant that is not there) is left to it alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use sqlx::PgConnection;
-use uuid::Uuid;
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::rows::{self, Rows};
 use super::share::{Request, Work};
 use crate::db::{Db, DbError};
+use crate::holds::capture;
+use crate::holds::model::Hold;
 use crate::http::answer::Answer;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
 use crate::inventory::ledger::Ledger;
 use crate::inventory::model::{Movement, Witness};
-use crate::inventory::store as stock;
-use crate::locks::{Evidence, LockKey, LockKeys};
+use crate::locks::Evidence;
 use crate::orders::model::Order;
-use crate::orders::place;
-use crate::orders::rules::Offered;
-use crate::orders::store::{NewOrder, insert_orders_in_tx, read_catalogue_in_tx};
+use crate::orders::states::Actor;
+use crate::orders::store::{NewOrder, insert_orders_in_tx};
+use crate::orders::{cancel, place};
 
 /// How long a section with a slot waits for the first request with one of its keys, which runs elsewhere. Then it is left
 /// to whoever repeats it.
@@ -34,6 +36,13 @@ const CLAIM_WAIT: Duration = Duration::from_millis(50);
 pub(super) struct Joined<'a> {
     pub(super) request: &'a Request,
     pub(super) lock: Evidence,
+}
+
+impl<'a> Joined<'a> {
+    fn witness(&self) -> Witness<'a> {
+        let caller = &self.request.caller;
+        Witness { subject: &caller.principal.subject, request_id: &caller.request_id, lock: self.lock }
+    }
 }
 
 /// Why nobody has an answer.
@@ -49,7 +58,7 @@ pub(super) enum Failed {
 
 impl Failed {
     /// What came to an end before the commit: with the database, for all; else it may be due to one of them.
-    fn inside(error: DbError) -> Self {
+    pub(super) fn inside(error: DbError) -> Self {
         match error {
             DbError::Unavailable(_) => Self::ForAll(error),
             error => Self::Nothing(error),
@@ -64,19 +73,24 @@ enum Decided {
     /// The movement of this number.
     Moved(usize),
     Ordered(Box<Order>),
+    Cancelled(Box<cancel::Decided>),
+    Captured(Box<(Order, Hold)>),
 }
 
-/// Carries out all of `joined`. Who has no answer then, runs alone. Waits for a row only if it `may_wait`.
+/// Carries out all of `joined`. Who has no answer then, runs alone. Waits for a row only if it `may_wait`. Its slot is
+/// free again when it commits.
 pub(super) async fn together(
     db: &Db,
     joined: &[Joined<'_>],
     may_wait: bool,
+    slot: Option<OwnedSemaphorePermit>,
 ) -> Result<Vec<Option<Answer>>, Failed> {
     if joined.is_empty() {
         return Ok(Vec::new());
     }
     let mut tx = db.begin().await.map_err(Failed::ForAll)?;
     let answers = all_in_tx(&mut tx, joined, may_wait).await?;
+    drop(slot);
     tx.commit().await.map_err(|error| Failed::ForAll(error.into()))?;
     Ok(answers)
 }
@@ -88,20 +102,16 @@ async fn all_in_tx(
 ) -> Result<Vec<Option<Answer>>, Failed> {
     let mut answers: Vec<Option<Answer>> = joined.iter().map(|_| None).collect();
     let running = claim(conn, joined, may_wait, &mut answers).await.map_err(Failed::inside)?;
-    let Locked { mut ledger, catalogue, cancelled, placed } = lock(conn, joined, &running, may_wait).await?;
+    let mut rows = rows::lock(conn, joined, &running, may_wait).await?;
     let mut decided: Vec<(usize, Decided)> = Vec::with_capacity(running.len());
     let mut freed = Vec::new();
     for index in running {
-        let is_cancelled = cancelled.contains(&index);
-        let outcome = match placed.contains(&index) {
-            true => None,
-            false => decide(&joined[index], &mut ledger, &catalogue, is_cancelled),
-        };
-        match outcome {
+        match decide(index, &joined[index], &mut rows) {
             Some(outcome) => decided.push((index, outcome)),
             None => freed.extend(joined[index].request.claim()),
         }
     }
+    let ledger = rows.ledger;
     write(conn, joined, ledger, decided, &mut answers).await.map_err(Failed::inside)?;
     let kept: Vec<_> = joined
         .iter()
@@ -159,76 +169,16 @@ enum ClaimError {
     Idempotency(#[from] IdempotencyError),
 }
 
-/// What a section decides on.
-struct Locked<'a> {
-    ledger: Ledger<'a>,
-    catalogue: HashMap<Uuid, Offered>,
-    /// Whose orders were cancelled before they came.
-    cancelled: HashSet<usize>,
-    /// Whose orders were placed so long ago that their answers are forgotten.
-    placed: HashSet<usize>,
-}
-
-/// Locks the rows that those still to be carried out need, and reads what their orders are made of.
-async fn lock<'a>(
-    conn: &mut PgConnection,
-    joined: &[Joined<'_>],
-    running: &[usize],
-    may_wait: bool,
-) -> Result<Locked<'a>, Failed> {
-    let requests: Vec<_> = running.iter().map(|index| joined[*index].request).collect();
-    let ids = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
-    // Only what all of them need is worth a wait, and is waited for first: nobody waits who has locked a row out of order.
-    let all_need = |id: &Uuid| {
-        let key = LockKey::Inventory(*id);
-        requests.iter().all(|request| request.keys().contains(&key))
-    };
-    let mut levels = HashMap::new();
-    let mut rest = ids;
-    if may_wait {
-        let needed: Vec<_> = rest.extract_if(.., |id| all_need(id)).collect();
-        levels = stock::lock_levels_in_tx(conn, &needed).await.map_err(|error| match error {
-            DbError::RowLocked(_) => Failed::ForAll(error),
-            error => Failed::inside(error),
-        })?;
-    }
-    if !rest.is_empty() {
-        levels.extend(stock::lock_free_levels_in_tx(conn, &rest).await.map_err(Failed::inside)?);
-    }
-    if !may_wait && rest.iter().any(|id| !levels.contains_key(id) && all_need(id)) {
-        return Err(Failed::WouldWait);
-    }
-    let ledger = Ledger::over(levels.into_values());
-
-    let placing = |index: &usize| match &joined[*index].request.work {
-        Work::Place(placing) => Some((*index, placing)),
-        Work::Change(_) => None,
-    };
-    let placing: Vec<_> = running.iter().filter_map(placing).collect();
-    if placing.is_empty() {
-        let (catalogue, cancelled, placed) = Default::default();
-        return Ok(Locked { ledger, catalogue, cancelled, placed });
-    }
-    let wanted = LockKeys::variant_ids_of(placing.iter().map(|(index, _)| joined[*index].request.keys()));
-    let claims: Vec<_> = placing.iter().map(|(_, placing)| &placing.claim).collect();
-    let read = read_catalogue_in_tx(conn, &wanted, &claims).await.map_err(Failed::inside)?;
-    let whose =
-        |places: Vec<usize>| places.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
-    let (cancelled, placed) = (whose(read.cancelled), whose(read.placed));
-    Ok(Locked { ledger, catalogue: read.catalogue, cancelled, placed })
-}
-
 /// Decides on one request. None if it has to run alone.
-fn decide<'a>(
-    joined: &Joined<'a>,
-    ledger: &mut Ledger<'a>,
-    catalogue: &HashMap<Uuid, Offered>,
-    is_cancelled: bool,
-) -> Option<Decided> {
-    let caller = &joined.request.caller;
-    let witness =
-        Witness { subject: &caller.principal.subject, request_id: &caller.request_id, lock: joined.lock };
-    let refusal = match &joined.request.work {
+fn decide<'a>(index: usize, joined: &Joined<'a>, rows: &mut Rows<'a>) -> Option<Decided> {
+    let Joined { request, .. } = joined;
+    let has_all = request.keys().variant_ids().iter().all(|id| rows.ledger.level(*id).is_some());
+    if !has_all || rows.placed.contains(&index) {
+        return None;
+    }
+    let (witness, ledger) = (joined.witness(), &mut rows.ledger);
+    let is_cancelled = rows.cancelled.contains(&index);
+    let refusal = match &request.work {
         Work::Change(change) => {
             let number = ledger.decided();
             match ledger.decide(change.variant_id, change.change, change.occasion.clone(), witness) {
@@ -236,56 +186,81 @@ fn decide<'a>(
                 Err(refusal) => refusal.problem(),
             }
         }
-        Work::Place(placing) => match place::decide(&placing.cmd, catalogue, is_cancelled, ledger, witness) {
-            Ok(order) => return Some(Decided::Ordered(Box::new(order))),
-            Err(error) => error.problem(),
-        },
+        Work::Place(placing) => {
+            match place::decide(&placing.cmd, &rows.catalogue, is_cancelled, ledger, witness) {
+                Ok(order) => return Some(Decided::Ordered(Box::new(order))),
+                Err(error) => error.problem(),
+            }
+        }
+        Work::Cancel(cancelling) => {
+            let order = rows.orders.get_mut(&cancelling.order_id)?;
+            match cancel::decide(order.clone(), &cancelling.cmd, Actor::Api, ledger, witness) {
+                Ok(decided) => {
+                    order.clone_from(&decided.order);
+                    return Some(Decided::Cancelled(Box::new(decided)));
+                }
+                Err(error) => error.problem(),
+            }
+        }
+        Work::Capture(capturing) => {
+            let hold = rows.holds.get_mut(&capturing.hold_id)?;
+            match capture::decide(hold.clone(), &capturing.cmd, is_cancelled, ledger, witness) {
+                Ok((order, captured)) => {
+                    hold.clone_from(&captured);
+                    return Some(Decided::Captured(Box::new((order, captured))));
+                }
+                Err(error) => error.problem(),
+            }
+        }
     };
-    let is_kept = refusal.code.is_refusal();
-    is_kept
-        .then(|| Decided::Answer(Answer::stored(refusal.code.status(), refusal.render(&caller.request_id))))
+    let answer = || Answer::stored(refusal.code.status(), refusal.render(&request.caller.request_id));
+    refusal.code.is_refusal().then(|| Decided::Answer(answer()))
 }
 
-/// Writes all orders, movements and levels, and makes the answers.
+/// Writes all orders, movements, levels, cancellations and captures, and makes the answers.
 async fn write(
     conn: &mut PgConnection,
     joined: &[Joined<'_>],
     ledger: Ledger<'_>,
-    mut decided: Vec<(usize, Decided)>,
+    decided: Vec<(usize, Decided)>,
     answers: &mut [Option<Answer>],
 ) -> Result<(), DbError> {
-    let new = |(index, decided): &'_ (usize, Decided)| match (decided, &joined[*index].request.work) {
-        (Decided::Ordered(_), Work::Place(placing)) => Some((*index, &placing.claim)),
-        _ => None,
-    };
-    let orders: Vec<_> = decided
-        .iter()
-        .filter_map(|entry| {
-            let (index, claim) = new(entry)?;
-            let Decided::Ordered(order) = &entry.1 else { return None };
-            let caller = &joined[index].request.caller;
-            let witness = Witness {
-                subject: &caller.principal.subject,
-                request_id: &caller.request_id,
-                lock: joined[index].lock,
-            };
-            Some(NewOrder { order, claim, witness })
-        })
-        .collect();
+    let (mut orders, mut cancelled, mut captured) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, decided) in &decided {
+        let witness = joined[*index].witness();
+        match (decided, &joined[*index].request.work) {
+            (Decided::Ordered(order), Work::Place(placing)) => {
+                orders.push(NewOrder { order, claim: &placing.claim, witness });
+            }
+            (Decided::Captured(both), Work::Capture(capturing)) => {
+                let (order, hold) = &**both;
+                orders.push(NewOrder { order, claim: &capturing.claim, witness });
+                captured.push(hold);
+            }
+            (Decided::Cancelled(decided), Work::Cancel(cancelling)) => {
+                cancelled.push((&**decided, &cancelling.cmd, witness));
+            }
+            _ => {}
+        }
+    }
     let placed_at = match orders.as_slice() {
         [] => None,
         orders => Some(insert_orders_in_tx(conn, orders).await?),
     };
-    drop(orders);
     let movements = ledger.write_in_tx(conn).await?;
-    for (index, decided) in decided.drain(..) {
+    cancel::write_in_tx(conn, &cancelled).await?;
+    capture::write_in_tx(conn, &captured).await?;
+    let placed = |mut order: Order| {
+        order.placed_at = placed_at.unwrap_or_default();
+        Answer::json(StatusCode::CREATED, &order)
+    };
+    for (index, decided) in decided {
         answers[index] = match decided {
             Decided::Answer(answer) => Some(answer),
             Decided::Moved(number) => movements.get(number).map(moved),
-            Decided::Ordered(mut order) => {
-                order.placed_at = placed_at.unwrap_or_default();
-                Some(Answer::json(StatusCode::CREATED, &order))
-            }
+            Decided::Ordered(order) => Some(placed(*order)),
+            Decided::Captured(both) => Some(placed(both.0)),
+            Decided::Cancelled(decided) => Some(Answer::json(StatusCode::OK, &decided.order)),
         };
     }
     Ok(())

@@ -10,8 +10,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::cancelling::{
-    Cancellation, insert_cancellations_in_tx, insert_early_cancellation_in_tx, lock_order_in_tx,
+pub(super) use self::cancelling::{Cancellation, insert_early_cancellation_in_tx};
+pub(crate) use self::cancelling::{
+    NewCancellation, insert_cancellations_in_tx, lock_free_orders_in_tx, lock_order_in_tx,
 };
 pub(crate) use self::placing::{
     Locked, NewOrder, insert_orders_in_tx, is_cancelled_early_in_tx, lock_items_in_tx, read_catalogue_in_tx,
@@ -93,16 +94,20 @@ pub(crate) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Resu
 
 /// One order with its lines.
 pub(super) async fn find_order(conn: &mut PgConnection, order_id: Uuid) -> Result<Option<Order>, DbError> {
-    let row = sqlx::query_as!(
+    Ok(find_orders(conn, &[order_id]).await?.pop())
+}
+
+/// Orders with their lines; unknown ones are missing.
+pub(crate) async fn find_orders(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Order>, DbError> {
+    let rows = sqlx::query_as!(
         OrderRow,
         "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
-         FROM orders WHERE order_id = $1",
-        order_id,
+         FROM orders WHERE order_id = ANY($1)",
+        ids,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_all(&mut *conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(with_lines(conn, vec![row]).await?.pop())
+    if rows.is_empty() { Ok(Vec::new()) } else { with_lines(conn, rows).await }
 }
 
 /// Which orders are listed.

@@ -1,0 +1,186 @@
+//! What a section locks, in the order in which everybody does, and what it reads there: orders that are cancelled → holds
+//! that are captured → stock rows.
+//!
+//! What must stay true: a section waits for a row only if each of its requests needs it, and takes of the rest what nobody
+//! has locked; it waits for nothing out of order, so nobody waits in a circle. Whoever lacks a row runs alone.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::share::{Request, Work};
+use super::together::{Failed, Joined};
+use crate::db::DbError;
+use crate::holds::model::Hold;
+use crate::holds::store as holds;
+use crate::idempotency::Claim;
+use crate::inventory::ledger::Ledger;
+use crate::inventory::store as stock;
+use crate::locks::{LockKey, LockKeys};
+use crate::orders::model::Order;
+use crate::orders::rules::Offered;
+use crate::orders::store as orders;
+
+/// What a section decides on.
+pub(super) struct Rows<'a> {
+    pub(super) ledger: Ledger<'a>,
+    pub(super) catalogue: HashMap<Uuid, Offered>,
+    /// Whose orders were cancelled before they came.
+    pub(super) cancelled: HashSet<usize>,
+    /// Whose orders were placed so long ago that their answers are forgotten.
+    pub(super) placed: HashSet<usize>,
+    /// What is to be cancelled, as the decisions so far leave it.
+    pub(super) orders: HashMap<Uuid, Order>,
+    /// What is to be captured, as the decisions so far leave it.
+    pub(super) holds: HashMap<Uuid, Hold>,
+}
+
+/// Locks the rows that those still to be carried out need, and reads what they decide on.
+pub(super) async fn lock<'a>(
+    conn: &mut PgConnection,
+    joined: &[Joined<'_>],
+    running: &[usize],
+    may_wait: bool,
+) -> Result<Rows<'a>, Failed> {
+    let requests: Vec<_> = running.iter().map(|index| joined[*index].request).collect();
+    let cancelled = lock_orders(conn, Wanted::of(&requests, cancels), may_wait).await?;
+    let captured = lock_holds(conn, Wanted::of(&requests, captures), may_wait).await?;
+    let ledger = lock_levels(conn, &requests, may_wait).await?;
+
+    let (mut orders, mut holds) = (HashMap::new(), HashMap::new());
+    if !cancelled.is_empty() {
+        let found = orders::find_orders(conn, &cancelled).await.map_err(Failed::inside)?;
+        orders.extend(found.into_iter().map(|order| (order.order_id, order)));
+    }
+    // After the stock rows are locked: whether a hold is over is asked last.
+    if !captured.is_empty() {
+        let found = holds::find_holds(conn, &captured).await.map_err(Failed::inside)?;
+        holds.extend(found.into_iter().map(|hold| (hold.hold_id, hold)));
+    }
+
+    let placing: Vec<_> =
+        running.iter().filter_map(|index| Some((*index, claims_order(joined[*index].request)?))).collect();
+    if placing.is_empty() {
+        let (catalogue, cancelled, placed) = Default::default();
+        return Ok(Rows { ledger, catalogue, cancelled, placed, orders, holds });
+    }
+    let wanted = LockKeys::variant_ids_of(placing.iter().map(|(index, _)| joined[*index].request.keys()));
+    let claims: Vec<_> = placing.iter().map(|(_, claim)| *claim).collect();
+    let read = orders::read_catalogue_in_tx(conn, &wanted, &claims).await.map_err(Failed::inside)?;
+    let whose =
+        |places: Vec<usize>| places.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
+    let (cancelled, placed) = (whose(read.cancelled), whose(read.placed));
+    Ok(Rows { ledger, catalogue: read.catalogue, cancelled, placed, orders, holds })
+}
+
+fn cancels(request: &Request) -> Option<Uuid> {
+    match &request.work {
+        Work::Cancel(cancelling) => Some(cancelling.order_id),
+        _ => None,
+    }
+}
+
+fn captures(request: &Request) -> Option<Uuid> {
+    match &request.work {
+        Work::Capture(capturing) => Some(capturing.hold_id),
+        _ => None,
+    }
+}
+
+/// The key of the order that a request makes, if it makes one.
+fn claims_order(request: &Request) -> Option<&Claim> {
+    match &request.work {
+        Work::Place(placing) => Some(&placing.claim),
+        Work::Capture(capturing) => Some(&capturing.claim),
+        Work::Change(_) | Work::Cancel(_) => None,
+    }
+}
+
+/// The rows of one table that requests need, one each.
+struct Wanted {
+    ids: Vec<Uuid>,
+    /// The one that all of them need.
+    by_all: Option<Uuid>,
+}
+
+impl Wanted {
+    fn of(requests: &[&Request], which: fn(&Request) -> Option<Uuid>) -> Self {
+        let mut ids: Vec<_> = requests.iter().copied().filter_map(which).collect();
+        let all_need_one = ids.len() == requests.len();
+        ids.sort_unstable();
+        ids.dedup();
+        let by_all = ids.first().copied().filter(|_| all_need_one && ids.len() == 1);
+        Self { ids, by_all }
+    }
+
+    /// Those that were locked, unless it is worth a wait.
+    fn or_wait(&self, locked: Vec<Uuid>, may_wait: bool) -> Result<Vec<Uuid>, Failed> {
+        if !may_wait && self.by_all.is_some() && locked.is_empty() {
+            Err(Failed::WouldWait)
+        } else {
+            Ok(locked)
+        }
+    }
+}
+
+async fn lock_orders(conn: &mut PgConnection, wanted: Wanted, may_wait: bool) -> Result<Vec<Uuid>, Failed> {
+    match wanted.by_all {
+        _ if wanted.ids.is_empty() => Ok(Vec::new()),
+        Some(order_id) if may_wait => {
+            orders::lock_order_in_tx(conn, order_id).await.map_err(waited)?;
+            Ok(wanted.ids)
+        }
+        _ => {
+            let locked = orders::lock_free_orders_in_tx(conn, &wanted.ids).await.map_err(Failed::inside)?;
+            wanted.or_wait(locked, may_wait)
+        }
+    }
+}
+
+async fn lock_holds(conn: &mut PgConnection, wanted: Wanted, may_wait: bool) -> Result<Vec<Uuid>, Failed> {
+    match wanted.by_all {
+        _ if wanted.ids.is_empty() => Ok(Vec::new()),
+        Some(hold_id) if may_wait => {
+            holds::lock_row_in_tx(conn, hold_id).await.map_err(waited)?;
+            Ok(wanted.ids)
+        }
+        _ => {
+            let locked = holds::lock_free_holds_in_tx(conn, &wanted.ids).await.map_err(Failed::inside)?;
+            wanted.or_wait(locked, may_wait)
+        }
+    }
+}
+
+async fn lock_levels<'a>(
+    conn: &mut PgConnection,
+    requests: &[&Request],
+    may_wait: bool,
+) -> Result<Ledger<'a>, Failed> {
+    // Only what all of them need is worth a wait, and is waited for first: nobody waits who has locked a row out of order.
+    let all_need = |id: &Uuid| {
+        let key = LockKey::Inventory(*id);
+        requests.iter().all(|request| request.keys().contains(&key))
+    };
+    let mut levels = HashMap::new();
+    let mut rest = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
+    if may_wait {
+        let needed: Vec<_> = rest.extract_if(.., |id| all_need(id)).collect();
+        levels = stock::lock_levels_in_tx(conn, &needed).await.map_err(waited)?;
+    }
+    if !rest.is_empty() {
+        levels.extend(stock::lock_free_levels_in_tx(conn, &rest).await.map_err(Failed::inside)?);
+    }
+    if !may_wait && rest.iter().any(|id| !levels.contains_key(id) && all_need(id)) {
+        return Err(Failed::WouldWait);
+    }
+    Ok(Ledger::over(levels.into_values()))
+}
+
+/// All of them needed the row, so all are told that it stayed locked.
+fn waited(error: DbError) -> Failed {
+    match error {
+        DbError::RowLocked(_) => Failed::ForAll(error),
+        error => Failed::inside(error),
+    }
+}
