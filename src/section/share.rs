@@ -12,7 +12,7 @@
 //!   next in line, here or elsewhere.
 //! - A section waits for another replica, or for a row, only if every one of its requests needs what is waited for. Else
 //!   those that do leave it, for one of their own, and the rest go on: nobody is held up by a stranger's hot item.
-//! - No slot is held while another replica, or a row, is waited for.
+//! - No slot is held while another replica, a row or a commit is waited for.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
 //! - Whoever was not answered runs alone, unless its fate is unknown: then it is told so.
 
@@ -43,9 +43,9 @@ const REQUESTS_MAX: usize = 256;
 const KEYS_MAX: usize = 512;
 /// A request over more keys goes alone: those who shared with it would wait for its size.
 const SHARED_KEYS_MAX: usize = 64;
-/// How many sections work at once. One prepares while the other commits; more would share less among them and commit no
-/// sooner.
-const AT_ONCE: usize = 2;
+/// How many of a process's cores there are for one section that prepares its commit. A section's work is Postgres's, which
+/// needs about as much again as all else; more at a time would each carry less, and cost more a request.
+const CORES_A_SECTION: usize = 2;
 /// A repetition that has waited so long looks whether its answer is there already.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
 
@@ -157,8 +157,15 @@ struct Member {
 
 impl Default for Sections {
     fn default() -> Self {
-        Self { state: Mutex::default(), slots: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { state: Mutex::default(), slots: Arc::new(Semaphore::new(at_once())) }
     }
+}
+
+/// How many sections of this process prepare their commits at a time.
+#[must_use]
+pub fn at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / CORES_A_SECTION).max(1)
 }
 
 /// Runs a request in a section that it may share; alone if it must.

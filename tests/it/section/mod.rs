@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod cancels_and_captures;
 mod set_apart;
 mod shared;
 

@@ -1,6 +1,7 @@
 //! Requests over different items share a section too, when all that work at once are busy. Then nobody may be held up by
 //! what a stranger does with an item of somebody else's.
 
+use holdfast::section::share::at_once;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,9 +12,6 @@ use crate::support::{
     Client, HeldRow, Peer, Reply, Stranger, TestApp, TestDatabase, eventually, shared_redis,
 };
 
-/// How many sections work at once.
-const AT_ONCE: usize = 2;
-/// More than that.
 const MANY: usize = 12;
 
 #[tokio::test]
@@ -21,7 +19,7 @@ async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it
     let app = TestApp::start().await;
     let redis = Stranger::at(&shared_redis()).await;
     let mut variants = Vec::new();
-    for _ in 0..MANY {
+    for _ in 0..at_once() + 10 {
         variants.push(app.client.variant(10).await);
     }
     // While the table is locked, as many sections stand still as work at once, and the rest share the next.
@@ -32,9 +30,9 @@ async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it
         let (client, variant) = (app.client.clone(), *variant);
         sales.push((variant, tokio::spawn(async move { client.decrement(variant, 1).await })));
         eventually(SOON, "it has arrived", async || app.app.locks.in_line(variant) == 1).await;
-        until_at_a_row(&app.database.pool, AT_ONCE.min(arrived)).await;
+        until_at_a_row(&app.database.pool, at_once().min(arrived)).await;
     }
-    let busy = variants[MANY - 3];
+    let busy = variants[at_once() + 7];
     let key = inventory_lock(busy);
     assert!(redis.take(&key, "another program").await);
     table.rollback().await.unwrap();
@@ -55,7 +53,7 @@ async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it
     // Those at the table, the rest in one, and the one that waited.
     let commits = "SELECT count(DISTINCT xmin::text) FROM stock_movements WHERE version = 2";
     let commits: i64 = sqlx::query_scalar(commits).fetch_one(&app.database.pool).await.unwrap();
-    assert_eq!(commits, AT_ONCE as i64 + 2);
+    assert_eq!(commits, at_once() as i64 + 2);
     app.finish().await;
 }
 

@@ -12,7 +12,7 @@ use crate::support::row::until_at_a_row;
 use crate::support::{HeldRow, Reply, TestApp, eventually, wire};
 
 /// How many transactions wrote a variant's movements from this version on.
-async fn transactions(app: &TestApp, variant: Uuid, from_version: i64) -> i64 {
+pub(super) async fn transactions(app: &TestApp, variant: Uuid, from_version: i64) -> i64 {
     sqlx::query_scalar(
         "SELECT count(DISTINCT xmin::text) FROM stock_movements WHERE variant_id = $1 AND version >= $2",
     )
@@ -24,7 +24,7 @@ async fn transactions(app: &TestApp, variant: Uuid, from_version: i64) -> i64 {
 }
 
 /// Sends these while one sale of `variant` waits in the middle of its section, one after the other, and lets it go on.
-async fn behind_a_sale(
+pub(super) async fn behind_a_sale(
     app: &TestApp,
     variant: Uuid,
     calls: Vec<(String, Value, Option<String>)>,
@@ -49,7 +49,7 @@ async fn behind_a_sale(
     replies
 }
 
-fn sale(variant: Uuid, quantity: i64) -> (String, Value, Option<String>) {
+pub(super) fn sale(variant: Uuid, quantity: i64) -> (String, Value, Option<String>) {
     (format!("/inventory/{variant}/decrement"), json!({ "quantity": quantity }), None)
 }
 
