@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
+use crate::endpoints::{metrics::EndpointMetrics, post::Post};
 use crate::events::{self, relay::Relay};
 use crate::http::auth::Keyring;
 use crate::leases::Leases;
@@ -35,6 +36,10 @@ pub struct App {
     pub leases: Leases,
     /// What has happened, told to whoever listens.
     pub events: Relay,
+    /// What became of webhooks that are sent.
+    pub endpoints: EndpointMetrics,
+    /// Sends them.
+    pub post: Post,
     /// Places for those who listen.
     pub readers: Arc<Semaphore>,
     /// Turns for those of them that come from far behind.
@@ -79,11 +84,13 @@ impl App {
             Some(url) => Locks::two_layer(url.expose_secret(), timing, tasks.clone())
                 .map_err(|error| anyhow::anyhow!("REDIS_URL: {error}"))?,
         };
-        let events = Relay::default();
+        let (events, endpoints) = (Relay::default(), EndpointMetrics::default());
         let (leases, webhooks) = (Leases::new(locks.clone()), WebhookMetrics::default());
         Ok(Self {
-            metrics: Metrics::new(&locks, &leases, &webhooks, &events.metrics),
+            metrics: Metrics::new(&locks, &leases, &webhooks, &events.metrics, &endpoints),
             events,
+            endpoints,
+            post: Post::new(config.webhook_allow_private),
             readers: events::places(),
             catching_up: events::turns(),
             webhooks,

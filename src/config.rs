@@ -7,6 +7,7 @@
 //! | `HOLDFAST_LISTEN` | `127.0.0.1:8080` | address to serve on; port 0 takes a free one |
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
 //! | `HOLDFAST_WEBHOOK_SECRETS` | unset: no webhooks | `whsec_<base64>`, several with commas between them |
+//! | `HOLDFAST_WEBHOOK_ALLOW_PRIVATE` | `false` | `true` lets webhooks be sent to addresses of private networks |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
@@ -70,6 +71,8 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// What webhooks are signed with.
     pub webhook_secrets: Secrets,
+    /// Whether webhooks are sent to private addresses too.
+    pub webhook_allow_private: bool,
     /// Whether the test endpoints are served.
     pub test_endpoints: bool,
     /// Size of the Postgres pool.
@@ -116,6 +119,7 @@ impl Config {
             admin_key: set("HOLDFAST_ADMIN_KEY").map(|key| key.trim().into()),
             webhook_secrets: Secrets::read(set("HOLDFAST_WEBHOOK_SECRETS").as_deref())
                 .map_err(|why| wrong("HOLDFAST_WEBHOOK_SECRETS", why))?,
+            webhook_allow_private: flag(&set, "HOLDFAST_WEBHOOK_ALLOW_PRIVATE")?,
             test_endpoints: flag(&set, "HOLDFAST_TEST_ENDPOINTS")?,
             db_max_connections: number(
                 &set,

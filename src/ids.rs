@@ -1,5 +1,7 @@
 //! The one source of identifiers and secrets.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
 /// A new identifier for something Holdfast makes: UUID version 7, so rows made later sort later.
@@ -18,6 +20,13 @@ pub fn token() -> String {
 #[must_use]
 pub fn api_key() -> String {
     format!("hf_{}{}", token(), token())
+}
+
+/// A new secret for signing webhooks: `whsec_` and the base64 of 32 bytes, 244 bits of them random.
+#[must_use]
+pub fn webhook_secret() -> String {
+    let bytes = [*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes()].concat();
+    format!("whsec_{}", STANDARD.encode(bytes))
 }
 
 /// Whether `key` has the form of an API key.

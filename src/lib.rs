@@ -20,6 +20,7 @@
 //! | [`invoices`] | invoices of tills |
 //! | [`events`] | what happened, told in an order that everybody can follow |
 //! | [`counts`] | counting the warehouse while the shop goes on selling |
+//! | [`endpoints`] | other programs that are told of events by webhook |
 //! | [`purge`] | forgetting what is kept for a time only |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
@@ -57,6 +58,8 @@ pub mod holds;
 pub mod invoices;
 
 pub mod events;
+
+pub mod endpoints;
 
 pub mod counts;
 

@@ -33,6 +33,8 @@ pub struct Purged {
     pub events: u64,
     /// Events that were told.
     pub told: u64,
+    /// Deliveries to endpoints.
+    pub deliveries: u64,
 }
 
 /// Purges until the service stops.
@@ -58,6 +60,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         .await?,
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
+        deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?,
         told: in_batches(db, async |conn| crate::events::purge_in_tx(conn, BATCH).await).await?,
     };
     if purged != Purged::default() {
@@ -67,6 +70,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
             purged.holds = purged.holds,
             purged.events = purged.events,
             purged.told = purged.told,
+            purged.deliveries = purged.deliveries,
             "what was old was forgotten"
         );
     }

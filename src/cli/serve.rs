@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::purge::keep_purging;
-use crate::{events, holds, http};
+use crate::{endpoints, events, holds, http};
 
 /// How long stopping waits for what is under way: answers, and sections whose callers are gone.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -38,6 +38,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let purging = tokio::spawn(keep_purging(app.clone()));
     let relaying = tokio::spawn(events::relay::keep(app.clone()));
     let publishing = tokio::spawn(events::publish::keep(app.clone()));
+    let delivering = tokio::spawn(endpoints::deliver::keep(app.clone()));
     let noting = tokio::spawn(events::modes::keep(app.clone()));
     let expiring = tokio::spawn(holds::expire::keep(app.clone()));
     let stopping = CancellationToken::new();
@@ -66,6 +67,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     expiring.await.context("the expiry of holds panicked")?;
     relaying.await.context("the relay of events panicked")?;
     publishing.await.context("the publishing of events panicked")?;
+    delivering.await.context("the delivery of webhooks panicked")?;
     noting.await.context("the notes of lock modes panicked")?;
     app.db.close().await;
     Ok(())

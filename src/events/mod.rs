@@ -34,9 +34,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use self::error::EventError;
-pub use self::model::{About, EventKind, NewEvent};
-pub(crate) use self::store::purge_in_tx;
+pub use self::model::{About, Event, EventKind, NewEvent};
 pub use self::store::{append_all_in_tx, append_in_tx};
+pub(crate) use self::store::{purge_in_tx, read_between};
 
 /// How long events are kept, for whoever comes back to go on from where it was.
 pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -84,6 +84,12 @@ impl Relay {
         (heard, place.at.unwrap_or_default())
     }
 
+    /// Up to where nobody writes any more and was told; none before that is known.
+    #[must_use]
+    pub fn at(&self) -> Option<i64> {
+        self.place().at
+    }
+
     /// How long the stream has waited for transactions that last, or for the database.
     #[must_use]
     pub fn lag(&self) -> Duration {

@@ -106,13 +106,13 @@ pub(super) async fn find_bounds(conn: &mut PgConnection) -> Result<Bounds, DbErr
 }
 
 /// Events after one position up to another, in their order, and the position they end at.
-pub(super) struct Read {
-    pub(super) events: Vec<Event>,
-    pub(super) end: i64,
+pub(crate) struct Read {
+    pub(crate) events: Vec<Event>,
+    pub(crate) end: i64,
 }
 
 /// Reads so many at most of each sort, which are merged up to where all that was read is complete.
-pub(super) async fn read_between(
+pub(crate) async fn read_between(
     conn: &mut PgConnection,
     after: i64,
     until: i64,

@@ -7,6 +7,7 @@ use super::problem::{Code, FieldError, Problem};
 use crate::counts::CountError;
 use crate::counts::error::lost;
 use crate::db::DbError;
+use crate::endpoints::EndpointError;
 use crate::events::EventError;
 use crate::holds::HoldError;
 use crate::holds::error::too_many;
@@ -255,6 +256,25 @@ impl From<&EventError> for Problem {
     }
 }
 
+impl From<&EndpointError> for Problem {
+    fn from(error: &EndpointError) -> Self {
+        match error {
+            EndpointError::NotFound => {
+                Self::new(Code::EndpointNotFound, "There is no endpoint with this id.")
+            }
+            EndpointError::TooMany => {
+                Self::new(Code::TooManyEndpoints, "There are 100 endpoints. Remove one that is not needed.")
+            }
+            EndpointError::Private => Self::invalid(
+                "url",
+                "must not be an address of this machine or a private network; HOLDFAST_WEBHOOK_ALLOW_PRIVATE=true allows it",
+            ),
+            EndpointError::Idempotency(error) => error.into(),
+            EndpointError::Db(error) => error.into(),
+        }
+    }
+}
+
 macro_rules! owned_too {
     ($($error:ty),*) => {$(
         impl From<$error> for Problem {
@@ -271,6 +291,7 @@ owned_too!(
     StockError,
     OrderError,
     HoldError,
+    EndpointError,
     PosError,
     CountError,
     OperationsError,

@@ -28,7 +28,9 @@ use tower::{Layer, Service};
 
 use self::auth::Scope;
 use crate::app::App;
-use crate::{counts, events, holds, inventory, invoices, operations, orders, test_endpoints, webhooks};
+use crate::{
+    counts, endpoints, events, holds, inventory, invoices, operations, orders, test_endpoints, webhooks,
+};
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
@@ -39,6 +41,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(holds::routes::routes(app))
         .merge(invoices::routes::routes(app))
         .merge(events::routes::routes(app))
+        .merge(endpoints::routes::routes(app))
         .merge(counts::routes::routes(app))
         .merge(operations::routes::routes(app));
     // Field devices know the calls of counting without a version.

@@ -25,6 +25,7 @@ pub enum Code {
     OrderNotFound,
     InboxEntryNotFound,
     HoldNotFound,
+    EndpointNotFound,
     InvoiceNotFound,
     NotRackOwner,
     NotSessionOwner,
@@ -59,6 +60,7 @@ pub enum Code {
     NothingToPost,
     ConflictResolved,
     ReleaseUnknown,
+    TooManyEndpoints,
     IdempotencyInFlight,
     CursorGone,
     BodyTooLarge,
@@ -100,6 +102,7 @@ impl Code {
             Self::RackNotFound => (404, "rack_not_found", "There is no such rack"),
             Self::SessionNotFound => (404, "session_not_found", "There is no such session"),
             Self::ConflictNotFound => (404, "conflict_not_found", "There is no such conflict"),
+            Self::EndpointNotFound => (404, "endpoint_not_found", "There is no such endpoint"),
             Self::LockNotHeld => (404, "lock_not_held", "Nobody holds this lock"),
             Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
@@ -133,6 +136,7 @@ impl Code {
             Self::IdempotencyInFlight => {
                 (409, "idempotency_in_flight", "The first request with this key is still running")
             }
+            Self::TooManyEndpoints => (409, "too_many_endpoints", "There are too many endpoints"),
             Self::CursorGone => (410, "cursor_gone", "What follows this cursor is not kept"),
             Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
             Self::UnsupportedMediaType => {

@@ -9,6 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 use crate::app::App;
+use crate::endpoints::metrics::EndpointMetrics;
 use crate::events::metrics::EventMetrics;
 use crate::http::problem::{Code, Problem};
 use crate::leases::Leases;
@@ -22,14 +23,21 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Metrics(Mutex<Registry>);
 
 impl Metrics {
-    /// Those of `locks`, `leases`, `webhooks` and `events`.
+    /// Those of `locks`, `leases`, `webhooks`, `events` and `endpoints`.
     #[must_use]
-    pub fn new(locks: &Locks, leases: &Leases, webhooks: &WebhookMetrics, events: &EventMetrics) -> Self {
+    pub fn new(
+        locks: &Locks,
+        leases: &Leases,
+        webhooks: &WebhookMetrics,
+        events: &EventMetrics,
+        endpoints: &EndpointMetrics,
+    ) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
         locks.register_metrics(&mut registry);
         leases.metrics().register(&mut registry);
         webhooks.register(&mut registry);
         events.register(&mut registry);
+        endpoints.register(&mut registry);
         Self(Mutex::new(registry))
     }
 

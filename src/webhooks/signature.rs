@@ -67,6 +67,19 @@ impl Secrets {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Signs as Standard Webhooks specifies, with each of the secrets: the value of `webhook-signature`.
+    #[must_use]
+    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+        let head = format!("{id}.{timestamp}.");
+        let sign = |secret: &Secret| {
+            // A key of any length will do.
+            let mac = Hmac::<Sha256>::new_from_slice(secret.decoded.expose_secret()).ok()?;
+            let tag = mac.chain_update(&head).chain_update(body).finalize().into_bytes();
+            Some(format!("v1,{}", BASE64.encode(tag)))
+        };
+        self.0.iter().filter_map(sign).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// How a webhook was signed.
@@ -214,6 +227,13 @@ mod tests {
         ] {
             assert!(!is_good(id, timestamp, list, body, known), "{id} {timestamp} {list}");
         }
+    }
+
+    #[test]
+    fn what_is_signed_here_is_what_the_standard_signs() {
+        assert_eq!(secrets(SECRET).sign(ID, TIMESTAMP.parse().unwrap(), BODY), SIGNED);
+        let both = secrets(&format!("{OTHER},{SECRET}")).sign(ID, TIMESTAMP.parse().unwrap(), BODY);
+        assert!(both.ends_with(SIGNED) && is_good(ID, TIMESTAMP, &both, BODY, OTHER));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod support;
 
 mod counts;
+mod endpoints;
 mod events;
 mod faults;
 mod holds;

@@ -7,6 +7,7 @@ use crate::support::{Client, Reply, TestApp, TestDatabase};
 
 /// Every route, as it stands in the sources, and the scopes that open it. None is open to anyone.
 const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
+    ("DELETE", "/webhook-endpoints/{endpoint_id}", Some(&[])),
     ("GET", "/events", Some(&[Storefront, Warehouse, Finance])),
     ("GET", "/health/live", None),
     ("GET", "/health/ready", None),
@@ -24,6 +25,9 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/test/locks/status", Some(&[])),
     ("GET", "/variants", Some(&[Storefront, Warehouse])),
     ("GET", "/variants/{variant_id}", Some(&[Storefront, Warehouse])),
+    ("GET", "/webhook-endpoints", Some(&[])),
+    ("GET", "/webhook-endpoints/{endpoint_id}", Some(&[])),
+    ("GET", "/webhook-endpoints/{endpoint_id}/deliveries", Some(&[])),
     ("GET", "/webhooks/inbox", Some(&[])),
     ("POST", "/holds", Some(&[Storefront])),
     ("POST", "/holds/{hold_id}/capture", Some(&[Storefront])),
@@ -41,6 +45,9 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("POST", "/test/inventory/test-decrement", Some(&[])),
     ("POST", "/test/locks/clear-test-locks", Some(&[])),
     ("POST", "/variants", Some(&[])),
+    ("POST", "/webhook-endpoints", Some(&[])),
+    ("POST", "/webhook-endpoints/{endpoint_id}/replay", Some(&[])),
+    ("POST", "/webhook-endpoints/{endpoint_id}/rotate", Some(&[])),
     ("POST", SIGNED, None),
     ("POST", "/webhooks/inbox/{entry_id}/replay", Some(&[])),
 ];
@@ -73,7 +80,7 @@ fn routes_in_the_sources() -> Vec<(String, String)> {
 }
 
 async fn call(client: &Client, method: &str, path: &str) -> Reply {
-    let ids = ["variant_id", "order_id", "entry_id", "hold_id"];
+    let ids = ["variant_id", "order_id", "entry_id", "hold_id", "endpoint_id"];
     let path = ids.iter().fold(path.replace("{key}", "k"), |path, id| {
         path.replace(&format!("{{{id}}}"), "00000000-0000-7000-8000-000000000000")
     });

@@ -1,5 +1,6 @@
 //! The locks of one process, without a service around them.
 
+use holdfast::endpoints::metrics::EndpointMetrics;
 use holdfast::events::metrics::EventMetrics;
 use holdfast::leases::Leases;
 use holdfast::locks::{Lease, LockKeys, LockMode, Locks, Timing};
@@ -28,6 +29,7 @@ impl LockProcess {
             &Leases::new(locks.clone()),
             &WebhookMetrics::default(),
             &EventMetrics::default(),
+            &EndpointMetrics::default(),
         );
         Self { metrics, locks, tasks, stopped, keeper }
     }

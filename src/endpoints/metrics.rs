@@ -1,0 +1,64 @@
+//! What became of attempts to deliver, counted: never by endpoint.
+
+use std::fmt::{self, Write};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It was taken.
+    Delivered,
+    /// It is tried again.
+    Failed,
+    /// It was the last one.
+    Dead,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.write_str(match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: Outcome,
+}
+
+/// The endpoints' metrics. Clones are the same metrics.
+#[derive(Debug, Clone)]
+pub struct EndpointMetrics {
+    attempts: Family<ByOutcome, Counter>,
+}
+
+impl Default for EndpointMetrics {
+    /// Whatever can be counted is told from the start.
+    fn default() -> Self {
+        let attempts = Family::<ByOutcome, Counter>::default();
+        for outcome in [Outcome::Delivered, Outcome::Failed, Outcome::Dead] {
+            drop(attempts.get_or_create(&ByOutcome { outcome }));
+        }
+        Self { attempts }
+    }
+}
+
+impl EndpointMetrics {
+    /// Counts an attempt.
+    pub fn count(&self, outcome: Outcome) {
+        self.attempts.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    /// Adds them to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let endpoints = registry.sub_registry_with_prefix("endpoint");
+        endpoints.register("attempts", "Attempts to deliver events to endpoints", self.attempts.clone());
+    }
+}

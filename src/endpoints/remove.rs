@@ -1,0 +1,24 @@
+//! Removes an endpoint, and its deliveries with it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use uuid::Uuid;
+
+use super::error::EndpointError;
+use super::store;
+use crate::app::App;
+use crate::http::extract::InPath;
+
+/// `DELETE /webhook-endpoints/{endpoint_id}`
+///
+/// # Errors
+/// [`EndpointError`].
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    InPath(endpoint_id): InPath<Uuid>,
+) -> Result<StatusCode, EndpointError> {
+    let was_there = store::delete_endpoint(&mut *app.db.read().await?, endpoint_id).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(EndpointError::NotFound) }
+}

@@ -1,0 +1,66 @@
+//! Gives an endpoint another secret, shown once. For a day deliveries are signed with both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::EndpointError;
+use super::store;
+use crate::app::App;
+use crate::db::DbError;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::{Body, InPath};
+use crate::http::problem::Problem;
+use crate::idempotency::{self, Claim};
+use crate::ids;
+
+/// How long the secret before signs too.
+const OLD_SIGNS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `POST /webhook-endpoints/{endpoint_id}/rotate`: it takes no fields.
+#[derive(Debug, Default, Deserialize)]
+pub struct Rotate {}
+
+#[derive(Serialize)]
+struct Rotated {
+    endpoint_id: Uuid,
+    secret: String,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(endpoint_id): InPath<Uuid>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let body = Body::<Rotate>::or_default(request).await?;
+    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    Ok(rotate_secret(&app, &caller, endpoint_id, claim.as_ref()).await?)
+}
+
+async fn rotate_secret(
+    app: &App,
+    caller: &Caller,
+    endpoint_id: Uuid,
+    claim: Option<&Claim>,
+) -> Result<Answer, EndpointError> {
+    let mut tx = app.db.begin().await?;
+    if let Some(first) = idempotency::begin_in_tx::<EndpointError>(&mut tx, claim).await? {
+        return Ok(first);
+    }
+    let secret = ids::webhook_secret();
+    if !store::set_secret_in_tx(&mut tx, endpoint_id, &secret, OLD_SIGNS_FOR).await? {
+        return Err(EndpointError::NotFound);
+    }
+    let done = Ok::<_, EndpointError>(Rotated { endpoint_id, secret });
+    let answer = idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, done).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(answer)
+}
