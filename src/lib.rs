@@ -17,7 +17,7 @@
 //! | [`orders`] | placing, cancelling, reading |
 //! | [`webhooks`] | cancellations that others send, each carried out once |
 //! | [`holds`] | stock kept while the customer pays |
-//! | [`invoices`] | invoices of tills |
+//! | [`invoices`] | invoices of tills, and of suppliers: each in once; processing markers |
 //! | [`events`] | what happened, told in an order that everybody can follow |
 //! | [`counts`] | counting the warehouse while the shop goes on selling |
 //! | [`endpoints`] | other programs that are told of events by webhook |

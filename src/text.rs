@@ -46,6 +46,10 @@ fn is_visible_ascii(c: char) -> bool {
     c.is_ascii_graphic()
 }
 
+fn is_of_a_hash(c: char) -> bool {
+    is_visible_ascii(c) && c != ':'
+}
+
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allows:expr $(, $whole:expr)?) => {
         $(#[$doc])*
@@ -120,6 +124,18 @@ text!(
 text!(
     /// The number of one single unit: 1 to 128 characters.
     SerialNumber, 128, "printable characters, with no space at either end", is_plain, is_trimmed
+);
+text!(
+    /// Whose books an invoice is in: 1 to 128 visible ASCII characters.
+    AccountId, 128, "visible ASCII characters", is_visible_ascii
+);
+text!(
+    /// The hash of a file: 1 to 128 visible ASCII characters without a colon.
+    FileHash, 128, "visible ASCII characters without a colon", is_of_a_hash
+);
+text!(
+    /// What a vendor says of a line: 1 to 1,000 characters.
+    Description, 1_000, "characters without control characters", is_plain
 );
 text!(
     /// Who holds a lease: 1 to 255 characters.

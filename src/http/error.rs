@@ -15,6 +15,9 @@ use crate::idempotency::IdempotencyError;
 use crate::idempotency::outline::Difference;
 use crate::inventory::StockError;
 use crate::inventory::error::batch_problem;
+use crate::invoices::intake::error::{self as intake, IntakeError};
+use crate::invoices::intake::rules::Kind;
+use crate::invoices::markers::error::MarkerError;
 use crate::invoices::pos::error::PosError;
 use crate::locks::{LockError, LockKey};
 use crate::operations::OperationsError;
@@ -184,6 +187,68 @@ impl From<&CountError> for Problem {
     }
 }
 
+impl From<&IntakeError> for Problem {
+    fn from(error: &IntakeError) -> Self {
+        let ahead = "must not be more than a year ahead";
+        match error {
+            IntakeError::NotFound => Self::new(Code::InvoiceNotFound, "There is no invoice with this id."),
+            IntakeError::Duplicate(verdict) if verdict.r#type == Kind::Concurrent => {
+                intake::duplicate(verdict).retry_after(SOON)
+            }
+            IntakeError::Duplicate(verdict) => intake::duplicate(verdict),
+            IntakeError::TooFarAhead(_) => Self::invalid("invoice_date", ahead),
+            IntakeError::OneTooFarAhead(index) => {
+                Self::invalid(format!("invoices[{index}].invoice_date"), ahead)
+            }
+            IntakeError::InState(state) => intake::in_state(*state),
+            IntakeError::Received => Self::new(
+                Code::InvoiceReceived,
+                "Something of this invoice came in, so it can't be voided. Correct the stock by hand.",
+            ),
+            IntakeError::NothingToReceive => Self::new(
+                Code::NothingToReceive,
+                "No line of the invoice names a SKU, so nothing of it can come into stock.",
+            ),
+            IntakeError::NoSuchLine(line) => {
+                Self::invalid(format!("lines[{line}].line_id"), "is not a line of this invoice")
+            }
+            IntakeError::UnknownSkus(lines) => intake::unknown_skus(lines),
+            IntakeError::Excess(line, requested, left) => intake::excess(*line, *requested, *left),
+            IntakeError::Stock(refusal) => refusal.problem(),
+            IntakeError::Marker(error) => intake::marker_lost(error),
+            IntakeError::Idempotency(error) => error.into(),
+            IntakeError::Lock(error) => error.into(),
+            IntakeError::TooManyKeys(error) => Self::invalid("lines", error.to_string()),
+            IntakeError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<&MarkerError> for Problem {
+    fn from(error: &MarkerError) -> Self {
+        match error {
+            MarkerError::Running(holder) => {
+                let detail = holder.as_ref().map_or_else(
+                    || "Another program is at this file.".to_owned(),
+                    |holder| {
+                        let seconds = holder.expires_in.as_secs_f64().ceil();
+                        format!("{} is at this file, for {seconds} s unless it beats.", holder.owner)
+                    },
+                );
+                Self::new(Code::AlreadyProcessing, detail).retry_after(SOON)
+            }
+            MarkerError::NotFound => Self::new(Code::MarkerNotFound, "Nobody is at this file."),
+            MarkerError::NotOwner => Self::new(
+                Code::NotMarkerOwner,
+                "Somebody else is at this file: only they can take the marker away.",
+            ),
+            MarkerError::Lost(error) => intake::marker_lost(error),
+            MarkerError::Idempotency(error) => error.into(),
+            MarkerError::Db(error) => error.into(),
+        }
+    }
+}
+
 impl From<&OperationsError> for Problem {
     fn from(error: &OperationsError) -> Self {
         match error {
@@ -294,6 +359,8 @@ owned_too!(
     EndpointError,
     PosError,
     CountError,
+    IntakeError,
+    MarkerError,
     OperationsError,
     WebhookError
 );

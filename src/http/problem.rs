@@ -20,6 +20,7 @@ pub enum Code {
     BadSignature,
     StaleWebhook,
     Forbidden,
+    NotMarkerOwner,
     NotFound,
     VariantNotFound,
     OrderNotFound,
@@ -32,6 +33,7 @@ pub enum Code {
     RackNotFound,
     SessionNotFound,
     ConflictNotFound,
+    MarkerNotFound,
     LockNotHeld,
     IdempotencyKeyNotFound,
     MethodNotAllowed,
@@ -50,6 +52,15 @@ pub enum Code {
     InvoiceSubmitted,
     InvoiceReturned,
     InvoiceNotSubmitted,
+    InvoiceFlagged,
+    InvoiceVoided,
+    InvoiceNotFlagged,
+    InvoiceReceived,
+    DuplicateInvoice,
+    NothingToReceive,
+    ReceiveExceedsInvoiced,
+    AlreadyProcessing,
+    MarkerLost,
     BatchRefused,
     RackExists,
     RackLocked,
@@ -91,6 +102,7 @@ impl Code {
             Self::BadSignature => (401, "bad_signature", "The webhook is not signed as it must be"),
             Self::StaleWebhook => (401, "stale_webhook", "The webhook is too old, or from the future"),
             Self::Forbidden => (403, "forbidden", "The API key does not allow this"),
+            Self::NotMarkerOwner => (403, "not_marker_owner", "Somebody else is at the file"),
             Self::NotFound => (404, "not_found", "There is nothing at this path"),
             Self::VariantNotFound => (404, "variant_not_found", "There is no such variant"),
             Self::OrderNotFound => (404, "order_not_found", "There is no such order"),
@@ -103,6 +115,7 @@ impl Code {
             Self::SessionNotFound => (404, "session_not_found", "There is no such session"),
             Self::ConflictNotFound => (404, "conflict_not_found", "There is no such conflict"),
             Self::EndpointNotFound => (404, "endpoint_not_found", "There is no such endpoint"),
+            Self::MarkerNotFound => (404, "marker_not_found", "Nobody is at the file"),
             Self::LockNotHeld => (404, "lock_not_held", "Nobody holds this lock"),
             Self::IdempotencyKeyNotFound => (404, "idempotency_key_not_found", "This key has not been used"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "This path does not take that method"),
@@ -123,6 +136,17 @@ impl Code {
             Self::InvoiceSubmitted => (409, "invoice_submitted", "The invoice's items are sold"),
             Self::InvoiceReturned => (409, "invoice_returned", "The invoice's items came back"),
             Self::InvoiceNotSubmitted => (409, "invoice_not_submitted", "The invoice's items are not sold"),
+            Self::InvoiceFlagged => (409, "invoice_flagged", "The invoice is very much like another"),
+            Self::InvoiceVoided => (409, "invoice_voided", "The invoice was voided"),
+            Self::InvoiceNotFlagged => (409, "invoice_not_flagged", "The invoice is not flagged"),
+            Self::InvoiceReceived => (409, "invoice_received", "Something of the invoice came in"),
+            Self::DuplicateInvoice => (409, "duplicate_invoice", "The invoice is in already"),
+            Self::NothingToReceive => (409, "nothing_to_receive", "No line of the invoice is of stock"),
+            Self::ReceiveExceedsInvoiced => {
+                (409, "receive_exceeds_invoiced", "More would come in than was invoiced")
+            }
+            Self::AlreadyProcessing => (409, "already_processing", "Somebody is at the file"),
+            Self::MarkerLost => (409, "marker_lost", "The processing marker is no longer the caller's"),
             Self::BatchRefused => (409, "batch_refused", "Some operations can't be done, so none was"),
             Self::RackExists => (409, "rack_exists", "The rack is registered already"),
             Self::RackLocked => (409, "rack_locked", "Another session counts this rack"),
@@ -175,7 +199,11 @@ impl Code {
     /// rights, busy locks and faults are not: the same key may be tried again.
     #[must_use]
     pub fn is_refusal(self) -> bool {
-        self.row().0 == 409 && !matches!(self, Self::IdempotencyInFlight | Self::InvoiceBusy)
+        self.row().0 == 409
+            && !matches!(
+                self,
+                Self::IdempotencyInFlight | Self::InvoiceBusy | Self::AlreadyProcessing | Self::MarkerLost
+            )
     }
 }
 
@@ -219,6 +247,8 @@ pub struct Problem {
     pub detail: String,
     /// What is wrong with which field.
     pub errors: Vec<FieldError>,
+    /// What the problem says besides, by its name.
+    pub more: serde_json::Map<String, serde_json::Value>,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// For the log only: the chain of causes.
@@ -235,12 +265,21 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(flatten)]
+    more: &'a serde_json::Map<String, serde_json::Value>,
 }
 
 impl Problem {
     /// A problem with one sentence about it.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            more: serde_json::Map::new(),
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// One invalid field.
@@ -258,6 +297,13 @@ impl Problem {
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// Adds a member of this problem's own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.more.insert(name.to_owned(), value);
         self
     }
 
@@ -294,6 +340,7 @@ impl Problem {
             detail: &self.detail,
             request_id,
             errors: &self.errors,
+            more: &self.more,
         };
         serde_json::to_vec(&document).unwrap_or_default()
     }

@@ -28,6 +28,8 @@ pub enum Change {
     SellHeld(Quantity),
     /// Take so many back.
     Return(Quantity),
+    /// Take in what a supplier billed.
+    Receive(i64),
     /// Take back what is left of an order line: as many as were sold, and so at least one.
     TakeBack(i64),
 }
@@ -109,6 +111,7 @@ pub fn decide(level: &Level, change: Change) -> Result<Step, Refusal> {
             Ok(Step { before: *level, after: Level { held, ..step.after }, ..step })
         }
         Change::Return(quantity) => moved(level, MovementKind::Return, quantity.get(), QUANTITY),
+        Change::Receive(units) => moved(level, MovementKind::Receipt, units, QUANTITY),
         Change::TakeBack(units) => moved(level, MovementKind::Return, units, QUANTITY),
     }
 }

@@ -1,4 +1,9 @@
-//! Invoices: those that tills write ([`pos`]).
+//! Invoices: those that tills write ([`pos`]), those that suppliers send ([`intake`]), and who reads which file
+//! ([`markers`]).
+//!
+//! The three share scope, error codes and the family of their locks, and nothing else.
 
+pub mod intake;
+pub mod markers;
 pub mod pos;
 pub mod routes;

@@ -171,14 +171,28 @@ impl Leases {
         self.noticed(&marker.0, end_in_tx(conn, &marker.0, fence, Ending::Finished, None).await)
     }
 
+    /// Gives the work up, as [`Leases::finish_in_tx`] ends it.
+    ///
+    /// # Errors
+    /// [`LeaseError`]: it is no longer the caller's to give up.
+    pub async fn fail_in_tx(
+        &self,
+        conn: &mut PgConnection,
+        marker: &Marker,
+        fence: Fence,
+        why: &Reason,
+    ) -> Result<(), LeaseError> {
+        let failed = end_in_tx(conn, &marker.0, fence, Ending::Failed, Some(why.as_str())).await;
+        self.noticed(&marker.0, failed)
+    }
+
     /// Gives the work up.
     ///
     /// # Errors
     /// [`LeaseError`]: it is no longer the caller's to give up.
     pub async fn fail(&self, db: &Db, marker: &Marker, fence: Fence, why: &Reason) -> Result<(), LeaseError> {
         let mut tx = db.begin().await?;
-        let failed = end_in_tx(&mut tx, &marker.0, fence, Ending::Failed, Some(why.as_str())).await;
-        self.noticed(&marker.0, failed)?;
+        self.fail_in_tx(&mut tx, marker, fence, why).await?;
         tx.commit().await.map_err(DbError::from)?;
         self.fade(&marker.0, fence).await;
         Ok(())

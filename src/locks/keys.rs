@@ -131,6 +131,12 @@ impl LockKey {
         Self::Named(LockName(format!("lock:invoice_lock_{}", name.as_str()).into()))
     }
 
+    /// The key that guards an upload against those that may be the same invoice: `lock:invoice_check:{account}:{key}`.
+    #[must_use]
+    pub fn invoice_check(account_id: &str, blocking_key: &str) -> Self {
+        Self::Named(LockName(format!("lock:invoice_check:{account_id}:{blocking_key}").into()))
+    }
+
     /// The family this key belongs to.
     #[must_use]
     pub fn class(&self) -> LockClass {

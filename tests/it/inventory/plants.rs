@@ -4,8 +4,10 @@
 //! off and the constraint gone.
 
 use holdfast::inventory::audit::violations_in_tx;
+use hyper::Method;
 use serde_json::json;
 use sqlx::{Connection, Executor};
+use uuid::Uuid;
 
 use crate::support::invariants::{self, INVARIANTS};
 use crate::support::{Sender, TestApp, unique};
@@ -106,6 +108,10 @@ const PLANTS: &[(&str, &str, &str)] = &[
     ("DELETE FROM events WHERE kind = 'order.cancelled'", "I-12: what was", ""),
     ("DELETE FROM events WHERE kind = 'hold.created'", "I-12: what was", ""),
     ("UPDATE idempotency_keys SET status = NULL, body = NULL", "I-13", "claims_have_their_answer"),
+    ("DROP INDEX invoice_number_is_in_once; UPDATE invoices SET number_key = '1'", "I-14: a vendor's", ""),
+    ("UPDATE invoice_lines SET received_quantity = 1 WHERE received_quantity = 0", "I-14: what came", ""),
+    ("UPDATE pos_invoices SET state = 'draft', submitted_at = NULL", "I-14: a till's invoice", ""),
+    ("UPDATE pos_invoices SET version = version + 1", "I-14: a till's versions", ""),
     ("UPDATE stock SET held = held + 1", "holds: what is held", "held_is_the_sum_of_open_holds"),
     ("UPDATE hold_lines SET open = NOT open", "holds: what is held", "holds_agree_with_their_lines"),
     ("UPDATE hold_lines SET unit_price = 1, line_total = quantity", "holds: an order has no more", ""),
@@ -134,6 +140,7 @@ async fn every_violation_that_can_be_planted_is_found_and_every_invariant_is_one
     let taken = app.client.post_keyed("/holds", &hold, "taken").await.expect(201).json();
     let capture = format!("/holds/{}/capture", taken["hold_id"].as_str().unwrap());
     app.client.post_keyed(&capture, &json!({}), &unique("capture")).await.expect(201);
+    invoices(&app, id).await;
 
     let mut conn = app.database.pool.acquire().await.unwrap();
     for (plant, broken, audited) in PLANTS {
@@ -153,4 +160,25 @@ async fn every_violation_that_can_be_planted_is_found_and_every_invariant_is_one
     }
     drop(conn);
     app.finish().await;
+}
+
+/// One that a till has sold, and two of a supplier, of which one came in.
+async fn invoices(app: &TestApp, variant: Uuid) {
+    let draft = json!({"version": 0, "items": [{"variant_id": variant, "quantity": 1}]}).to_string();
+    let json_type = [("content-type", "application/json")];
+    app.client.send(Method::PUT, "/api/v1/pos/invoices/SI-1", &json_type, draft).await.unwrap().expect(201);
+    app.client.post("/pos/invoices/SI-1/submit", &json!({})).await.expect(200);
+    let sku = app.client.get(&format!("/variants/{variant}")).await.json()["sku"].clone();
+    for number in ["7", "8"] {
+        let line = json!({"sku": sku, "description": "Bolts", "quantity": 2, "unit_price": "1"});
+        let invoice = json!({
+            "account_id": "acc", "vendor_name": "Acme", "invoice_number": number, "invoice_date": "2026-03-02",
+            "total": "2", "currency": "EUR", "lines": [line],
+        });
+        let taken = app.client.post("/invoices", &invoice).await.expect(201).json();
+        if number == "7" {
+            let receive = format!("/invoices/{}/receive", taken["invoice_id"].as_str().unwrap());
+            app.client.post(&receive, &json!({})).await.expect(200);
+        }
+    }
 }

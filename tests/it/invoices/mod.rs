@@ -1,5 +1,7 @@
 //! Invoices of tills and of suppliers.
 
+mod intake;
+mod markers;
 mod pos;
 
 use crate::support::{Peer, TestApp, TestDatabase, shared_redis};

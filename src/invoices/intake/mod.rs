@@ -1,0 +1,29 @@
+//! Invoices of suppliers, each taken in once, however it is spelled, scanned or issued again.
+//!
+//! Nouns: an **invoice** has **lines**; a **policy** says how strict its account is. Verbs: [`take_in`] keeps one that is
+//! new, [`take_batch`] many; [`check`] only tells; [`override_verdict`] lets a flagged one pass; [`void`] takes one out;
+//! [`receive`] puts what it bills into stock; [`set_policy`]. Reads: [`read`].
+//!
+//! What must stay true:
+//! - The verdict and the row are one transaction, under the locks of every [blocking key](rules::blocking_keys): of two
+//!   uploads that could exclude each other, whatever their numbers, the second sees the first. In Redis by the lease,
+//!   in Postgres by name.
+//! - Behind the verdicts stand unique indexes: a file, and a vendor's number in a year, are in once.
+//! - What is told is why: each field, what both say, and what it weighs.
+//! - What is voided stands in nobody's way; who was flagged for its sake alone is free at that moment.
+//! - A line comes in once, under the lock of its stock, by one movement a receipt.
+
+pub mod check;
+pub mod compare;
+pub mod error;
+pub mod model;
+pub mod override_verdict;
+pub mod read;
+pub mod receive;
+pub mod rules;
+pub mod set_policy;
+pub mod spelling;
+mod store;
+pub mod take_batch;
+pub mod take_in;
+pub mod void;

@@ -1,0 +1,69 @@
+//! Reads: one invoice, and lists of them. As of one moment, without a lock.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::error::{IntakeError, found};
+use super::model::{Invoice, InvoiceDate, InvoiceNumber, InvoiceState, VendorName};
+use super::store::{self, Filter};
+use crate::app::App;
+use crate::http::extract::{InPath, Params};
+use crate::http::page::{Limit, Page};
+use crate::text::AccountId;
+
+/// The most invoices on a page, whatever is asked for: each may have 2,000 lines.
+const PAGE_MAX: u16 = 100;
+
+/// One invoice.
+///
+/// # Errors
+/// [`IntakeError`].
+pub async fn get_invoice(
+    State(app): State<Arc<App>>,
+    InPath(invoice_id): InPath<Uuid>,
+) -> Result<Json<Invoice>, IntakeError> {
+    let mut conn = app.db.snapshot().await?;
+    Ok(Json(found(store::find(&mut conn, invoice_id).await?)?))
+}
+
+/// `GET /invoices?account_id=&vendor_name=&invoice_number=&state=&from=&to=&limit=&cursor=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListInvoices {
+    account_id: Option<AccountId>,
+    vendor_name: Option<VendorName>,
+    invoice_number: Option<InvoiceNumber>,
+    state: Option<InvoiceState>,
+    from: Option<InvoiceDate>,
+    to: Option<InvoiceDate>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Uuid>,
+}
+
+/// Invoices, the last uploaded first. Vendor and number may be spelled in any way.
+///
+/// # Errors
+/// [`IntakeError`].
+pub async fn list_invoices(
+    State(app): State<Arc<App>>,
+    Params(query): Params<ListInvoices>,
+) -> Result<Json<Page<Invoice>>, IntakeError> {
+    let limit = query.limit.at_most(PAGE_MAX);
+    let filter = Filter {
+        account_id: query.account_id.as_ref().map(AccountId::as_str),
+        vendor_key: query.vendor_name.as_ref().map(VendorName::key),
+        number_key: query.invoice_number.as_ref().map(InvoiceNumber::key),
+        state: query.state.map(InvoiceState::as_str),
+        from: query.from.map(InvoiceDate::get),
+        to: query.to.map(InvoiceDate::get),
+        before: query.cursor,
+    };
+    let mut conn = app.db.snapshot().await?;
+    let listed = store::list(&mut conn, &filter, limit.and_one()).await?;
+    Ok(Json(Page::of(listed, limit, |invoice| invoice.invoice_id.to_string())))
+}

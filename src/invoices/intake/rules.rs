@@ -1,0 +1,295 @@
+//! Whether an invoice is in already. Pure: no database, no clock, no network.
+//!
+//! What must stay true: of two invoices of one account that could exclude each other, both have a blocking key in
+//! common. So their uploads, which lock their keys, go one after the other, and the second sees the first.
+
+use chrono::{Datelike, Days, NaiveDate};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::compare::{Evidence, Facts, Limits, compare, turned};
+
+/// The farthest that a policy may let the dates of near duplicates be apart.
+pub const WINDOW_DAYS_MAX: u16 = 31;
+/// The most that a policy may let their totals differ by.
+pub const TOLERANCE_MAX: Decimal = Decimal::ONE;
+/// Points of 100 from which on another invoice is a near duplicate, unless the account's policy says otherwise.
+pub const THRESHOLD: u16 = 70;
+/// Dates are locked in buckets of so many days: more than twice the widest window.
+const BUCKET_DAYS: i32 = 64;
+/// Totals, moved away from nought by this, are locked in buckets of about a tenth.
+const TOTAL_SHIFT: i64 = 100;
+/// Where in a decade the buckets begin.
+const SERIES: [i64; 24] =
+    [10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91];
+/// The longest number that stands in a key as it is.
+const READABLE_MAX: usize = 64;
+
+/// By whose rules near duplicates are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rules {
+    /// By the score.
+    Holdfast,
+    /// The same vendor, a day apart at most, a cent apart at most.
+    Source,
+    /// The same number in the same year, or the same total on the same day, of one vendor in one currency.
+    Odoo,
+    /// The same number of one vendor in a year, and nothing else.
+    Erpnext,
+}
+
+impl Rules {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Holdfast, Self::Source, Self::Odoo, Self::Erpnext];
+
+    /// Their name in answers and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Holdfast => "holdfast",
+            Self::Source => "source",
+            Self::Odoo => "odoo",
+            Self::Erpnext => "erpnext",
+        }
+    }
+}
+
+/// What becomes of a near duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDuplicate {
+    /// It is refused.
+    Reject,
+    /// It is kept apart until somebody has looked at it.
+    Flag,
+}
+
+impl OnDuplicate {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Reject, Self::Flag];
+
+    /// Its name in answers and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Flag => "flag",
+        }
+    }
+}
+
+/// How strict an account is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// By whose rules.
+    pub rules: Rules,
+    /// What becomes of a near duplicate whose upload says nothing else.
+    pub on_duplicate: OnDuplicate,
+    /// Points of 100 from which on another invoice is a near duplicate.
+    pub threshold: i32,
+    /// Within what two invoices can be one.
+    pub limits: Limits,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let limits = Limits { days: 14, tolerance: Decimal::new(1, 2) };
+        Self {
+            rules: Rules::Holdfast,
+            on_duplicate: OnDuplicate::Reject,
+            threshold: THRESHOLD.into(),
+            limits,
+        }
+    }
+}
+
+/// Why an invoice is in already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It is not.
+    New,
+    /// Very much like another.
+    Near,
+    /// The number of that vendor is in.
+    Exact,
+    /// The very file is in.
+    FileHash,
+    /// Another upload that it would be compared with did not end in time.
+    Concurrent,
+}
+
+/// What one invoice is to another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Whether and why the two are one.
+    pub kind: Kind,
+    /// Points of 100.
+    pub score: i32,
+    /// What they are made of.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Judges an invoice beside another of the same account that is in.
+#[must_use]
+pub fn judge(ours: &Facts, theirs: &Facts, policy: &Policy) -> Judged {
+    let (score, mut evidence) = compare(ours, theirs, policy.limits);
+    if let (Some(hash), Some(other)) = (&ours.file_hash, &theirs.file_hash)
+        && hash == other
+    {
+        let (ours, theirs) = (hash.clone(), other.clone());
+        evidence.insert(0, Evidence { field: "file_hash", ours, theirs, weight: 1.0 });
+        return Judged { kind: Kind::FileHash, score: 100, evidence };
+    }
+    if is_exact(ours, theirs) {
+        return Judged { kind: Kind::Exact, score: 100, evidence };
+    }
+    let is_near = policy.limits.comparable(ours, theirs) && is_near(ours, theirs, policy, score);
+    Judged { kind: if is_near { Kind::Near } else { Kind::New }, score, evidence }
+}
+
+/// A vendor's number, which begins anew with each year.
+fn is_exact(ours: &Facts, theirs: &Facts) -> bool {
+    ours.number.1 == theirs.number.1
+        && ours.vendor.1 == theirs.vendor.1
+        && ours.date.year() == theirs.date.year()
+}
+
+fn is_near(ours: &Facts, theirs: &Facts, policy: &Policy, score: i32) -> bool {
+    let one_vendor = ours.vendor.1 == theirs.vendor.1;
+    let days = (ours.date - theirs.date).num_days().unsigned_abs();
+    match policy.rules {
+        Rules::Holdfast => score >= policy.threshold,
+        Rules::Source => one_vendor && days <= 1 && (ours.total - theirs.total).abs() <= Decimal::new(1, 2),
+        Rules::Odoo => {
+            one_vendor && days == 0 && ours.total == theirs.total && ours.currency == theirs.currency
+        }
+        Rules::Erpnext => false,
+    }
+}
+
+/// Names under which uploads exclude each other that could be one invoice: by file, by number, and by currency, total
+/// and date in buckets, with those neighbours that a limit reaches into. The vendor is in none of them, for it may be
+/// misspelled.
+#[must_use]
+pub fn blocking_keys(facts: &Facts) -> Vec<String> {
+    let mut keys = vec![format!("number:{}", short(&facts.number.1))];
+    keys.extend(facts.file_hash.as_ref().map(|hash| format!("file:{hash}")));
+    let window = Days::new(WINDOW_DAYS_MAX.into());
+    let around =
+        [facts.date.checked_sub_days(window), facts.date.checked_add_days(window), turned(facts.date)];
+    let mut dates: Vec<_> = around.into_iter().flatten().map(date_bucket).collect();
+    let mut totals: Vec<_> =
+        [facts.total - TOLERANCE_MAX, facts.total + TOLERANCE_MAX].map(total_bucket).to_vec();
+    for buckets in [&mut dates, &mut totals] {
+        buckets.sort_unstable();
+        buckets.dedup();
+    }
+    for total in &totals {
+        keys.extend(dates.iter().map(|date| format!("total:{}:{total}:{date}", facts.currency)));
+    }
+    keys
+}
+
+fn short(number: &str) -> String {
+    if number.len() <= READABLE_MAX && number.is_ascii() {
+        return number.to_owned();
+    }
+    hex::encode(Sha256::digest(number.as_bytes()))
+}
+
+fn date_bucket(date: NaiveDate) -> i32 {
+    date.num_days_from_ce().div_euclid(BUCKET_DAYS)
+}
+
+fn total_bucket(total: Decimal) -> i32 {
+    let (ten, mut left) = (Decimal::TEN, total.max(Decimal::ZERO) + Decimal::from(TOTAL_SHIFT));
+    let mut decade = 0;
+    while left >= Decimal::ONE_HUNDRED {
+        left /= ten;
+        decade += 1;
+    }
+    let within = SERIES.iter().filter(|begin| left >= Decimal::from(**begin)).count();
+    decade * 24 + i32::try_from(within).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::spelling::{number_key, squashed, vendor_key};
+    use super::*;
+
+    fn facts(vendor: &str, number: &str, date: NaiveDate, cents: i64) -> Facts {
+        Facts {
+            vendor: (vendor.to_owned(), vendor_key(vendor)),
+            number: (number.to_owned(), number_key(number), squashed(number)),
+            date,
+            total: Decimal::new(cents, 2),
+            currency: "EUR".to_owned(),
+            file_hash: None,
+            lines: Default::default(),
+        }
+    }
+
+    fn day(day: i32) -> NaiveDate {
+        NaiveDate::from_num_days_from_ce_opt(day).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn two_that_can_be_one_share_a_blocking_key(
+            start in 719_163_i32..740_000, apart in -31_i32..=31, is_turned in any::<bool>(),
+            cents in 0_i64..1_000_000_000, difference in -100_i64..=100, other_number in any::<bool>(),
+        ) {
+            let policy = Policy {
+                limits: Limits { days: WINDOW_DAYS_MAX, tolerance: TOLERANCE_MAX }, threshold: 1, ..Policy::default()
+            };
+            let one = facts("Acme", "INV-10482", day(start), cents);
+            let date = turned(one.date).filter(|_| is_turned).unwrap_or(day(start + apart));
+            let number = if other_number { "INV-77" } else { "inv 010482" };
+            let other = facts("Brown", number, date, (cents + difference).max(0));
+            let (keys, others) = (blocking_keys(&one), blocking_keys(&other));
+            prop_assert!(keys.len() <= 8, "{keys:?}");
+            if policy.limits.comparable(&one, &other) {
+                prop_assert!(keys.iter().any(|key| others.contains(key)), "{keys:?} {others:?}");
+            }
+            prop_assert_eq!(policy.limits.comparable(&one, &other), policy.limits.comparable(&other, &one));
+        }
+    }
+
+    #[test]
+    fn a_number_is_exact_within_a_year_and_anew_in_the_next() {
+        let (one, policy) = (facts("Acme Ltd", "2024/001", day(739_000), 12_000), Policy::default());
+        let again = facts("ACME", "2024-1", day(739_030), 99_000);
+        assert_eq!(judge(&again, &one, &policy).kind, Kind::Exact);
+        let next_year = facts("ACME", "2024-1", day(739_365), 12_000);
+        assert_eq!(judge(&next_year, &one, &policy).kind, Kind::New);
+    }
+
+    #[test]
+    fn what_is_near_is_told_by_the_score_and_by_older_rules_where_an_account_wants_them() {
+        let one = facts("Northwind Traders", "INV-10482", day(739_000), 12_000);
+        let misread = facts("Northwlnd Traders", "INV-1O48Z", day(739_001), 12_000);
+        let next = facts("Northwind Traders", "INV-10483", day(739_000), 12_000);
+        let other = facts("Brown", "77", day(739_000), 12_000);
+        let by = |rules| Policy { rules, ..Policy::default() };
+        for (invoice, rules, expected) in [
+            (&misread, Rules::Holdfast, Kind::Near),
+            (&next, Rules::Holdfast, Kind::New),
+            (&other, Rules::Holdfast, Kind::New),
+            (&misread, Rules::Source, Kind::New),
+            (&next, Rules::Source, Kind::Near),
+            (&next, Rules::Odoo, Kind::Near),
+            (&next, Rules::Erpnext, Kind::New),
+        ] {
+            let judged = judge(invoice, &one, &by(rules));
+            assert_eq!(judged.kind, expected, "{rules:?} {invoice:?} {judged:?}");
+        }
+        let judged = judge(&misread, &one, &Policy::default());
+        let sum: f64 = judged.evidence.iter().map(|evidence| evidence.weight).sum();
+        assert!((sum * 100.0 - f64::from(judged.score)).abs() < 0.001, "{judged:?}");
+    }
+}
