@@ -5,8 +5,10 @@ use serde_json::Value;
 use crate::support::TestApp;
 
 mod append;
+mod kills;
 mod modes;
 mod publish;
+mod slow;
 mod stream;
 
 /// What was appended so far: kinds, and what they tell.
