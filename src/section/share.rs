@@ -121,7 +121,7 @@ struct State {
     next_id: u64,
     /// Those that may be joined, by the number of their place.
     open: HashMap<u64, Open>,
-    /// The one of them that only waits for a slot.
+    /// The one of them that only waits for a slot, and has room.
     ready: Option<u64>,
 }
 
@@ -470,10 +470,12 @@ impl State {
             (None, None) => true,
         };
         // One that all have left is about to give up its place.
-        if !is_its_own || open.empty.is_cancelled() || open.members.len() >= REQUESTS_MAX {
+        if !is_its_own || open.empty.is_cancelled() {
             return Some(member);
         }
+        let has_room = open.members.len() < REQUESTS_MAX;
         let stands_for_all = match &mut open.turn {
+            _ if !has_room => false,
             Some(turn) if turn.keys().as_slice().len() + keys.as_slice().len() <= KEYS_MAX => {
                 turn.extend(keys)
             }
@@ -481,6 +483,8 @@ impl State {
             None => keys.as_slice().iter().all(|key| open.keys.contains(key)),
         };
         if !stands_for_all || !app.locks.seat(ticket, keys) {
+            // Whoever comes next is not to find the same: the next that waits for a slot takes its part.
+            self.ready.take_if(|ready| *ready == ticket);
             return Some(member);
         }
         open.members.push(member);
@@ -505,7 +509,7 @@ impl State {
         let open = Open { turn: Some(turn), keys, members: vec![member], empty: empty.clone(), apart };
         self.open.insert(ticket, open);
         if waits_for_a_slot {
-            self.is_ready(ticket);
+            self.ready.get_or_insert(ticket);
         }
         app.tasks.spawn(Sections::live(app.clone(), ticket, call, empty));
     }

@@ -48,7 +48,12 @@ impl Private<Postgres> {
         Self::postgres_as(|options| Options { durable: true, ..options }).await
     }
 
-    async fn postgres_as(change: fn(Options) -> Options) -> Self {
+    /// On a Unix socket, with a further setting.
+    pub async fn postgres_with(name: &'static str, value: &'static str) -> Self {
+        Self::postgres_as(move |options| options.set(name, value)).await
+    }
+
+    async fn postgres_as(change: impl FnOnce(Options) -> Options) -> Self {
         let folder = TempFolder::new().unwrap();
         let options = change(Options::throwaway(folder.path().join("postgres")));
         Self { server: Postgres::start(&options).await.unwrap(), _folder: folder }

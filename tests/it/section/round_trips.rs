@@ -1,0 +1,146 @@
+//! How often an operation goes to Postgres and to Redis, counted there, beside what the documentation says.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::support::client::order_body;
+use crate::support::{Private, TestApp, TestDatabase, unique};
+
+const DOCUMENTATION: &str = include_str!("../../../docs/ARCHITECTURE.md");
+const TRIES: usize = 12;
+const TITLE: &str = "## What an operation costs";
+
+/// Statements and scripts so far.
+async fn counted(pool: &PgPool, redis: &mut redis::aio::MultiplexedConnection) -> (i64, i64) {
+    let statements = sqlx::query_scalar(
+        "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
+         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND query NOT LIKE '%pg_stat_statements%'",
+    );
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(redis).await.unwrap();
+    let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<i64>().ok();
+    let scripts = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval:") || line.starts_with("cmdstat_evalsha:"))
+        .filter_map(calls)
+        .sum();
+    (statements.fetch_one(pool).await.unwrap(), scripts)
+}
+
+/// The table of the documentation: by operation, statements and scripts.
+fn documented() -> BTreeMap<String, (i64, i64)> {
+    let section = DOCUMENTATION.split_once(TITLE).expect("the documentation has the section").1;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        Some(((*cells.get(1)?).to_owned(), (cells.get(2)?.parse().ok()?, cells.get(3)?.parse().ok()?)))
+    };
+    section.lines().filter_map(row).collect()
+}
+
+struct Shop {
+    app: TestApp,
+    variants: [Uuid; 3],
+    /// Others, for holds: to look what of a level is held no more costs a statement.
+    held: [Uuid; 3],
+}
+
+impl Shop {
+    fn lines(&self) -> Vec<(Uuid, i64)> {
+        self.variants.iter().map(|variant| (*variant, 1)).collect()
+    }
+
+    async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Value {
+        let reply = self.app.client.try_post(path, body, key).await.unwrap();
+        assert!(reply.status.is_success(), "{path}: {}", String::from_utf8_lossy(&reply.bytes));
+        reply.json()
+    }
+
+    async fn order(&self, key: &str) -> String {
+        let order = self.post("/orders", &order_body("ann", &self.lines()), Some(key)).await;
+        format!("/orders/{}", order["order_id"].as_str().unwrap())
+    }
+
+    async fn hold(&self) -> String {
+        let lines: Vec<_> =
+            self.held.iter().map(|variant| json!({"variant_id": variant, "quantity": 1})).collect();
+        let body = json!({"user_id": "ann", "lines": lines});
+        let hold = self.post("/holds", &body, Some(&unique("hold"))).await;
+        format!("/holds/{}", hold["hold_id"].as_str().unwrap())
+    }
+
+    /// What an operation needs before it, and then, counted, the operation.
+    async fn count(&self, redis: &mut redis::aio::MultiplexedConnection, operation: &str) -> (i64, i64) {
+        let hot = self.variants[0];
+        let (path, body, key) = match operation {
+            "decrement" => (format!("/inventory/{hot}/decrement"), json!({"quantity": 1}), None),
+            "decrement with a key" => {
+                (format!("/inventory/{hot}/decrement"), json!({"quantity": 1}), Some(unique("key")))
+            }
+            "order of 3 lines" => {
+                ("/orders".to_owned(), order_body("ann", &self.lines()), Some(unique("key")))
+            }
+            "cancel an order" => (format!("{}/cancel", self.order(&unique("key")).await), json!({}), None),
+            "hold 3 lines" => {
+                let lines: Vec<_> =
+                    self.held.iter().map(|id| json!({"variant_id": id, "quantity": 1})).collect();
+                ("/holds".to_owned(), json!({"user_id": "ann", "lines": lines}), Some(unique("key")))
+            }
+            "capture a hold" => (format!("{}/capture", self.hold().await), json!({}), Some(unique("key"))),
+            "release a hold" => (format!("{}/release", self.hold().await), json!({}), None),
+            "look at stock" => (format!("/inventory/{hot}"), Value::Null, None),
+            unknown => panic!("the documentation names an operation that nobody counts: {unknown}"),
+        };
+        let pool = &self.app.database.pool;
+        sqlx::query("SELECT pg_stat_statements_reset()").execute(pool).await.unwrap();
+        let before = counted(pool, redis).await;
+        if body.is_null() {
+            self.app.client.get(&path).await.expect(200);
+        } else {
+            self.post(&path, &body, key.as_deref()).await;
+        }
+        // Its lease is let go after its answer.
+        self.app.app.tasks.close();
+        self.app.app.tasks.wait().await;
+        self.app.app.tasks.reopen();
+        let after = counted(pool, redis).await;
+        (after.0 - before.0, after.1 - before.1)
+    }
+}
+
+async fn three(app: &TestApp) -> [Uuid; 3] {
+    [app.client.variant(1_000).await, app.client.variant(1_000).await, app.client.variant(1_000).await]
+}
+
+#[tokio::test]
+async fn an_operation_goes_to_postgres_and_redis_as_often_as_is_written_down() {
+    let postgres = Private::postgres_with("shared_preload_libraries", "pg_stat_statements").await;
+    let redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::on(&postgres.url()).await, Some(&redis.url()), &[]).await;
+    sqlx::query("CREATE EXTENSION pg_stat_statements").execute(&app.database.pool).await.unwrap();
+    let mut looking =
+        redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let (variants, held) = (three(&app).await, three(&app).await);
+    let shop = Shop { app, variants, held };
+    let written = documented();
+    assert!(written.len() >= 8, "the table is read: {written:?}");
+    let mut differences = String::new();
+    for (operation, says) in &written {
+        // The least of some: the first times statements are prepared and scripts loaded, and what goes on in the
+        // background is counted along.
+        let mut counted = shop.count(&mut looking, operation).await;
+        for _ in 1..TRIES {
+            let again = shop.count(&mut looking, operation).await;
+            counted = (counted.0.min(again.0), counted.1.min(again.1));
+        }
+        if counted != *says {
+            let _ = writeln!(differences, "{operation}: counted {counted:?}, written down {says:?}");
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
+    shop.app.finish().await;
+}
