@@ -7,6 +7,7 @@
 //!   the work, [`verdict`] holds what was answered against the service's books;
 //! - [`mod@bench`] sends one kind of request as fast as it is answered, or at a rate, and sets the result
 //!   beside what the bare database does;
+//! - [`invoices`] measures how well the service's rules tell what comes in twice, on a labelled set;
 //! - [`mod@fill`] makes a database large beforehand, [`mod@table`] holds what several runs found against what is aimed at;
 //! - [`connection`] speaks HTTP for all, [`service`] knows the API's shapes, [`measure`] keeps the time,
 //!   [`picture`] draws it.
@@ -18,6 +19,7 @@ mod chance;
 mod cli;
 mod connection;
 mod fill;
+mod invoices;
 mod measure;
 mod picture;
 mod progress;
@@ -86,6 +88,11 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         Command::Overload(args) => benchmark(&args.settings()?, &args.bench.service),
         Command::Fill(args) => fill::run(&args.settings()?),
         Command::Table(args) => table::run(&args.settings()),
+        Command::Invoices(args) => {
+            let report = invoices::run(args.settings())?;
+            report.print();
+            Ok(report.ok)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod benches;
 mod books;
+mod invoices;
 mod scenarios;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::shop::Naming;
 
 pub use benches::{BulkArgs, HotArgs, OrdersArgs, OutageArgs, OverloadArgs, SpreadArgs, StormArgs, ZipfArgs};
 pub use books::{FillArgs, TableArgs};
+pub use invoices::InvoicesArgs;
 pub use scenarios::{CancelStormArgs, CheckoutArgs, MixedArgs};
 
 /// The load generator of Holdfast: replays a shop's orders, drives hot and spread traffic, and checks that
@@ -53,6 +55,8 @@ pub enum Command {
     Fill(FillArgs),
     /// Hold what several runs wrote with --json against what is aimed at, as a table
     Table(TableArgs),
+    /// Let invoices come in that are labelled, and count how often rules tell those that came in before
+    Invoices(InvoicesArgs),
     /// Hold, pay and capture, with customers who fail to pay, pay late or never come back
     Checkout(CheckoutArgs),
     /// Place orders and cancel them by API and webhook, several times each, before, while and after they are made

@@ -78,6 +78,8 @@ const LONG_NUMBER: usize = 5;
 const NEXT_MAX: u64 = 2;
 /// How alike two names must be to be one, misspelled.
 const NAMES_ALIKE: f64 = 0.92;
+/// Dates no farther apart are as good as one.
+const DAYS_CLOSE: u64 = 3;
 /// So many equal lines are no accident.
 const MANY_LINES: usize = 3;
 
@@ -228,11 +230,23 @@ fn number_weight(ours: &Facts, theirs: &Facts) -> i32 {
     match numbers((key, squashed), (other_key, other_squashed)) {
         Numbers::Same if key.len() >= LONG_NUMBER => 50,
         Numbers::Same => 40,
+        // What is typed anew has the date it had; what comes each week has another, and a number of the same series.
+        Numbers::Misread if days_apart(ours, theirs) > DAYS_CLOSE && in_series(squashed, other_squashed) => {
+            -12
+        }
         Numbers::Misread | Numbers::Reissued => 30,
         Numbers::Next => -25,
         Numbers::Series => -12,
         Numbers::Other => 0,
     }
+}
+
+fn days_apart(ours: &Facts, theirs: &Facts) -> u64 {
+    (ours.date - theirs.date).num_days().unsigned_abs()
+}
+
+fn in_series(one: &str, other: &str) -> bool {
+    apart_in_series(one, other).is_some()
 }
 
 fn total_weight(ours: &Facts, theirs: &Facts, limits: Limits) -> i32 {
@@ -245,11 +259,12 @@ fn total_weight(ours: &Facts, theirs: &Facts, limits: Limits) -> i32 {
 }
 
 fn date_weight(ours: &Facts, theirs: &Facts, limits: Limits) -> i32 {
-    let apart = (ours.date - theirs.date).num_days().unsigned_abs();
+    let apart = days_apart(ours, theirs);
     match apart {
         0 => 15,
-        1..=3 => 8,
-        _ if turned(ours.date) == Some(theirs.date) => 8,
+        1..=DAYS_CLOSE => 8,
+        // It speaks for nothing by itself: what comes each month on the fourth is there on every fourth.
+        _ if turned(ours.date) == Some(theirs.date) => 0,
         _ if apart <= u64::from(limits.days) => 3,
         _ if ours.date.year() == theirs.date.year() => -10,
         _ => -60,

@@ -209,7 +209,7 @@ async fn an_account_is_as_strict_as_it_says() {
             .await
             .unwrap()
     };
-    assert_eq!(app.client.get("/invoices/policies/acc").await.expect(200).json()["threshold"], 70);
+    assert_eq!(app.client.get("/invoices/policies/acc").await.expect(200).json()["threshold"], 75);
     for (policy, field) in [
         (json!({"threshold": 0}), "threshold"),
         (json!({"date_window_days": 32}), "date_window_days"),
