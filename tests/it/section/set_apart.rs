@@ -13,6 +13,8 @@ use crate::support::{
 };
 
 const MANY: usize = 12;
+/// How many requests one section takes.
+const ROOM: usize = 256;
 
 #[tokio::test]
 async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it() {
@@ -54,6 +56,33 @@ async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it
     let commits = "SELECT count(DISTINCT xmin::text) FROM stock_movements WHERE version = 2";
     let commits: i64 = sqlx::query_scalar(commits).fetch_one(&app.database.pool).await.unwrap();
     assert_eq!(commits, at_once() as i64 + 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn those_for_whom_a_section_has_no_room_share_the_one_after_it() {
+    let app = TestApp::start().await;
+    let many = at_once() + ROOM + ROOM / 4;
+    let mut variants = Vec::new();
+    for _ in 0..many {
+        variants.push(app.client.variant(10).await);
+    }
+    let mut table = app.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE").execute(&mut *table).await.unwrap();
+    let mut sales = Vec::new();
+    for (arrived, variant) in (1..).zip(variants) {
+        let client = app.client.clone();
+        sales.push(tokio::spawn(async move { client.decrement(variant, 1).await }));
+        eventually(SOON, "it has arrived", async || app.app.locks.in_line(variant) == 1).await;
+        until_at_a_row(&app.database.pool, at_once().min(arrived)).await;
+    }
+    table.rollback().await.unwrap();
+    for sale in sales {
+        sale.await.unwrap().expect(200);
+    }
+    let commits = "SELECT count(DISTINCT xmin::text) FROM stock_movements WHERE version = 2";
+    let commits: i64 = sqlx::query_scalar(commits).fetch_one(&app.database.pool).await.unwrap();
+    assert_eq!(commits, at_once() as i64 + 2, "those at the table, as many as one takes, and the rest");
     app.finish().await;
 }
 
