@@ -509,7 +509,7 @@ impl State {
         let open = Open { turn: Some(turn), keys, members: vec![member], empty: empty.clone(), apart };
         self.open.insert(ticket, open);
         if waits_for_a_slot {
-            self.ready.get_or_insert(ticket);
+            self.is_ready(ticket);
         }
         app.tasks.spawn(Sections::live(app.clone(), ticket, call, empty));
     }

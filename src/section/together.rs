@@ -89,10 +89,19 @@ pub(super) async fn together(
         return Ok(Vec::new());
     }
     let mut tx = db.begin().await.map_err(Failed::ForAll)?;
-    let answers = all_in_tx(&mut tx, joined, may_wait).await?;
+    let ended = all_in_tx(&mut tx, joined, may_wait).await;
     drop(slot);
-    tx.commit().await.map_err(|error| Failed::ForAll(error.into()))?;
-    Ok(answers)
+    match ended {
+        Ok(answers) => {
+            tx.commit().await.map_err(|error| Failed::ForAll(error.into()))?;
+            Ok(answers)
+        }
+        Err(failed) => {
+            // Before anybody tries again, who would meet its locks. A connection that fails here is closed, and so lets go.
+            let _closed = tx.rollback().await;
+            Err(failed)
+        }
+    }
 }
 
 async fn all_in_tx(
