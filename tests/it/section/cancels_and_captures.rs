@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::SOON;
 use super::shared::{behind_a_sale, sale, transactions};
-use crate::support::TestApp;
+use crate::support::{Sender, TestApp, eventually};
 
 type Call = (String, Value, Option<String>);
 
@@ -115,4 +116,71 @@ async fn a_hold_that_is_over_keeps_its_buyer_out_and_nobody_else() {
     assert_eq!(replies[1].code(), "hold_expired");
     assert_eq!(app.client.on_hand(variant).await, 0);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_capture_that_was_cancelled_before_it_came_leaves_its_units_to_its_section_and_a_used_key_takes_none()
+ {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let variant = app.client.variant(10).await;
+        app.client.order("ann", "used", &[(variant, 1)]).await.expect(201);
+        let (first, second) = (held(&app, variant, 3).await, held(&app, variant, 2).await);
+        let early = json!({"user_id": "ann", "idempotency_key": "early"});
+        Sender::to(&app.client).cancel("event-1", &early).await.expect(200);
+        let calls = vec![
+            capture(&first, "early", json!({})),
+            capture(&second, "used", json!({})),
+            // Three are free, and the three that are not sold to whoever cancelled.
+            sale(variant, 6),
+            capture(&second, "fresh", json!({})),
+            sale(variant, 1),
+        ];
+        let replies = behind_a_sale(&app, variant, calls).await;
+        let statuses: Vec<_> = replies.iter().map(|reply| reply.status.as_u16()).collect();
+        assert_eq!(statuses, [201, 422, 200, 201, 409]);
+        assert_eq!(replies[1].code(), "idempotency_key_reused");
+        let born = replies[0].json();
+        assert_eq!(
+            (&born["status"], &born["lines"][0]["cancelled_quantity"]),
+            (&json!("cancelled"), &json!(3))
+        );
+        assert_eq!(replies[3].json()["status"], "placed");
+        let level = app.client.get(&format!("/inventory/{variant}")).await.expect(200).json();
+        assert_eq!([&level["on_hand"], &level["held"]], [0, 0]);
+        assert_eq!(transactions(&app, variant, 4).await, 1, "one commit for all who shared");
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_or_a_hold_that_another_transaction_has_locked_holds_up_nobody_who_does_not_want_it() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let variant = app.client.variant(10).await;
+        let busy = app.client.order("ann", "key-1", &[(variant, 2)]).await.expect(201).json();
+        let free = app.client.order("ann", "key-2", &[(variant, 1)]).await.expect(201).json();
+        let hold = held(&app, variant, 3).await;
+        let mut other = app.database.pool.begin().await.unwrap();
+        for (lock, of) in [
+            ("SELECT 1 FROM orders WHERE order_id = $1::uuid FOR UPDATE", &busy["order_id"]),
+            ("SELECT 1 FROM holds WHERE hold_id = $1::uuid FOR UPDATE", &hold["hold_id"]),
+        ] {
+            let of: Uuid = of.as_str().unwrap().parse().unwrap();
+            sqlx::query(lock).bind(of).execute(&mut *other).await.unwrap();
+        }
+        let calls = vec![
+            cancel(&busy, &Value::Null),
+            capture(&hold, "key-3", json!({})),
+            sale(variant, 2),
+            cancel(&free, &Value::Null),
+        ];
+        let meanwhile = async {
+            eventually(SOON, "the others are served", async || app.client.on_hand(variant).await == 5).await;
+            other.rollback().await.unwrap();
+        };
+        let (replies, ()) = tokio::join!(behind_a_sale(&app, variant, calls), meanwhile);
+        let statuses: Vec<_> = replies.iter().map(|reply| reply.status.as_u16()).collect();
+        assert_eq!(statuses, [200, 201, 200, 200]);
+        assert_eq!(app.client.on_hand(variant).await, 5 + 2 - 3);
+        app.finish().await;
+    }
 }
