@@ -50,17 +50,21 @@ the breaker never closes|src/locks/breaker.rs|self.turn(&mut inner, BreakerState
 the breaker never opens|src/locks/breaker.rs|if opens {|if opens && false {|killed_before
 a hold's end is looked at before its rows are locked|src/holds/store.rs|    let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?;|    let early = find_hold(conn, hold_id).await?.ok_or(HoldError::NotFound)?; let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?; if true { return Ok((early, levels)); }|finds_it_ended
 what has lapsed counts as held|src/inventory/store.rs|            level.held -= row.quantity;|            drop(row.quantity);|though_nobody_has_written
-an open breaker skips the row lock too|src/section/together.rs|    let mut rest = ids;|    let mut rest = ids; let bare = joined[0].lock.mode == crate::locks::LockMode::DatabaseOnly; if bare { sqlx::Executor::execute(&mut *conn, "SAVEPOINT m").await.map_err(\|e\| Failed::inside(e.into()))?; levels = stock::lock_levels_in_tx(conn, &rest).await.map_err(Failed::inside)?; sqlx::Executor::execute(&mut *conn, "ROLLBACK TO m").await.map_err(\|e\| Failed::inside(e.into()))?; rest.clear(); }|sell_as_one
+an open breaker skips the row lock too|src/section/rows.rs|    let ledger = lock_levels(conn, &requests, may_wait).await?;|    let bare = joined[0].lock.mode == crate::locks::LockMode::DatabaseOnly; if bare { sqlx::Executor::execute(&mut *conn, "SAVEPOINT m").await.map_err(\|e\| Failed::inside(e.into()))?; } let ledger = lock_levels(conn, &requests, may_wait).await?; if bare { sqlx::Executor::execute(&mut *conn, "ROLLBACK TO m").await.map_err(\|e\| Failed::inside(e.into()))?; }|sell_as_one
 orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
-the key is checked in Redis only|src/section.rs|let Self { app, caller, claim, success } = *self;|let Self { app, caller, success, .. } = *self; let claim: Option<&Claim> = None;|idempotency
-the key's claim in a transaction of its own|src/section.rs|                let witness =|                tx.commit().await.map_err(DbError::from)?; tx = app.db.begin().await?; let witness =|postgres_breaks_off
+the key is checked in Redis only|src/section/share.rs|Work::Change(change) => change.claim.as_ref(),|Work::Change(_) => None,|idempotency
+the key's claim in a transaction of its own|src/section/together.rs|    let mut rows = rows::lock(|    sqlx::Executor::execute(&mut *conn, "COMMIT; BEGIN").await.map_err(\|error\| Failed::inside(error.into()))?; let mut rows = rows::lock(|postgres_breaks_off
 a cancellation is carried out each time it is asked for|src/orders/rules.rs|let left = \|line: &Line\| line.quantity - line.cancelled_quantity;|let left = \|line: &Line\| line.quantity;|orders::cancel
 an early cancellation does not hold its order's claim|src/orders/cancel_early.rs|    idempotency::hold_in_tx(conn, &scope, key).await?;||webhooks::early webhooks::races
-an order does not look for its cancellation|src/orders/store/placing.rs|row.is_cancelled);|row.is_cancelled && false);|webhooks::early
+an order does not look for its cancellation|src/section/rows.rs|(whose(read.cancelled), whose(read.placed))|(HashSet::new(), whose(read.placed))|webhooks::early
+a cancellation does not see the one before it in its section|src/section/together.rs|                    order.clone_from(&decided.order);||what_is_left_of_it
+a section captures a hold twice|src/section/together.rs|                    hold.clone_from(&captured);||they_leave_is_sold
+what a capture leaves stays held in its section|src/holds/capture.rs|    hold.lines.iter().for_each(\|line\| ledger.let_go(line.variant_id, line.quantity));||they_leave_is_sold
+a section waits for an order that one of it wants|src/section/rows.rs|ids.first().copied().filter(\|_\| all_need_one && ids.len() == 1)|ids.first().copied().filter(\|_\| all_need_one \|\| ids.len() == 1)|has_locked_holds_up_nobody
 an event is carried out each time it is delivered|src/webhooks/deliver.rs|if let Some(first) = first {|if let Some(first) = first.filter(\|_\| false) {|webhooks::receive
 any signature is good|src/webhooks/signature.rs|self.tags.contains(&right)|!self.tags.is_empty() \|\| self.tags.contains(&right)|webhooks::signed
 the entry in a transaction of its own|src/webhooks/deliver.rs|        let receipt = self.effect_in_tx|        sqlx::Executor::execute(&mut *conn, "COMMIT; BEGIN").await.map_err(crate::db::DbError::from)?; let receipt = self.effect_in_tx|webhooks::faults
-answer before the commit|src/section.rs|tx.commit().await.map_err(DbError::from)?;|drop(tokio::spawn(tx.commit()));|postgres_breaks_off
+answer before the commit|src/section/together.rs|            tx.commit().await.map_err(\|error\| Failed::ForAll(error.into()))?;|            drop(tokio::spawn(tx.commit()));|postgres_breaks_off
 commits that are not written down|src/db.rs|.options([|.options([("synchronous_commit", "off".to_owned()),|a_crash_of_postgres
 work in the handler's own future|src/http/shell.rs|app.tasks.spawn(answer(request, next, request_id.clone()).instrument(span))|async { Ok::<_, tokio::task::JoinError>(answer(request, next, request_id.clone()).instrument(span).await) }|hung_up hang_ups
 TABLE
