@@ -109,10 +109,10 @@ pub(super) fn rack_locked(holder: Option<(&str, i64)>) -> CountError {
         return refused(Code::RackLocked, "Another program holds the rack's key in Redis.");
     };
     let detail = format!("{user} counts this rack; the claim lasts {seconds} s unless it is renewed.");
-    let holder = json!({"holder": user, "seconds_left": seconds});
-    let field =
-        FieldError { actual: Some(holder), ..FieldError::new("rack_id", "is held by another session") };
-    Problem::new(Code::RackLocked, detail).with_errors(vec![field]).into()
+    let held = json!({"holder": user, "seconds_left": seconds});
+    let field = FieldError { actual: Some(held), ..FieldError::new("rack_id", "is held by another session") };
+    let problem = Problem::new(Code::RackLocked, detail).with_errors(vec![field]);
+    problem.with("holder", user.into()).with("seconds_left", seconds.into()).into()
 }
 
 /// The rack stands on another floor than the caller believes.

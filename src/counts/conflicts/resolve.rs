@@ -2,6 +2,7 @@
 //! as a record that a person has looked at, without a claim.
 //! Refuses what was resolved otherwise, what can't be a record, and to write into a session that is posted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -18,13 +19,14 @@ use super::store::{self, Resolved};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
-use crate::counts::records::model::{Kept as Written, Record, Refusal};
+use crate::counts::records::model::{Kept as Written, Record, Refusal, SERIALS_MAX};
 use crate::counts::records::{rules, store as records};
-use crate::db::DbError;
+use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::http::problem::Problem;
+use crate::idempotency::Claim;
 use crate::text::{Reason, SessionId};
 
 /// The most conflicts that one call resolves by a policy.
@@ -51,12 +53,31 @@ pub async fn resolve(
         return Err(Problem::invalid("merged", "is what to keep: needed for merge, and for nothing else"));
     }
     let claim = keyed::claim_of(&caller, "resolve", body.keyed);
-    let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
+    let mut attempt = 1;
+    loop {
+        match resolve_one(&app, &caller, claim.as_ref(), conflict_id, &cmd).await {
+            Err(error) if error.collided() && attempt < ATTEMPTS => {
+                pause_after_collision(attempt).await;
+                attempt += 1;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+async fn resolve_one(
+    app: &App,
+    caller: &Caller,
+    claim: Option<&Claim>,
+    conflict_id: Uuid,
+    cmd: &ResolveConflict,
+) -> Result<Answer, CountError> {
+    let mut work = match keyed::begin(app, caller, claim).await? {
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let outcome = resolve_in_tx(&mut work.tx, conflict_id, &cmd, None, &caller.principal.subject).await;
-    Ok(work.finish(StatusCode::OK, outcome).await?)
+    let outcome = resolve_in_tx(&mut work.tx, conflict_id, cmd, None, &caller.principal.subject).await;
+    work.finish(StatusCode::OK, outcome).await
 }
 
 /// `POST /sync/conflicts/auto-resolve`
@@ -104,13 +125,15 @@ pub async fn auto_resolve(
                 done.resolved.push(id);
             }
             Err(CountError::Refused(_)) => done.left.push(id),
+            // Somebody is at it right now.
+            Err(error) if error.collided() => done.left.push(id),
             Err(error) => return Err(error),
         }
     }
     Ok(Json(done))
 }
 
-/// Locks the session, looks again, writes what is to be kept, and notes how it was resolved.
+/// Locks the sessions that it touches, looks again, writes what is to be kept, and notes how it was resolved.
 async fn resolve_in_tx(
     conn: &mut PgConnection,
     conflict_id: Uuid,
@@ -118,20 +141,25 @@ async fn resolve_in_tx(
     policy: Option<Policy>,
     by: &str,
 ) -> Result<Kept, CountError> {
-    let (_, is_over) =
-        store::lock_session_in_tx(conn, conflict_id).await?.ok_or_else(error::conflict_not_found)?;
+    // What was sent never changes: before the lock only that is read.
+    let Kept { session_id, local, .. } = find(conn, conflict_id).await?;
+    let merged = cmd.merged.clone().map(|merged| over(&local, merged));
+    let keeps = matches!(cmd.resolution, Resolution::AcceptLocal | Resolution::Merge)
+        .then(|| merged.as_ref().unwrap_or(&local));
+    let serials = keeps.and_then(|keeps| keeps["serial_numbers"].as_array()).into_iter().flatten();
+    let serials: Vec<_> = serials.filter_map(Value::as_str).take(SERIALS_MAX).collect();
+    let locked = store::lock_sessions_in_tx(conn, &session_id, &serials).await?;
     let found = find(conn, conflict_id).await?;
-    let merged = cmd.merged.clone().map(|merged| over(&found.local, merged));
     if let Some(resolution) = &found.resolution {
         // The same again is the same answer.
         let is_same = resolution == cmd.resolution.as_str() && found.merged == merged;
         return if is_same { Ok(found) } else { Err(error::conflict_resolved(resolution)) };
     }
-    if matches!(cmd.resolution, Resolution::AcceptLocal | Resolution::Merge) {
-        if is_over {
+    if let Some(keeps) = keeps {
+        if locked.get(&session_id).is_none_or(|is_over| *is_over) {
             return Err(error::session_posted());
         }
-        keep_in_tx(conn, &found, merged.as_ref().unwrap_or(&found.local)).await?;
+        keep_in_tx(conn, &found, keeps, &locked).await?;
     }
     let how = Resolved {
         resolution: cmd.resolution.as_str(),
@@ -159,7 +187,12 @@ fn over(local: &Value, merged: Map<String, Value>) -> Value {
 }
 
 /// Writes what a person accepted. Units whose serial numbers are in other records leave those.
-async fn keep_in_tx(conn: &mut PgConnection, conflict: &Kept, sent: &Value) -> Result<(), CountError> {
+async fn keep_in_tx(
+    conn: &mut PgConnection,
+    conflict: &Kept,
+    sent: &Value,
+    locked: &HashMap<String, bool>,
+) -> Result<(), CountError> {
     let record = Record::read(sent)?;
     let key = record.key();
     if key != (conflict.session_id.clone(), conflict.client_record_id.clone()) {
@@ -174,10 +207,17 @@ async fn keep_in_tx(conn: &mut PgConnection, conflict: &Kept, sent: &Value) -> R
     sorted.sort_unstable();
     sorted.dedup();
     let mut serials = records::lock_serials_in_tx(conn, &sorted).await?;
+    if serials.0.values().flatten().any(|(session_id, _)| !locked.contains_key(session_id)) {
+        let moved = "a serial number came to another session before it was locked";
+        return Err(DbError::Collision(sqlx::Error::Protocol(moved.into())).into());
+    }
     if !store::take_serials_in_tx(conn, &sorted, &key.0, &key.1).await? {
         return Err(error::session_posted());
     }
     serials.0.values_mut().for_each(|owner| *owner = None);
+    // A version that was sent before and comes again is not later than what a person decided on.
+    let updated_at = record.updated_at.get();
+    let updated_at = there.as_ref().map_or(updated_at, |there| updated_at.max(there.updated_at));
     serials.give(&record, &there.map(|there| there.serials).unwrap_or_default()).map_err(told)?;
     let item = records::find_items(conn, &[record.item_code.as_str()], &[counted_at]).await?.pop().flatten();
     let item = item.ok_or_else(|| Problem::invalid("item_code", "is of no item"))?;
@@ -197,7 +237,7 @@ async fn keep_in_tx(conn: &mut PgConnection, conflict: &Kept, sent: &Value) -> R
         fence: None,
         counted_at,
         counted_version,
-        updated_at: record.updated_at.get(),
+        updated_at,
         sent: sent.clone(),
     };
     records::write_records_in_tx(conn, &[written]).await?;

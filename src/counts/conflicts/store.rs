@@ -1,5 +1,7 @@
 //! The SQL of conflicts. No decisions here: rows in, rows out.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -34,20 +36,24 @@ pub(super) async fn list(
     .await?)
 }
 
-/// Locks a conflict's session, so that nothing of it is written or posted meanwhile. Gives the session, its user, and
-/// whether it is posted.
-pub(super) async fn lock_session_in_tx(
+/// Locks a conflict's session, and those that have one of these serial numbers, by their ids, so that nothing of them is
+/// written or posted meanwhile. Gives each, and whether it is posted.
+pub(super) async fn lock_sessions_in_tx(
     conn: &mut PgConnection,
-    conflict_id: Uuid,
-) -> Result<Option<(String, bool)>, DbError> {
-    let row = sqlx::query!(
+    session_id: &str,
+    serials: &[&str],
+) -> Result<HashMap<String, bool>, DbError> {
+    let rows = sqlx::query!(
         r#"SELECT session_id, posting_at IS NOT NULL AS "is_over!" FROM count_sessions
-           WHERE session_id = (SELECT session_id FROM count_conflicts WHERE conflict_id = $1) FOR NO KEY UPDATE"#,
-        conflict_id,
+           WHERE session_id = $1
+              OR session_id IN (SELECT s.session_id FROM count_serials s WHERE serial_number = ANY($2))
+           ORDER BY session_id FOR NO KEY UPDATE"#,
+        session_id,
+        serials as &[&str],
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| (row.session_id, row.is_over)))
+    Ok(rows.into_iter().map(|row| (row.session_id, row.is_over)).collect())
 }
 
 /// How a conflict was resolved.
@@ -82,8 +88,8 @@ pub(super) async fn resolve_in_tx(
     if noted.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Takes serial numbers, and the units that they number, out of the records that have them, but for one record. False if one
-/// of them was posted already: then nothing is to be committed.
+/// Takes serial numbers, and the units that they number, out of the records that have them, but for one record. The sessions
+/// of all of them are locked. False if one of them was posted already: then nothing is to be committed.
 pub(super) async fn take_serials_in_tx(
     conn: &mut PgConnection,
     serials: &[String],

@@ -1,5 +1,5 @@
 //! Says that a rack is counted, and lets it go. It may be claimed again, to be counted again. To complete twice is the same
-//! answer. Refuses a rack that is no longer the session's.
+//! answer. Refuses a rack that is no longer the session's, be it that the session released it or an operator ended its claim.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::change::{By, Change, change};
 use super::model::{Held, RackChange, RackState, Shadow};
 use super::store;
 use crate::app::App;
-use crate::counts::error::CountError;
+use crate::counts::error::{self, CountError};
 use crate::counts::model::BySession;
 use crate::events::EventKind;
 use crate::http::answer::Answer;
@@ -46,6 +46,9 @@ impl Change for Complete {
     }
 
     async fn in_tx(conn: &mut PgConnection, by: By<'_>, held: Held) -> Result<RackChange, CountError> {
+        if held.is_ended && !held.is_completed {
+            return Err(error::not_rack_owner());
+        }
         release_in_tx(conn, &held.lease, held.fence).await?;
         store::complete_in_tx(conn, by.0).await?;
         let message = format!("Rack {} is counted.", by.0.as_str());

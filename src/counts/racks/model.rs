@@ -126,6 +126,8 @@ pub(super) struct Held {
     pub(super) ttl_seconds: i32,
     pub(super) is_paused: bool,
     pub(super) is_ended: bool,
+    /// Whether the rack was completed under this claim: the next one begins anew.
+    pub(super) is_completed: bool,
 }
 
 impl Held {

@@ -49,6 +49,7 @@ impl Change for Release {
         release_in_tx(conn, &held.lease, held.fence).await?;
         store::unpause_in_tx(conn, by.0).await?;
         let message = format!("Rack {} is released.", by.0.as_str());
-        Ok(held.changed(by, RackState::Available, Duration::ZERO, message, Shadow::Faded))
+        let state = if held.is_completed { RackState::Completed } else { RackState::Available };
+        Ok(held.changed(by, state, Duration::ZERO, message, Shadow::Faded))
     }
 }

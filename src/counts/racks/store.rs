@@ -84,7 +84,8 @@ pub(super) async fn find_held_in_tx(
 ) -> Result<Held, CountError> {
     let lease = rack_id.lease().ok_or_else(error::rack_not_found)?;
     let row = sqlx::query!(
-        r#"SELECT floor, ttl_seconds, paused_at IS NOT NULL AS "is_paused!", l.fence AS "fence?",
+        r#"SELECT floor, ttl_seconds, paused_at IS NOT NULL AS "is_paused!",
+                  completed_at IS NOT NULL AS "is_completed!", l.fence AS "fence?",
                   coalesce(l.ended_at IS NOT NULL, false) AS "is_ended!",
                   coalesce(l.owner = $2 AND EXISTS (
                       SELECT FROM count_sessions WHERE session_id = $2 AND user_id = $3), false) AS "is_owner!"
@@ -100,8 +101,8 @@ pub(super) async fn find_held_in_tx(
     .ok_or_else(error::rack_not_found)?;
     let fence = row.fence.filter(|_| row.is_owner).ok_or_else(error::not_rack_owner)?;
     let (floor, ttl_seconds) = (row.floor, row.ttl_seconds);
-    let (is_paused, is_ended) = (row.is_paused, row.is_ended);
-    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused, is_ended })
+    let (is_paused, is_ended, is_completed) = (row.is_paused, row.is_ended, row.is_completed);
+    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused, is_ended, is_completed })
 }
 
 /// Notes that a rack is paused. Its lease's row is locked.

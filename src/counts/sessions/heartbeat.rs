@@ -101,10 +101,9 @@ async fn cast_shadows(app: &App, session_id: &SessionId, user_id: &str, beat: &B
     let rack = async {
         let rack_id = beat.rack_id.clone().and_then(|rack| RackId::try_from(rack).ok());
         let lease = rack_id.and_then(|rack| rack.lease());
-        if let (Some(lease), Some(fence), Some(token), Some(ttl)) =
-            (lease, beat.fence, &beat.token, beat.ttl_seconds)
+        let held_for = beat.seconds_left.and_then(|left| Duration::try_from_secs_f64(left).ok());
+        if let (Some(lease), Some(fence), Some(token), Some(ttl)) = (lease, beat.fence, &beat.token, held_for)
         {
-            let ttl = Duration::from_secs(u64::from(ttl.unsigned_abs()));
             app.leases.show(&lease, Fence(fence), token, ttl).await;
         }
     };

@@ -1,6 +1,6 @@
 //! Posts a session: nothing enters it any more → section by section, lease over some items → row locks → what was counted and
 //! what moved since → rule → movements and lines → commit → when all items have their line, the session is posted.
-//! Refuses a session without finalized records. To post twice is the same answer; a posting that broke off goes on.
+//! Refuses a session without finalized records, and decisions on what was not counted. To post twice is the same answer; a posting that broke off goes on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -106,8 +106,28 @@ async fn freeze(
         // Rolled back: it may still be counted in.
         return Err(error::nothing_to_post());
     }
+    check_lines(&mut tx, session_id, &decisions.lines).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok((frozen.decisions, items))
+}
+
+/// Each decision is on an item that was counted, and on another one: one that is mistyped would be missed silently, and
+/// its line posted all the same.
+async fn check_lines(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    lines: &[LineDecision],
+) -> Result<(), CountError> {
+    let skus: Vec<_> = lines.iter().map(|line| line.item_code.as_str()).collect();
+    let mut undecided = store::find_counted(conn, session_id, &skus).await?;
+    for (place, sku) in skus.iter().enumerate() {
+        if !undecided.remove(*sku) {
+            let field = format!("lines[{place}].item_code");
+            let why = "must be an item with finalized records in the session, and decided on once";
+            return Err(Problem::invalid(field, why).into());
+        }
+    }
+    Ok(())
 }
 
 struct Posting<'a> {

@@ -1,5 +1,7 @@
 //! The SQL of sessions. No decisions here: rows in, rows out.
 
+use std::collections::HashSet;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -77,7 +79,8 @@ pub(super) struct Beat {
     pub(super) rack_id: Option<String>,
     pub(super) fence: Option<i64>,
     pub(super) token: Option<String>,
-    pub(super) ttl_seconds: Option<i32>,
+    /// How long the rack is held from then on.
+    pub(super) seconds_left: Option<f64>,
 }
 
 /// Renews session, presence and the claim of a rack in one statement, each if it is the session's. A claim is renewed as
@@ -98,9 +101,11 @@ pub(super) async fn beat(
             WHERE s.session_id = $1 AND s.user_id = $2 AND r.paused_at IS NULL
         ), renewed AS (
             UPDATE leases SET renewed_at = clock_timestamp(),
-                   expires_at = clock_timestamp() + make_interval(secs => wanted.ttl_seconds)
+                   -- Never earlier: it may have been paused since `wanted` was read.
+                   expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => wanted.ttl_seconds))
             FROM wanted WHERE name = 'rack:lock:' || wanted.rack_id AND owner = $1 AND ended_at IS NULL
-            RETURNING wanted.rack_id, fence, token, wanted.ttl_seconds
+            RETURNING wanted.rack_id, fence, token,
+                      extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds_left
         ), renewals AS MATERIALIZED (SELECT count(*) AS n FROM renewed),
         seen AS (
             UPDATE count_sessions SET last_seen_at = clock_timestamp()
@@ -109,7 +114,7 @@ pub(super) async fn beat(
         SELECT EXISTS (SELECT FROM seen) AS "is_known!",
                extract(epoch FROM clock_timestamp())::float8 AS "at!",
                renewed.rack_id AS "rack_id?", renewed.fence AS "fence?", renewed.token AS "token?",
-               renewed.ttl_seconds AS "ttl_seconds?"
+               renewed.seconds_left AS "seconds_left?"
         FROM (SELECT 1) AS one LEFT JOIN renewed ON true"#,
         session_id.as_str(),
         user_id,
@@ -203,6 +208,24 @@ pub(super) async fn find_open_items(
     )
     .fetch_all(conn)
     .await?)
+}
+
+/// Which of these items have finalized records in a session.
+pub(super) async fn find_counted(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    skus: &[&str],
+) -> Result<HashSet<String>, DbError> {
+    let found = sqlx::query_scalar!(
+        "SELECT sku FROM variants WHERE sku = ANY($2) AND EXISTS (
+             SELECT FROM count_records r
+             WHERE r.session_id = $1 AND r.variant_id = variants.variant_id AND status = 'finalized')",
+        session_id.as_str(),
+        skus as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().collect())
 }
 
 /// What was counted of an item, by all its records in a session, and what moved since.

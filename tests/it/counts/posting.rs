@@ -212,6 +212,77 @@ async fn a_session_is_posted_once_whoever_posts_it_at_once_while_its_items_are_s
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_posting_that_broke_off_between_its_sections_goes_on_and_posts_each_item_once() {
+    for redis in [true, false] {
+        let app = start(redis).await;
+        let (ann, session) = (counter(&app, "ann").await, unique("s"));
+        let mut variants = app.variants(250, 10).await;
+        variants.sort_unstable();
+        let mut records = Vec::new();
+        for variant in &variants {
+            let sku = sku_of(&app.client, *variant).await;
+            let mut sent = record(&variant.to_string(), &session, &sku, 9);
+            sent["damage_qty"] = json!(1);
+            records.push(sent);
+        }
+        batch(&ann, &records).await;
+        // An item of the second section breaks it, after its movements were written.
+        let broken = format!(
+            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+             CREATE TRIGGER broken BEFORE INSERT ON count_lines FOR EACH ROW
+                 WHEN (NEW.variant_id = '{}') EXECUTE FUNCTION broken()",
+            variants[150]
+        );
+        sqlx::raw_sql(&broken).execute(&app.database.pool).await.unwrap();
+        let path = format!("/sessions/{session}/post");
+        let failed = app.client_of("boss", &[Scope::Warehouse]).await;
+        for _ in 0..2 {
+            assert!(post(&failed, &path, &json!({})).await.status.is_server_error());
+            assert_eq!(app.count("stock_movements WHERE kind = 'count'").await, 200);
+            assert_eq!(app.count("count_lines").await, 100);
+            assert_eq!(app.count("events WHERE kind = 'count.posted'").await, 0);
+        }
+        // Sold while it stands still: of what was posted, and of what was not.
+        for variant in [variants[0], variants[249]] {
+            app.client.decrement(variant, 1).await.expect(200);
+        }
+        sqlx::query("DROP TRIGGER broken ON count_lines").execute(&app.database.pool).await.unwrap();
+        let lines = posted(&ann, &session).await["lines"].clone();
+        assert_eq!(lines.as_array().unwrap().len(), 250);
+        assert_eq!(posted(&ann, &session).await["lines"], lines);
+        assert_eq!(app.count("stock_movements WHERE kind = 'count'").await, 500);
+        assert_eq!(app.count("events WHERE kind = 'count.posted'").await, 1);
+        for (variant, left) in [(variants[0], 7), (variants[1], 8), (variants[150], 8), (variants[249], 7)] {
+            assert_eq!(app.client.on_hand(variant).await, left);
+        }
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_on_what_was_not_counted_is_refused_and_nothing_is_posted() {
+    let app = start(true).await;
+    let (ann, session, (variant, sku)) = (counter(&app, "ann").await, unique("s"), item(&app, 10).await);
+    batch(&ann, &[record("1", &session, &sku, 2)]).await;
+    let reject = |sku: &str| json!({"item_code": sku, "decision": "reject"});
+    let path = format!("/sessions/{session}/post");
+    for lines in [json!([reject("mistyped")]), json!([reject(&sku), reject(&sku)])] {
+        let refused = post(&ann, &path, &json!({"lines": lines})).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "validation_failed"));
+    }
+    assert_eq!(app.client.on_hand(variant).await, 10);
+    // The session is open still.
+    batch(&ann, &[record("2", &session, &sku, 1)]).await;
+    let lines = post(&ann, &path, &json!({"lines": [reject(&sku)]})).await.expect(200).json();
+    assert_eq!(
+        (&lines["lines"][0]["records"], &lines["lines"][0]["outcome"]),
+        (&json!(2), &json!("rejected"))
+    );
+    app.finish().await;
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Sell(i64),

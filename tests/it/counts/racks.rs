@@ -64,7 +64,10 @@ async fn two_devices_of_one_user_never_share_a_rack() {
     let (session, fence) = claimed(&ann, &rack).await;
     let other = post(&ann, &format!("/racks/{rack}/claim"), &json!({})).await;
     assert_eq!((other.status.as_u16(), other.code().as_str()), (409, "rack_locked"));
-    let told = &other.json()["errors"][0]["actual"];
+    let told = other.json();
+    assert_eq!(told["holder"], "ann");
+    assert!((1..=60).contains(&told["seconds_left"].as_i64().unwrap()));
+    let told = &told["errors"][0]["actual"];
     assert_eq!(told["holder"], "ann");
     assert!((1..=60).contains(&told["seconds_left"].as_i64().unwrap()));
     // The device itself, whose answer was lost, has what it had.
@@ -264,5 +267,58 @@ async fn of_two_sessions_that_race_for_a_rack_one_has_it_while_redis_is_cut_hang
     }
     way.link(Link::Sound);
     peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_claim_that_stands_completes_a_rack_and_a_completed_one_stays_so() {
+    let app = TestApp::start().await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let verb = async |verb: &str, session: &str| {
+        post(&ann, &format!("/racks/{rack}/{verb}"), &json!({"session_id": session})).await
+    };
+    let (session, _) = claimed(&ann, &rack).await;
+    app.client
+        .post(&format!("/locks/rack%3Alock%3A{rack}/release"), &json!({"reason": "broken device"}))
+        .await
+        .expect(200);
+    assert_eq!(verb("complete", &session).await.code(), "not_rack_owner");
+    assert_eq!(state(&ann, &rack).await, "available");
+    let (session, _) = claimed(&ann, &rack).await;
+    verb("release", &session).await.expect(200);
+    assert_eq!(verb("complete", &session).await.code(), "not_rack_owner");
+    assert_eq!(state(&ann, &rack).await, "available");
+    let (session, _) = claimed(&ann, &rack).await;
+    verb("complete", &session).await.expect(200);
+    assert_eq!(verb("release", &session).await.expect(200).json()["state"], "completed");
+    verb("complete", &session).await.expect(200);
+    assert_eq!(state(&ann, &rack).await, "completed");
+    assert_eq!(app.count("events WHERE kind = 'rack.completed'").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_that_races_with_a_pause_does_not_shorten_it() {
+    let app = TestApp::without_redis().await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let (session, _) = claimed(&ann, &rack).await;
+    // The pause is under way when the heartbeat comes: it has the lease's row.
+    let mut pause = app.database.pool.begin().await.unwrap();
+    for step in [
+        "UPDATE leases SET expires_at = clock_timestamp() + interval '30 minutes' WHERE name = 'rack:lock:' || $1",
+        "UPDATE racks SET paused_at = clock_timestamp() WHERE rack_id = $1",
+    ] {
+        sqlx::query(step).bind(&rack).execute(&mut *pause).await.unwrap();
+    }
+    let beat = tokio::spawn({
+        let (ann, path) = (ann.clone(), format!("/sync/heartbeat?session_id={session}&rack_id={rack}"));
+        async move { call(&ann, Method::POST, &path, None).await.expect(200) }
+    });
+    app.until_somebody_waits_for_a_row().await;
+    pause.commit().await.unwrap();
+    beat.await.unwrap();
+    let bob = counter(&app, "bob").await;
+    let paused = post(&bob, &format!("/racks/{rack}/claim"), &json!({})).await;
+    assert!(paused.json()["seconds_left"].as_i64().unwrap() > 1_000);
     app.finish().await;
 }

@@ -317,3 +317,59 @@ async fn a_policy_resolves_what_it_can_and_leaves_the_rest_to_a_person() {
     );
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_decided_on_is_not_undone_by_a_batch_that_comes_again() {
+    let app = many(true).await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let mut later = record("1", &session, &sku, 5);
+    later["updated_at"] = json!("2026-01-01T11:00:00Z");
+    batch(&ann, &[later.clone()]).await;
+    batch(&ann, &[record("1", &session, &sku, 7)]).await;
+    let inbox = get(&ann, "/sync/conflicts").await.expect(200).json();
+    let path = format!("/sync/conflicts/{}/resolve", inbox["items"][0]["conflict_id"].as_str().unwrap());
+    post(&ann, &path, &json!({"resolution": "accept_local"})).await.expect(200);
+    let again = batch(&ann, &[later, record("1", &session, &sku, 7)]).await;
+    assert_eq!((conflict_types(&again), ids(&again, "ok")), (vec!["stale_record"], vec!["1"]));
+    assert_eq!(app.count("count_records WHERE verified_qty = 7").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unit_leaves_a_session_that_is_being_posted() {
+    let app = many(true).await;
+    let (ann, bob) = (counter(&app, "ann").await, counter(&app, "bob").await);
+    let (first, second) = (unique("s"), unique("s"));
+    let variant = app.client.variant(10).await;
+    let sku = sku_of(&app.client, variant).await;
+    for (client, session) in [(&ann, &first), (&bob, &second)] {
+        let mut sent = record("1", session, &sku, 3);
+        sent["serial_numbers"] = json!(["A"]);
+        batch(client, &[sent]).await;
+    }
+    let inbox = get(&bob, "/sync/conflicts").await.expect(200).json();
+    let path = format!("/sync/conflicts/{}/resolve", inbox["items"][0]["conflict_id"].as_str().unwrap());
+    // The posting of the first session is under way: it has the session's row.
+    let mut posting = app.database.pool.begin().await.unwrap();
+    sqlx::query(
+        "UPDATE count_sessions SET posting_at = clock_timestamp(), decisions = '{}' WHERE session_id = $1",
+    )
+    .bind(&first)
+    .execute(&mut *posting)
+    .await
+    .unwrap();
+    let taken = tokio::spawn({
+        let bob = bob.clone();
+        async move { post(&bob, &path, &json!({"resolution": "accept_local"})).await }
+    });
+    tokio::select! {
+        () = app.until_somebody_waits_for_a_row() => {}
+        () = async { while !taken.is_finished() { tokio::task::yield_now().await } } => {}
+    }
+    posting.commit().await.unwrap();
+    assert_eq!(taken.await.unwrap().code(), "session_posted");
+    post(&ann, &format!("/sessions/{first}/post"), &json!({})).await.expect(200);
+    assert_eq!(app.client.on_hand(variant).await, 3);
+    app.finish().await;
+}
