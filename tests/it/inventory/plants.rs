@@ -112,6 +112,10 @@ const PLANTS: &[(&str, &str, &str)] = &[
     ("UPDATE invoice_lines SET received_quantity = 1 WHERE received_quantity = 0", "I-14: what came", ""),
     ("UPDATE pos_invoices SET state = 'draft', submitted_at = NULL", "I-14: a till's invoice", ""),
     ("UPDATE pos_invoices SET version = version + 1", "I-14: a till's versions", ""),
+    ("UPDATE count_lines SET movement_id = gen_random_uuid()", "I-15: a posted line", ""),
+    ("DELETE FROM count_lines", "I-15: a session that is posted", ""),
+    ("UPDATE count_serials SET client_record_id = 'another'", "I-15: a serial number", ""),
+    ("UPDATE count_records SET fence = fence + 1", "I-15: a record's fence", ""),
     ("UPDATE stock SET held = held + 1", "holds: what is held", "held_is_the_sum_of_open_holds"),
     ("UPDATE hold_lines SET open = NOT open", "holds: what is held", "holds_agree_with_their_lines"),
     ("UPDATE hold_lines SET unit_price = 1, line_total = quantity", "holds: an order has no more", ""),
@@ -141,6 +145,7 @@ async fn every_violation_that_can_be_planted_is_found_and_every_invariant_is_one
     let capture = format!("/holds/{}/capture", taken["hold_id"].as_str().unwrap());
     app.client.post_keyed(&capture, &json!({}), &unique("capture")).await.expect(201);
     invoices(&app, id).await;
+    count(&app, id).await;
 
     let mut conn = app.database.pool.acquire().await.unwrap();
     for (plant, broken, audited) in PLANTS {
@@ -181,4 +186,18 @@ async fn invoices(app: &TestApp, variant: Uuid) {
             app.client.post(&receive, &json!({})).await.expect(200);
         }
     }
+}
+
+/// A rack that was counted and posted, one of its units damaged.
+async fn count(app: &TestApp, variant: Uuid) {
+    let sku = app.client.get(&format!("/variants/{variant}")).await.json()["sku"].clone();
+    let claim = app.client.post("/racks/R-1/claim", &json!({"floor": "Ground"})).await.expect(200).json();
+    let now = "2026-01-01T10:00:00Z";
+    let record = json!({"client_record_id": "1", "session_id": claim["session_id"], "rack_id": "R-1",
+                        "fence": claim["fence"], "item_code": sku, "verified_qty": 12, "damage_qty": 1,
+                        "serial_numbers": ["A"], "created_at": now, "updated_at": now});
+    let synced = app.client.post("/sync/batch", &json!({"records": [record]})).await.expect(200).json();
+    assert_eq!(synced["ok"], json!(["1"]), "{synced}");
+    let post = format!("/sessions/{}/post", claim["session_id"].as_str().unwrap());
+    app.client.post(&post, &json!({})).await.expect(200);
 }

@@ -44,7 +44,8 @@ pub const INVARIANTS: &[Invariant] = &[
         "SELECT format('%s is not guarded', guarded.name) FROM unnest(ARRAY[
              'movements_are_append_only', 'stock_rows_are_kept', 'early_cancellations_are_append_only',
              'webhook_replays_are_append_only', 'lock_releases_are_append_only', 'pos_versions_are_append_only',
-             'pos_items_are_append_only', 'invoice_decisions_are_append_only', 'invoice_receipts_are_append_only']) AS guarded (name)
+             'pos_items_are_append_only', 'rack_claims_are_append_only', 'count_lines_are_append_only',
+             'invoice_decisions_are_append_only', 'invoice_receipts_are_append_only']) AS guarded (name)
          WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = guarded.name AND tgenabled IN ('O', 'A'))",
     ),
     (
@@ -224,6 +225,50 @@ pub const INVARIANTS: &[Invariant] = &[
         "SELECT format('%s at %s', name, p.version) FROM pos_invoices p JOIN (
              SELECT name, count(*) AS n, max(version) AS newest FROM pos_invoice_versions GROUP BY name
          ) AS v USING (name) WHERE p.version <> n OR n <> newest",
+    ),
+    (
+        "I-15: a posted line is its movements, and each movement of a count is of a line",
+        "SELECT format('session %s, item %s', session_id, l.variant_id) FROM count_lines l
+         LEFT JOIN stock_movements c USING (movement_id)
+         LEFT JOIN stock_movements d ON d.movement_id = damage_movement_id
+         WHERE outcome = 'posted' AND (
+             (c.variant_id, c.kind, c.on_hand_after - c.delta) IS DISTINCT FROM (l.variant_id, 'count', previous_quantity)
+             OR coalesce(d.on_hand_after, c.on_hand_after) IS DISTINCT FROM new_quantity
+             OR damage_movement_id IS NOT NULL AND (d.variant_id, d.kind, d.version)
+                 IS DISTINCT FROM (l.variant_id, 'count', c.version + 1))
+         UNION ALL
+         SELECT format('movement %s', movement_id) FROM stock_movements m WHERE kind = 'count' AND NOT EXISTS (
+             SELECT FROM count_lines l WHERE m.movement_id IN (l.movement_id, l.damage_movement_id))",
+    ),
+    (
+        "I-15: a session that is posted has a line for each item that was counted, and no other",
+        "SELECT format('session %s, item %s', session_id, variant_id) FROM (
+             SELECT session_id, variant_id, count(*) AS n, sum(verified_qty) AS units FROM count_records
+             WHERE status = 'finalized' GROUP BY 1, 2
+         ) AS r FULL JOIN count_lines l USING (session_id, variant_id) JOIN count_sessions s USING (session_id)
+         WHERE (s.posted_at IS NOT NULL OR l.session_id IS NOT NULL)
+           AND coalesce(s.posted_at > clock_timestamp() - interval '400 days', true)
+           AND (n, units) IS DISTINCT FROM (l.records, l.counted_qty::numeric)",
+    ),
+    (
+        "I-15: a serial number is its record's, and each number of a record that is not posted is its own",
+        "SELECT format('serial number %s', serial_number) FROM count_serials n
+         LEFT JOIN count_records r USING (session_id, client_record_id)
+         WHERE NOT coalesce(r.serial_numbers ? serial_number, false)
+         UNION ALL
+         SELECT format('record %s of session %s, serial number %s', client_record_id, session_id, own.serial_number)
+         FROM count_records r JOIN count_sessions s USING (session_id),
+             jsonb_array_elements_text(serial_numbers) AS own (serial_number)
+         WHERE s.posted_at IS NULL AND NOT EXISTS (
+             SELECT FROM count_serials n WHERE n.serial_number = own.serial_number
+                 AND (n.session_id, n.client_record_id) = (r.session_id, r.client_record_id))",
+    ),
+    (
+        "I-15: a record's fence was granted to its session, for its rack",
+        "SELECT format('record %s of session %s, fence %s', client_record_id, session_id, fence) FROM count_records r
+         WHERE fence IS NOT NULL AND NOT EXISTS (
+             SELECT FROM rack_claims c WHERE (c.session_id, c.rack_id, c.fence) = (r.session_id, r.rack_id, r.fence)
+                 AND r.lease_name = 'rack:lock:' || c.rack_id)",
     ),
     (
         "I-13: no key is claimed without its answer",
