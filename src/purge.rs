@@ -12,6 +12,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use crate::app::App;
+use crate::counts::purge as counts;
 use crate::db::{Db, DbError};
 use crate::{holds, idempotency, leases, webhooks};
 
@@ -35,6 +36,8 @@ pub struct Purged {
     pub told: u64,
     /// Deliveries to endpoints.
     pub deliveries: u64,
+    /// Minutes, serial numbers, conflicts and records of counting.
+    pub counts: u64,
 }
 
 /// Purges until the service stops.
@@ -61,6 +64,10 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
         deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?,
+        counts: in_batches(db, async |conn| counts::purge_minutes_in_tx(conn, BATCH).await).await?
+            + in_batches(db, async |conn| counts::purge_serials_in_tx(conn, BATCH).await).await?
+            + in_batches(db, async |conn| counts::purge_conflicts_in_tx(conn, BATCH).await).await?
+            + in_batches(db, async |conn| counts::purge_records_in_tx(conn, BATCH).await).await?,
         told: in_batches(db, async |conn| crate::events::purge_in_tx(conn, BATCH).await).await?,
     };
     if purged != Purged::default() {
@@ -71,6 +78,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
             purged.events = purged.events,
             purged.told = purged.told,
             purged.deliveries = purged.deliveries,
+            purged.counts = purged.counts,
             "what was old was forgotten"
         );
     }

@@ -18,6 +18,7 @@ pub mod conflicts;
 pub mod error;
 mod keyed;
 pub mod model;
+pub mod purge;
 pub mod racks;
 pub mod records;
 pub mod routes;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::support::{Client, Reply, TestApp};
 
 mod posting;
+mod purge;
 mod racks;
 mod sync;
 
