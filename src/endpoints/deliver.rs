@@ -49,6 +49,10 @@ pub async fn keep(app: Arc<App>) {
 /// # Errors
 /// [`DbError`].
 pub async fn run_once(app: &App) -> Result<usize, DbError> {
+    // Whoever stops sends nothing: what it took would wait for others to believe it lost.
+    if app.is_draining() {
+        return Ok(0);
+    }
     fan_out(app).await?;
     let mut tx = app.db.begin().await?;
     let due = store::take_due_in_tx(&mut tx, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;

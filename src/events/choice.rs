@@ -63,6 +63,12 @@ fn scopes_of(family: &str) -> &'static [Scope] {
     }
 }
 
+/// Whether events of this kind are for the user whose order or hold it is, and for nobody if it does not say whose. That
+/// others name a user, who counts or who claimed a rack, hides them from nobody who may see their family.
+fn is_private(kind: &str) -> bool {
+    kind.split_once('.').is_some_and(|(family, _)| matches!(family, "order" | "hold"))
+}
+
 /// What one reader is told of.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -105,9 +111,7 @@ impl Choice {
     pub fn includes(&self, event: &Event) -> bool {
         self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| *kind == event.kind))
             && self.variant_id.is_none_or(|variant_id| event.subject.concerns(variant_id))
-            && (self.user_id.is_none()
-                || event.subject.user_id.is_none()
-                || self.user_id == event.subject.user_id)
+            && (self.user_id.is_none() || !is_private(&event.kind) || self.user_id == event.subject.user_id)
     }
 }
 
@@ -155,6 +159,20 @@ mod tests {
             EventKind::RackClaimed
         );
         assert!(Choice::of(&principal(&[Scope::Warehouse]), Some(&asked), None).is_ok());
+    }
+
+    #[test]
+    fn a_warehouse_sees_what_others_count_and_a_storefront_nothing_of_which_it_is_not_said_whose_it_is() {
+        let of_bob = Subject::of(r#"{"user_id": "bob"}"#);
+        let warehouse = Choice::of(&principal(&[Scope::Warehouse]), None, None).unwrap();
+        for kind in [EventKind::RackClaimed, EventKind::SessionStarted, EventKind::CountPosted] {
+            assert!(warehouse.includes(&event(kind, of_bob.clone())), "{kind:?}");
+        }
+        let storefront = Choice::of(&principal(&[Scope::Storefront]), None, None).unwrap();
+        for kind in [EventKind::OrderCancelled, EventKind::HoldReleased] {
+            assert!(!storefront.includes(&event(kind, of_bob.clone())), "{kind:?}");
+            assert!(!storefront.includes(&event(kind, Subject::default())), "{kind:?}");
+        }
     }
 
     #[test]

@@ -112,11 +112,13 @@ struct Reader {
 
 impl Reader {
     async fn serve(mut self) {
-        let app = self.app.clone();
+        let (app, frames) = (self.app.clone(), self.frames.clone());
         app.events.metrics.readers.inc();
         let ended = tokio::select! {
             ended = self.tell_all() => ended,
             () = app.draining() => End::Over,
+            // Also while it waits for its turn, or reads what it has nothing to tell of.
+            () = frames.closed() => End::Over,
             () = tokio::time::sleep(LASTS_MAX) => End::Over,
         };
         app.events.metrics.readers.dec();
@@ -143,7 +145,6 @@ impl Reader {
 
     /// Tells what is told, until something was missed.
     async fn follow(&mut self, told: &mut broadcast::Receiver<Told>) -> Result<(), End> {
-        let frames = self.frames.clone();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         loop {
             tokio::select! {
@@ -152,14 +153,14 @@ impl Reader {
                     Ok(Told::Moved) | Err(broadcast::error::RecvError::Lagged(_)) => return Ok(()),
                     Err(broadcast::error::RecvError::Closed) => return Err(End::Over),
                 },
-                _ = heartbeat.tick() => self.send(&format!(": still here\nid: {}\n\n", self.cursor)).await?,
-                () = frames.closed() => return Err(End::Over),
+                _ = heartbeat.tick() => self.show_life().await?,
             }
         }
     }
 
     /// Reads from the database what was told before, page by page; few do so at once.
     async fn catch_up(&mut self, until: i64) -> Result<(), End> {
+        let mut told = Instant::now();
         while self.cursor < until {
             let page = {
                 let app = self.app.clone();
@@ -173,6 +174,11 @@ impl Reader {
                 self.tell(&event).await?;
             }
             self.cursor = page.end;
+            // Whoever asks for little hears for long of nothing, and goes on from here if its connection is cut for that.
+            if told.elapsed() >= HEARTBEAT {
+                self.show_life().await?;
+                told = Instant::now();
+            }
         }
         Ok(())
     }
@@ -195,6 +201,10 @@ impl Reader {
         }
         self.cursor = event.position;
         Ok(())
+    }
+
+    async fn show_life(&self) -> Result<(), End> {
+        self.send(&format!(": still here\nid: {}\n\n", self.cursor)).await
     }
 
     async fn send(&self, frame: &str) -> Result<(), End> {

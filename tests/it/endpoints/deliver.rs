@@ -1,11 +1,12 @@
 //! Deliveries: at least once, one after the other where they are about one thing, and nobody's trouble is another's.
 
 use holdfast::endpoints::deliver::run_once;
+use holdfast::endpoints::fan_out::fan_out;
 use holdfast::webhooks::signature::{Secrets, Signature};
 use serde_json::{Value, json};
 
 use super::{Receiver, deliver_until, deliveries, path, register, start, time_passes};
-use crate::support::{TestApp, TestDatabase, unique};
+use crate::support::{TestApp, TestDatabase, eventually, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_is_delivered_signed_and_in_its_order() {
@@ -148,13 +149,13 @@ async fn a_receiver_that_hangs_or_is_not_there_holds_up_neither_the_shop_nor_ano
         register(&app, &url, &["stock.changed"]).await;
     }
     let variant = app.client.variant(100).await;
-    crate::support::eventually(std::time::Duration::from_secs(60), "it has come so far", async || {
+    eventually(std::time::Duration::from_secs(60), "it has come so far", async || {
         app.app.events.at().is_some_and(|at| at > 0)
     })
     .await;
     let service = app.app.clone();
     let sending = tokio::spawn(async move { while run_once(&service).await.unwrap() == 0 {} });
-    crate::support::eventually(std::time::Duration::from_secs(60), "one hangs", async || {
+    eventually(std::time::Duration::from_secs(60), "one hangs", async || {
         hanging.sent().len() == 1 && well.sent().len() == 1
     })
     .await;
@@ -203,6 +204,24 @@ async fn a_name_that_leads_to_a_private_address_is_not_sent_to() {
     .await;
     let log = deliveries(&app, &endpoint).await;
     assert_eq!(log[0]["last_error"], "the host has no public address");
+    assert!(receiver.sent().is_empty());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_takes_nothing_that_it_would_not_send() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    register(&app, &receiver.url(), &["stock.changed"]).await;
+    app.client.variant(1).await;
+    eventually(std::time::Duration::from_secs(60), "one is to be sent", async || {
+        fan_out(&app.app).await.unwrap();
+        app.count("webhook_deliveries").await == 1
+    })
+    .await;
+    app.app.drain();
+    assert_eq!(run_once(&app.app).await.unwrap(), 0);
+    assert_eq!(app.count("webhook_deliveries WHERE attempts = 0 AND state = 'pending'").await, 1);
     assert!(receiver.sent().is_empty());
     app.finish().await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::support::{Peer, Replica, Stream, TestApp, at_once, shared_redis, unique};
+use crate::support::{Peer, Replica, Stream, TestApp, at_once, eventually, shared_redis, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_is_told_as_it_was_answered_and_in_its_order() {
@@ -125,7 +125,7 @@ async fn a_transaction_that_lasts_makes_the_stream_wait_and_nothing_of_it_is_ski
 
 /// Commits once the relay was seen to wait for a while.
 async fn commit_when_waited_for(app: &TestApp, long: &mut PgConnection) -> bool {
-    crate::support::eventually(std::time::Duration::from_secs(60), "the stream waits", async || {
+    eventually(std::time::Duration::from_secs(60), "the stream waits", async || {
         app.app.events.lag() > std::time::Duration::from_millis(300)
     })
     .await;
@@ -225,5 +225,22 @@ async fn a_service_that_stops_ends_its_streams_at_once() {
     for stream in &mut streams {
         assert_eq!(stream.next().await, None);
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_hangs_up_while_it_waits_for_its_turn_to_read_gives_its_place_back() {
+    let app = TestApp::without_redis().await;
+    app.client.variant(1).await;
+    let minute = std::time::Duration::from_secs(60);
+    eventually(minute, "the relay is there", async || app.app.events.at().is_some_and(|at| at > 0)).await;
+    let turns = u32::try_from(app.app.catching_up.available_permits()).unwrap();
+    let all_turns = app.app.catching_up.acquire_many(turns).await.unwrap();
+    let stream = Stream::from(&app.client, "", Some("0")).await;
+    let readers = &app.app.events.metrics.readers;
+    assert_eq!(readers.get(), 1);
+    drop(stream);
+    eventually(minute, "its place is free", async || readers.get() == 0).await;
+    drop(all_turns);
     app.finish().await;
 }
