@@ -442,7 +442,11 @@ mod tests {
         };
         let body = r#"{"a":1,"b":[1,2]}"#;
         let first = of("POST", "/x", body);
-        assert_eq!(first, of("POST", "/X", "{ \"b\": [1, 2],\n\"a\": 1 }"));
+        assert_eq!(first, of("POST", "/x", "{ \"b\": [1, 2],\n\"a\": 1 }"));
+        let id = "/x/0190A5E0-0000-7000-8000-00000000000A";
+        let lower = id.to_lowercase();
+        assert_eq!(of("POST", id, body), of("POST", &lower, body));
+        assert_ne!(first, of("POST", "/X", body), "a name keeps its case");
         assert_ne!(first, of("PUT", "/x", body));
         assert_ne!(first, of("POST", "/y", body));
         assert_ne!(first, of("POST", "/x", r#"{"a":1,"b":[2,1]}"#));
