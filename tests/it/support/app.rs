@@ -65,6 +65,15 @@ impl TestApp {
         Self { client: Client::admin(address), app, database, stopping, tasks }
     }
 
+    /// Ends whatever goes on besides requests, for tests that count.
+    pub async fn quiet(&mut self) {
+        self.app.stopping.cancel();
+        let serving = self.tasks.pop();
+        for task in std::mem::replace(&mut self.tasks, serving.into_iter().collect()) {
+            task.await.unwrap();
+        }
+    }
+
     /// Ends the service as SIGTERM would, and checks that its books agree and nothing is left open.
     pub async fn finish(self) {
         self.app.tasks.close();
