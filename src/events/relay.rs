@@ -207,5 +207,7 @@ async fn look(
         }
         read = page.end;
     }
+    // Also where what was drawn last was never written.
+    relay.place().at = Some(read);
     Ok(Some(read))
 }

@@ -41,6 +41,8 @@ const PAGE: i64 = 200;
 const FRAMES: usize = 16;
 /// How long a reader may take nothing.
 const STALLED_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether a new stream may begin.
+const LOOK: Duration = Duration::from_millis(10);
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A stream is ended after so long, that its key is looked at again.
@@ -76,7 +78,7 @@ pub async fn stream(
     }
     let (frames, sent) = mpsc::channel(FRAMES);
     let reader = Reader { app: app.clone(), choice, frames, cursor: from, _place: place };
-    app.tasks.spawn(reader.serve());
+    app.tasks.spawn(reader.serve(given.is_none()));
     let body = futures_util::stream::unfold(sent, async |mut sent| {
         let frame: Bytes = sent.recv().await?;
         Some((Ok::<_, Infallible>(frame), sent))
@@ -111,11 +113,11 @@ struct Reader {
 }
 
 impl Reader {
-    async fn serve(mut self) {
+    async fn serve(mut self, is_new: bool) {
         let (app, frames) = (self.app.clone(), self.frames.clone());
         app.events.metrics.readers.inc();
         let ended = tokio::select! {
-            ended = self.tell_all() => ended,
+            ended = self.tell_all(is_new) => ended,
             () = app.draining() => End::Over,
             // Also while it waits for its turn, or reads what it has nothing to tell of.
             () = frames.closed() => End::Over,
@@ -127,8 +129,11 @@ impl Reader {
         }
     }
 
-    async fn tell_all(&mut self) -> End {
+    async fn tell_all(&mut self, is_new: bool) -> End {
         let ended = async {
+            if is_new {
+                self.settle().await?;
+            }
             self.send(&format!("retry: 1000\n: from here on\nid: {}\n\n", self.cursor)).await?;
             loop {
                 let (mut told, at) = self.app.events.join();
@@ -141,6 +146,23 @@ impl Reader {
             Err(end) => end,
             Ok(never) => match never {},
         }
+    }
+
+    /// Waits until nobody writes any more up to where a new stream begins. So whoever looks at the stock once it was told
+    /// "from here on" misses nothing: what it does not see there, it is told.
+    async fn settle(&self) -> Result<(), End> {
+        // As a listener, so that the relay looks often.
+        let (_ears, mut at) = self.app.events.join();
+        let mut told = Instant::now();
+        while at < self.cursor {
+            tokio::time::sleep(LOOK).await;
+            if told.elapsed() >= HEARTBEAT {
+                self.send(": waiting for what is under way\n\n").await?;
+                told = Instant::now();
+            }
+            at = self.app.events.at().unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Tells what is told, until something was missed.

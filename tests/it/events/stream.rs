@@ -123,6 +123,34 @@ async fn a_transaction_that_lasts_makes_the_stream_wait_and_nothing_of_it_is_ski
     app.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_begins_when_all_that_was_under_way_can_be_seen_and_tells_the_rest() {
+    let app = TestApp::without_redis().await;
+    let variant = app.client.variant(100).await;
+    let mut long = PgConnection::connect(&app.database.url).await.unwrap();
+    long.execute(
+        "BEGIN; INSERT INTO events (event_id, kind, data) VALUES (gen_random_uuid(), 'session.started', '{}')",
+    )
+    .await
+    .unwrap();
+    let client = app.client.clone();
+    let opening = tokio::spawn(async move { Stream::open(&client, "?types=stock.*,session.*").await });
+    eventually(std::time::Duration::from_secs(60), "it is a reader", async || {
+        app.app.events.metrics.readers.get() == 1
+    })
+    .await;
+    let sold = app.client.decrement(variant, 1).await.expect(200).json();
+    assert!(!opening.is_finished(), "what is under way could be missed");
+    long.execute("COMMIT").await.unwrap();
+    let mut stream = opening.await.unwrap();
+    let told = stream.next().await.unwrap();
+    assert_eq!((told.event.as_str(), &told.data), ("stock.changed", &sold));
+    // Nor does it wait for a position that was drawn for nothing.
+    long.execute("BEGIN; SELECT nextval('event_positions'); ROLLBACK").await.unwrap();
+    drop((stream, Stream::open(&app.client, "").await));
+    app.finish().await;
+}
+
 /// Commits once the relay was seen to wait for a while.
 async fn commit_when_waited_for(app: &TestApp, long: &mut PgConnection) -> bool {
     eventually(std::time::Duration::from_secs(60), "the stream waits", async || {
