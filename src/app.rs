@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::endpoints::{metrics::EndpointMetrics, post::Post};
-use crate::events::{self, relay::Relay};
+use crate::events::{self, publish::Copies, relay::Relay};
 use crate::http::auth::Keyring;
 use crate::leases::Leases;
 use crate::locks::Locks;
@@ -36,6 +36,8 @@ pub struct App {
     pub leases: Leases,
     /// What has happened, told to whoever listens.
     pub events: Relay,
+    /// When that is published on Redis too.
+    pub copies: Copies,
     /// What became of webhooks that are sent.
     pub endpoints: EndpointMetrics,
     /// Sends them.
@@ -89,6 +91,7 @@ impl App {
         Ok(Self {
             metrics: Metrics::new(&locks, &leases, &webhooks, &events.metrics, &endpoints),
             events,
+            copies: config.redis_copies,
             endpoints,
             post: Post::new(config.webhook_allow_private),
             readers: events::places(),

@@ -8,6 +8,7 @@
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
 //! | `HOLDFAST_WEBHOOK_SECRETS` | unset: no webhooks | `whsec_<base64>`, several with commas between them |
 //! | `HOLDFAST_WEBHOOK_ALLOW_PRIVATE` | `false` | `true` lets webhooks be sent to addresses of private networks |
+//! | `HOLDFAST_REDIS_COPIES` | `auto` | when events are published on Redis: `auto`, while somebody may listen; `always`; `never` |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::events::publish::Copies;
 use crate::locks::timing::{self, LEASE_MARGIN, RENEWALS_A_TTL, STATEMENT_TIMEOUT, Timing};
 use crate::webhooks::signature::Secrets;
 
@@ -73,6 +75,8 @@ pub struct Config {
     pub webhook_secrets: Secrets,
     /// Whether webhooks are sent to private addresses too.
     pub webhook_allow_private: bool,
+    /// When events are published on Redis too.
+    pub redis_copies: Copies,
     /// Whether the test endpoints are served.
     pub test_endpoints: bool,
     /// Size of the Postgres pool.
@@ -120,6 +124,7 @@ impl Config {
             webhook_secrets: Secrets::read(set("HOLDFAST_WEBHOOK_SECRETS").as_deref())
                 .map_err(|why| wrong("HOLDFAST_WEBHOOK_SECRETS", why))?,
             webhook_allow_private: flag(&set, "HOLDFAST_WEBHOOK_ALLOW_PRIVATE")?,
+            redis_copies: copies(&set)?,
             test_endpoints: flag(&set, "HOLDFAST_TEST_ENDPOINTS")?,
             db_max_connections: number(
                 &set,
@@ -266,6 +271,16 @@ fn flag(set: &Env<'_>, name: &'static str) -> Result<bool, ConfigError> {
     }
 }
 
+fn copies(set: &Env<'_>) -> Result<Copies, ConfigError> {
+    let name = "HOLDFAST_REDIS_COPIES";
+    match set(name).as_deref().map(str::trim) {
+        None | Some("auto") => Ok(Copies::Asked),
+        Some("always") => Ok(Copies::Always),
+        Some("never") => Ok(Copies::Never),
+        Some(_) => Err(wrong(name, "must be auto, always or never")),
+    }
+}
+
 fn number<T>(
     set: &Env<'_>,
     name: &'static str,
@@ -318,6 +333,7 @@ mod tests {
             ("HOLDFAST_WEBHOOK_SECRETS", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
             ("HOLDFAST_DB_MAX_CONNECTIONS", "-3"),
             ("HOLDFAST_TEST_ENDPOINTS", "yes"),
+            ("HOLDFAST_REDIS_COPIES", "sometimes"),
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
             ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "14999"),
             ("HOLDFAST_BREAKER_PROBE_MS", "-1"),

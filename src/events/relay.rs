@@ -5,7 +5,8 @@
 //! - Who joins learns, in one moment, up to where was told before and hears all that is told after.
 //! - Nobody is waited for: what is told stands in a ring of a fixed size, and whoever falls behind it reads the database
 //!   from where it was.
-//! - If nobody listens nothing is read.
+//! - If nobody listens nothing is read. Whoever only wants to know how far it is [watches](Relay::watch): then it looks as
+//!   often, and reads as little.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub enum Told {
 pub struct Relay {
     ring: broadcast::Sender<Told>,
     place: Mutex<Place>,
+    /// Up to where nobody writes any more, for those who watch.
+    settled: watch::Sender<i64>,
     joined: Notify,
     /// Whether this process does what one of all replicas does.
     role: watch::Sender<bool>,
@@ -57,7 +60,7 @@ pub struct Relay {
 struct Place {
     /// Up to where it was told, or nobody was there to hear it; none before it is known where to begin.
     at: Option<i64>,
-    /// When nothing was waited for.
+    /// Since when what is waited for has been waited for; if nothing is, when that was seen.
     caught_up: Instant,
 }
 
@@ -67,6 +70,7 @@ impl Default for Relay {
         Self {
             ring: broadcast::Sender::new(RING),
             place: Mutex::new(place),
+            settled: watch::Sender::new(0),
             joined: Notify::new(),
             role: watch::Sender::new(false),
             metrics: EventMetrics::default(),
@@ -82,6 +86,14 @@ impl Relay {
         let heard = self.ring.subscribe();
         self.joined.notify_one();
         (heard, place.at.unwrap_or_default())
+    }
+
+    /// Up to where nobody writes any more, as it moves. While somebody has this, it is looked for often.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<i64> {
+        let watching = self.settled.subscribe();
+        self.joined.notify_one();
+        watching
     }
 
     /// Up to where nobody writes any more and was told; none before that is known.
@@ -106,6 +118,10 @@ impl Relay {
         self.ring.receiver_count() > 0
     }
 
+    fn has_watchers(&self) -> bool {
+        self.settled.receiver_count() > 0
+    }
+
     fn tell(&self, event: Event) {
         let mut place = self.place();
         place.at = Some(event.position);
@@ -118,6 +134,13 @@ impl Relay {
         let mut place = self.place();
         place.at = Some(at);
         let _heard = self.ring.send(Told::Moved);
+        self.settled.send_replace(at);
+    }
+
+    /// All up to there was told.
+    fn come_to(&self, at: i64) {
+        self.place().at = Some(at);
+        self.settled.send_replace(at);
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
@@ -157,7 +180,7 @@ async fn follow(app: &App) -> Result<(), DbError> {
         }
         let joined = relay.joined.notified();
         read = look(relay, &mut conn, &mut fences, read).await?;
-        let pause = if relay.has_listeners() { LOOK } else { IDLE };
+        let pause = if relay.has_listeners() || relay.has_watchers() { LOOK } else { IDLE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = joined => {}
@@ -185,13 +208,11 @@ async fn look(
     let known = fences.newest().or(read).unwrap_or_default();
     let drawn = store::look_in(conn, if fences.has_room() { known } else { i64::MAX }).await?;
     if let Some(fence) = drawn.fence {
-        fences.add(drawn.position, fence);
+        fences.add(drawn.position, fence, Instant::now());
     }
     let oldest = if fences.is_waiting() { Some(store::find_oldest_running(conn).await?) } else { None };
     let settled = oldest.and_then(|oldest| fences.settle(oldest));
-    if !fences.is_waiting() {
-        relay.place().caught_up = Instant::now();
-    }
+    relay.place().caught_up = fences.oldest().unwrap_or_else(Instant::now);
     let Some(until) = settled else { return Ok(read) };
     // Where there is no place to go on from, listeners have their own.
     let mut read = read.unwrap_or(until);
@@ -208,6 +229,6 @@ async fn look(
         read = page.end;
     }
     // Also where what was drawn last was never written.
-    relay.place().at = Some(read);
+    relay.come_to(read);
     Ok(Some(read))
 }

@@ -41,8 +41,6 @@ const PAGE: i64 = 200;
 const FRAMES: usize = 16;
 /// How long a reader may take nothing.
 const STALLED_MAX: Duration = Duration::from_secs(10);
-/// Between two looks whether a new stream may begin.
-const LOOK: Duration = Duration::from_millis(10);
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A stream is ended after so long, that its key is looked at again.
@@ -151,18 +149,14 @@ impl Reader {
     /// Waits until nobody writes any more up to where a new stream begins. So whoever looks at the stock once it was told
     /// "from here on" misses nothing: what it does not see there, it is told.
     async fn settle(&self) -> Result<(), End> {
-        // As a listener, so that the relay looks often.
-        let (_ears, mut at) = self.app.events.join();
-        let mut told = Instant::now();
-        while at < self.cursor {
-            tokio::time::sleep(LOOK).await;
-            if told.elapsed() >= HEARTBEAT {
-                self.send(": waiting for what is under way\n\n").await?;
-                told = Instant::now();
+        let mut at = self.app.events.watch();
+        loop {
+            let coming = async { at.wait_for(|at| *at >= self.cursor).await.map(drop) };
+            tokio::select! {
+                come = coming => return come.map_err(|_| End::Over),
+                () = tokio::time::sleep(HEARTBEAT) => self.send(": waiting for what is under way\n\n").await?,
             }
-            at = self.app.events.at().unwrap_or_default();
         }
-        Ok(())
     }
 
     /// Tells what is told, until something was missed.

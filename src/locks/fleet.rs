@@ -184,27 +184,6 @@ impl Redis {
         Ok(())
     }
 
-    /// Publishes messages, each on its channel: in one call, but in a cluster, which routes each by itself.
-    ///
-    /// # Errors
-    /// A [`Fault`].
-    pub async fn publish_all(&self, messages: &[(String, String)]) -> Result<(), Fault> {
-        if messages.is_empty() {
-            return Ok(());
-        }
-        if self.is_cluster() {
-            for (channel, message) in messages {
-                self.publish(channel, message).await?;
-            }
-            return Ok(());
-        }
-        let mut all = redis::pipe();
-        for (channel, message) in messages {
-            all.cmd("PUBLISH").arg(channel).arg(message).ignore();
-        }
-        self.call(self.budget, async |conn| all.query_async::<()>(conn).await).await
-    }
-
     /// The names of all live locks, those that end last first.
     ///
     /// # Errors

@@ -38,12 +38,13 @@
 //! [`timing`] (the limits, their order checked), [`keys`] (what can be locked), [`mod@line`] (the queue in this
 //! process), the scripts (the queue across replicas), [`claim`] (names and tokens), [`topology`] and [`redis`]
 //! (asking Redis within a budget), [`fault`], [`breaker`] (whether to ask), `layer` (waiting across replicas), `owners`
-//! (whether whoever is waited for is still there), [`lease`] (what a verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`fleet`] and [`status`] (what
+//! (whether whoever is waited for is still there), [`lease`] (what a verb holds), `renewal`, `keeper` (the background: beats, probe, sweep, wake-ups), [`audience`], [`fleet`] and [`status`] (what
 //! onlookers see), `by_hand`, [`metrics`], [`store`] (names, locked in Postgres), [`shadow`].
 //!
 //! What is to be held over many transactions is a lease of [`crate::leases`], whose truth is a row with a fence; here
 //! is only the key that shows it.
 
+pub mod audience;
 pub mod breaker;
 mod by_hand;
 pub mod claim;
@@ -289,6 +290,17 @@ impl Locks {
         match self.0.usable_layer() {
             Some(layer) => layer.redis.publish_all(messages).await,
             None => Ok(()),
+        }
+    }
+
+    /// Whether somebody may hear what is published on one of `channels`.
+    ///
+    /// # Errors
+    /// A [`Fault`](fault::Fault): it is not known.
+    pub async fn may_be_heard(&self, channels: audience::Channels) -> Result<bool, fault::Fault> {
+        match self.0.usable_layer() {
+            Some(layer) => layer.redis.may_be_heard(channels).await,
+            None => Ok(false),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::support::{Client, Peer, Private, Stream, TestApp, TestDatabase, eventually, unique};
+use crate::support::{Client, Peer, Private, Stranger, Stream, TestApp, TestDatabase, eventually, unique};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -84,5 +84,67 @@ async fn one_of_two_replicas_publishes_what_is_told_each_fact_once_and_the_other
     }
     drop((stream, heard));
     peer.finish().await;
+    app.finish().await;
+}
+
+/// How often events were read so far.
+async fn reads(app: &TestApp) -> i64 {
+    sqlx::query_scalar(
+        "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
+         WHERE query LIKE '%position > $1 AND position <= $2%' AND query NOT LIKE '%pg_stat_statements%'",
+    )
+    .fetch_one(&app.database.pool)
+    .await
+    .unwrap()
+}
+
+/// How often Redis was asked whether somebody listens.
+async fn questions(redis: &Stranger) -> usize {
+    let stats: String = redis.ask(&["INFO", "commandstats"]).await;
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_pubsub|numpat:calls="));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nobody_listens_no_event_is_read_and_whoever_then_subscribes_hears_what_is_committed_next() {
+    let postgres = Private::postgres_with("shared_preload_libraries", "pg_stat_statements").await;
+    let redis = Private::redis().await;
+    let app = TestApp::with(TestDatabase::on(&postgres.url()).await, Some(&redis.url()), &[]).await;
+    sqlx::query("CREATE EXTENSION pg_stat_statements").execute(&app.database.pool).await.unwrap();
+    let asked = Stranger::at(&redis.url()).await;
+    let variant = app.client.variant(1_000).await;
+    for _ in 0..20 {
+        app.client.decrement(variant, 1).await.expect(200);
+    }
+    let before = questions(&asked).await;
+    eventually(SOON, "it is asked twice more", async || questions(&asked).await >= before + 2).await;
+    assert_eq!(reads(&app).await, 0);
+
+    let mut heard = redis::Client::open(redis.url()).unwrap().get_async_pubsub().await.unwrap();
+    heard.subscribe(format!("inventory:updates:{variant}")).await.unwrap();
+    let sold = app.client.decrement(variant, 1).await.expect(200).json();
+    // Copies of the seconds before may come too, and none is left out between them.
+    let mut versions = Vec::new();
+    while versions.last() != sold["version"].as_i64().as_ref() {
+        versions.push(next(&mut heard, Uuid::nil()).await.1["data"]["version"].as_i64().unwrap());
+    }
+    assert!(versions.windows(2).all(|two| two[0] + 1 == two[1]), "{versions:?}");
+    assert!(reads(&app).await > 0, "reads are counted");
+    drop(heard);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_redis_does_not_let_itself_be_asked_who_listens_copies_are_published() {
+    let redis = Private::redis().await;
+    let _set: String =
+        Stranger::at(&redis.url()).await.ask(&["ACL", "SETUSER", "default", "-pubsub|numpat"]).await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&redis.url()), &[]).await;
+    let mut heard = redis::Client::open(redis.url()).unwrap().get_async_pubsub().await.unwrap();
+    let variant = app.client.variant(10).await;
+    heard.subscribe(format!("inventory:updates:{variant}")).await.unwrap();
+    let sold = app.client.decrement(variant, 1).await.expect(200).json();
+    eventually(SOON, "it is heard", async || next(&mut heard, Uuid::nil()).await.1["data"] == sold).await;
+    drop(heard);
     app.finish().await;
 }
