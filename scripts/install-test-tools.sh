@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sees to it that `make test` has what it needs besides servers: Spin, which searches the model of the lock protocol,
-# and redis-py of the version in tests/requirements.txt, whose lock must get on with ours. Says what it installs and
+# Chromium, which shows the console (any version will do, and Chrome too), and redis-py of the version in
+# tests/requirements.txt, whose lock must get on with ours. Says what it installs and
 # why before it does, and does nothing when there is nothing to do. A C compiler is taken to be there: Rust needs one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +17,15 @@ say() { echo "tools: $*" >&2; }
 
 # Others are called that too.
 has_spin() { [[ $(spin -V 2>/dev/null) == 'Spin Version '* ]]; }
+
+# The names are those of tests/it/support/browser.rs.
+has_chromium() {
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        command -v "$name" >/dev/null && return 0
+    done
+    [[ -x '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome' || -x /Applications/Chromium.app/Contents/MacOS/Chromium ]]
+}
 
 # A Python that can make an environment with pip in it; its name is left in $python.
 has_python() {
@@ -53,6 +63,10 @@ give_up() {
 if ! has_spin; then
     install 'it searches the model of the lock protocol' spin spin
     has_spin || give_up "no Spin, the model checker: install it with this system's package manager"
+fi
+if ! has_chromium; then
+    install 'it shows the console, about 100 MB' chromium chromium
+    has_chromium || give_up "no Chromium: install it with this system's package manager"
 fi
 if has_redis_py; then exit 0; fi
 if ! has_python; then

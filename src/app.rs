@@ -18,6 +18,7 @@ use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
 use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
+use crate::operations::pulse::Pulse;
 use crate::section::share::Sections;
 use crate::test_endpoints::TestHolds;
 use crate::webhooks::metrics::WebhookMetrics;
@@ -48,6 +49,8 @@ pub struct App {
     pub catching_up: Semaphore,
     /// What is counted and timed.
     pub metrics: Metrics,
+    /// What was answered in the last minute.
+    pub pulse: Pulse,
     /// What became of webhooks.
     pub webhooks: WebhookMetrics,
     /// Shared by all who look at the locks.
@@ -90,6 +93,7 @@ impl App {
         let (leases, webhooks) = (Leases::new(locks.clone()), WebhookMetrics::default());
         Ok(Self {
             metrics: Metrics::new(&locks, &leases, &webhooks, &events.metrics, &endpoints),
+            pulse: Pulse::default(),
             events,
             copies: config.redis_copies,
             endpoints,

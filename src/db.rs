@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Serialize;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
@@ -50,6 +51,17 @@ pub struct Db {
     onlookers: PgPool,
     /// When Postgres was last looked for, and whether it was there. Locked while somebody looks.
     seen: Mutex<Option<(Instant, bool)>>,
+}
+
+/// The connections of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PoolLevels {
+    /// Those there are.
+    pub connections: u32,
+    /// Those of them that requests use now.
+    pub busy: u32,
+    /// How many there may be.
+    pub max: u32,
 }
 
 /// What went wrong in Postgres or on the way to it.
@@ -227,6 +239,15 @@ impl Db {
         };
         *seen = Some((Instant::now(), up));
         up
+    }
+
+    /// How many connections there are, and how many are in use.
+    #[must_use]
+    pub fn levels(&self) -> PoolLevels {
+        let connections = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let max = self.pool.options().get_max_connections();
+        PoolLevels { connections, busy: connections.saturating_sub(idle), max }
     }
 
     /// Closes the pool; waits a moment for connections that are in use.

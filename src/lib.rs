@@ -24,6 +24,7 @@
 //! | [`purge`] | forgetting what is kept for a time only |
 //! | [`operations`] | what operators see and do: lock status, metrics, emergencies |
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
+//! | [`console`] | the page on which operators see all of it |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
 //! | [`app`], [`config`], [`telemetry`], [`ids`], [`clock`] | what an operation may touch, settings, logs, identifiers, the time to be shown |
 //! | [`cli`] | the commands of the program |
@@ -68,6 +69,8 @@ pub mod purge;
 pub mod operations;
 
 pub mod test_endpoints;
+
+pub mod console;
 
 pub mod http;
 

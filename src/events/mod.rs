@@ -47,6 +47,12 @@ pub fn places() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(stream::READERS_MAX))
 }
 
+/// How many readers have one of these places.
+#[must_use]
+pub fn readers_among(places: &Semaphore) -> usize {
+    stream::READERS_MAX.saturating_sub(places.available_permits())
+}
+
 /// Turns for those that read the database because they come from far behind.
 #[must_use]
 pub fn turns() -> Semaphore {

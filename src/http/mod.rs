@@ -15,6 +15,7 @@ pub mod preference;
 pub mod problem;
 pub mod server;
 pub mod shell;
+pub mod whoami;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use tower::{Layer, Service};
 use self::auth::Scope;
 use crate::app::App;
 use crate::{
-    counts, endpoints, events, holds, inventory, invoices, operations, orders, test_endpoints, webhooks,
+    console, counts, endpoints, events, holds, inventory, invoices, operations, orders, test_endpoints,
+    webhooks,
 };
 
 /// All routes, with everything a request goes through.
@@ -43,12 +45,14 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(events::routes::routes(app))
         .merge(endpoints::routes::routes(app))
         .merge(counts::routes::routes(app))
-        .merge(operations::routes::routes(app));
+        .merge(operations::routes::routes(app))
+        .route("/whoami", get(whoami::whoami).route_layer(open_to(app, &Scope::ALL)));
     // Field devices know the calls of counting without a version.
     let mut routes = Router::new()
         .nest("/api/v1", v1)
         .nest("/api", counts::routes::routes(app))
-        .merge(operations::routes::root_routes(app));
+        .merge(operations::routes::root_routes(app))
+        .merge(console::routes::routes());
     if app.test_holds.is_some() {
         let test = test_endpoints::routes::routes(app);
         routes = routes.nest("/api/v1", test.clone()).merge(test);

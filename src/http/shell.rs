@@ -28,6 +28,9 @@ const REQUEST_ID_MAX: usize = 128;
 /// What the paths end with that read whole tables or hold a lock for as long as they are told to, and the time they
 /// have.
 const UNHURRIED: [&str; 2] = ["/inventory/audit", "/test/inventory/test-concurrent-access"];
+/// What the paths of those begin with who only look at the service: they are none of its work.
+const ONLOOKERS: [&str; 6] =
+    ["/api/v1/status", "/api/v1/locks/status", "/api/v1/whoami", "/metrics", "/health/", "/console/"];
 const UNHURRIED_MAX: Duration = Duration::from_secs(600);
 
 /// What is known of a request before anyone knows who makes it.
@@ -68,7 +71,7 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
         .get::<MatchedPath>()
         .is_some_and(|path| UNHURRIED.iter().any(|end| path.as_str().ends_with(end)));
     let limit = if unhurried { UNHURRIED_MAX } else { app.answer_max };
-    let task = app.tasks.spawn(answer(request, next, request_id.clone()).instrument(span));
+    let task = app.tasks.spawn(answer(app.clone(), request, next, request_id.clone()).instrument(span));
     let mut response = match tokio::time::timeout(limit, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -97,13 +100,16 @@ fn usable_id(value: &HeaderValue) -> Option<&str> {
 }
 
 /// Runs the request, writes its problem out if it had one, and logs it once.
-async fn answer(request: Request, next: Next, request_id: Arc<str>) -> Response {
+async fn answer(app: Arc<App>, request: Request, next: Next, request_id: Arc<str>) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let (status, problem) = (response.status(), response.extensions().get::<Problem>().cloned());
     let route = route.as_ref().map_or("-", MatchedPath::as_str);
+    if !ONLOOKERS.iter().any(|begin| route.starts_with(begin)) {
+        app.pulse.answered(&method, status, started.elapsed());
+    }
     log(status, problem.as_ref(), method.as_str(), route, started);
     problem.map_or(response, |problem| problem.respond(&request_id))
 }

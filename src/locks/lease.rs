@@ -22,6 +22,11 @@ pub enum DatabaseOnly {
     Fault,
 }
 
+impl DatabaseOnly {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NotConfigured, Self::BreakerOpen, Self::Fault];
+}
+
 /// What a request got from Redis.
 #[derive(Debug)]
 pub(crate) struct Taken {

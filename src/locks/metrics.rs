@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
 
 use super::keys::LockClass;
 use super::lease::DatabaseOnly;
@@ -48,6 +49,10 @@ pub enum Refused {
     Overloaded,
     /// The caller hung up.
     CallerGone,
+}
+
+impl Refused {
+    const ALL: [Self; 3] = [Self::Busy, Self::Overloaded, Self::CallerGone];
 }
 
 /// Why a lease was without its Redis layer.
@@ -164,14 +169,14 @@ impl LockMetrics {
                 drop(self.waits.get_or_create(&ClassAndMode { class, mode }));
                 drop(self.holds.get_or_create(&ClassAndMode { class, mode }));
             }
-            for why in [Refused::Busy, Refused::Overloaded, Refused::CallerGone] {
+            for why in Refused::ALL {
                 drop(self.refused.get_or_create(&ClassAndWhy { class, why }));
             }
             for counter in [&self.takeovers, &self.lost, &self.renewals] {
                 drop(counter.get_or_create(&Class { class }));
             }
         }
-        for why in [DatabaseOnly::NotConfigured, DatabaseOnly::BreakerOpen, DatabaseOnly::Fault] {
+        for why in DatabaseOnly::ALL {
             drop(self.database_only.get_or_create(&Without { why }));
         }
         for by in [WokenBy::Message, WokenBy::Poll] {
@@ -205,7 +210,41 @@ impl LockMetrics {
     }
 }
 
+/// What became of locks since the process began, all classes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LockTallies {
+    /// Requests in line now.
+    pub waiting: i64,
+    /// Leases that were not given.
+    pub refused: u64,
+    /// Keys taken over from replicas that stopped beating.
+    pub takeovers: u64,
+    /// Keys that were lost before they were let go.
+    pub lost: u64,
+    /// Leases without a Redis layer.
+    pub database_only: u64,
+}
+
 impl Locks {
+    /// What became of locks so far.
+    #[must_use]
+    pub fn tallies(&self) -> LockTallies {
+        let metrics = &self.0.metrics;
+        let of_classes = |counter: &Family<Class, Counter>| {
+            LockClass::ALL.into_iter().map(|class| counter.get_or_create(&Class { class }).get()).sum()
+        };
+        let refusals =
+            LockClass::ALL.into_iter().flat_map(|class| Refused::ALL.map(|why| ClassAndWhy { class, why }));
+        let without = DatabaseOnly::ALL.into_iter().map(|why| Without { why });
+        LockTallies {
+            waiting: self.0.lines.waiting_by_class().values().sum(),
+            refused: refusals.map(|label| metrics.refused.get_or_create(&label).get()).sum(),
+            takeovers: of_classes(&metrics.takeovers),
+            lost: of_classes(&metrics.lost),
+            database_only: without.map(|label| metrics.database_only.get_or_create(&label).get()).sum(),
+        }
+    }
+
     /// Adds the locks' metrics to `registry`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);

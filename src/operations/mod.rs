@@ -5,6 +5,8 @@
 //! | [`lock_status`] | who holds what, who waits, in Redis and in Postgres |
 //! | [`release_lock`] | takes a lock away from its holder, with a reason, on the record |
 //! | [`metrics`] | `GET /metrics` |
+//! | [`process_status`] | `GET /status`: what this process does |
+//! | [`pulse`] | what it answered in the last minute |
 //!
 //! What must stay true: looking changes nothing and never waits for what it looks at: it has a database connection
 //! of its own; and whatever is done by hand is written down in the transaction that does it.
@@ -12,6 +14,8 @@
 pub mod error;
 pub mod lock_status;
 pub mod metrics;
+pub mod process_status;
+pub mod pulse;
 pub mod release_lock;
 pub mod routes;
 pub(crate) mod store;

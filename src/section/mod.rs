@@ -73,6 +73,7 @@ impl Section<'_> {
     /// # Errors
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+        self.app.pulse.wanted(keys);
         self.run_within(None, keys, verb).await
     }
 

@@ -183,6 +183,7 @@ pub async fn share<V: Verb>(
     if request.keys.as_slice().len() > SHARED_KEYS_MAX || caller.patience.left().is_some() {
         return alone.run(&request.keys, verb).await;
     }
+    app.pulse.wanted(&request.keys);
     let (answer, mut answered) = oneshot::channel();
     let id = Sections::enter(app, request.clone(), answer);
     let look_at = request.arrived + LOOK_AFTER;

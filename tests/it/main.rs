@@ -10,6 +10,7 @@
 
 mod support;
 
+mod console;
 mod counts;
 mod endpoints;
 mod events;

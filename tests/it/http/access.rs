@@ -10,6 +10,8 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("DELETE", "/invoices/processing", Some(&[Finance])),
     ("DELETE", "/invoices/processing/{marker}", Some(&[Finance])),
     ("DELETE", "/webhook-endpoints/{endpoint_id}", Some(&[])),
+    ("GET", "/", None),
+    ("GET", "/console/{file}", None),
     ("GET", "/events", Some(&[Storefront, Warehouse, Finance])),
     ("GET", "/health/live", None),
     ("GET", "/health/ready", None),
@@ -38,6 +40,7 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/racks/{rack_id}/status", Some(&[Warehouse])),
     ("GET", "/sessions/{session_id}", Some(&[Warehouse])),
     ("GET", "/sessions/{session_id}/variances", Some(&[Warehouse])),
+    ("GET", "/status", Some(&[])),
     ("GET", "/sync/conflicts", Some(&[Warehouse])),
     ("GET", "/test/locks/status", Some(&[])),
     ("GET", "/variants", Some(&[Storefront, Warehouse])),
@@ -46,6 +49,7 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("GET", "/webhook-endpoints/{endpoint_id}", Some(&[])),
     ("GET", "/webhook-endpoints/{endpoint_id}/deliveries", Some(&[])),
     ("GET", "/webhooks/inbox", Some(&[])),
+    ("GET", "/whoami", Some(&[Storefront, Warehouse, Finance])),
     ("POST", "/holds", Some(&[Storefront])),
     ("POST", "/holds/{hold_id}/capture", Some(&[Storefront])),
     ("POST", "/holds/{hold_id}/extend", Some(&[Storefront])),
@@ -130,9 +134,11 @@ async fn call(client: &Client, method: &str, path: &str) -> Reply {
         .split('/')
         .map(|part| if part.starts_with('{') { "00000000-0000-7000-8000-000000000000" } else { part });
     let path = parts.collect::<Vec<_>>().join("/");
+    let path = if path.starts_with("/console/") { "/console/app.js".to_owned() } else { path };
     // Open, it has no end.
     let path = if path == "/events" { "/events?types=none".to_owned() } else { path };
-    let root = if path.starts_with("/health") || path == "/metrics" { "" } else { "/api/v1" };
+    let no_root = ["/health", "/console", "/metrics"].iter().any(|begin| path.starts_with(begin));
+    let root = if no_root || path == "/" { "" } else { "/api/v1" };
     let method: Method = method.parse().unwrap();
     let body = if method == Method::GET { "" } else { "{}" };
     client

@@ -2,6 +2,7 @@
 
 mod lock_status;
 mod metrics;
+mod process_status;
 mod release_lock;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod books;
+pub mod browser;
 pub mod campaign;
 pub mod certificate;
 pub mod client;
@@ -33,6 +34,7 @@ pub mod stream;
 pub mod wire;
 
 pub use app::TestApp;
+pub use browser::Browser;
 pub use certificate::Certificate;
 pub use client::{Client, Reply};
 #[cfg(target_os = "linux")]

@@ -1,0 +1,100 @@
+// Calls to the API, as whoever signed in. The key is kept for this tab alone.
+
+const KEY = "holdfast.key";
+const ROOT = "/api/v1";
+
+export const session = {
+  get key() {
+    return sessionStorage.getItem(KEY);
+  },
+  set key(key) {
+    if (key) sessionStorage.setItem(KEY, key);
+    else sessionStorage.removeItem(KEY);
+  },
+};
+
+/** What the service says when it does not do something, or why it could not be asked. */
+export class Problem extends Error {
+  constructor(status, document) {
+    super(document.detail || document.title || "The service did not say why.");
+    this.status = status;
+    this.code = document.code ?? "";
+    this.errors = document.errors ?? [];
+    this.requestId = document.request_id ?? "";
+    this.document = document;
+  }
+}
+
+async function call(method, path, { body, key, signal, as = session.key } = {}) {
+  const headers = { authorization: `Bearer ${as}` };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  if (key) headers["idempotency-key"] = key;
+  let response;
+  try {
+    response = await fetch(ROOT + path, {
+      method, headers, signal, cache: "no-store", credentials: "omit",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: "The service can't be reached.", code: "unreachable" });
+  }
+  const text = await response.text();
+  let answer = {};
+  try {
+    answer = text ? JSON.parse(text) : {};
+  } catch {
+    answer = { detail: `Not an answer of Holdfast (status ${response.status}).` };
+  }
+  if (!response.ok) throw new Problem(response.status, answer);
+  return answer;
+}
+
+/** Reads. `params` that are empty are left out. */
+export function get(path, params = {}, options = {}) {
+  const given = Object.entries(params).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const query = new URLSearchParams(given).toString();
+  return call("GET", path + (query ? `?${query}` : ""), options);
+}
+
+/** Does something, once: a lost answer may be asked for again with the same key. */
+export const post = (path, body, options = {}) => call("POST", path, { key: freshKey(), ...options, body });
+
+/** Unlike `randomUUID` this is there without TLS too. */
+function freshKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `console-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/**
+ * What the stream tells from `lastId` on, until it ends or breaks: `{id, event, data}`. `data` is null for a mere id, and
+ * there is no id where it only says that it is there.
+ */
+export async function* events({ lastId, types, signal }) {
+  const headers = { authorization: `Bearer ${session.key}`, accept: "text/event-stream" };
+  if (lastId) headers["last-event-id"] = lastId;
+  const query = types ? `?types=${encodeURIComponent(types)}` : "";
+  const response = await fetch(`${ROOT}/events${query}`, { headers, signal, cache: "no-store", credentials: "omit" });
+  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      yield read(block);
+    }
+  }
+}
+
+function read(block) {
+  const fields = {};
+  for (const line of block.split("\n")) {
+    const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+    if (name) fields[name] = value;
+  }
+  return { id: fields.id, event: fields.event, data: fields.data ? JSON.parse(fields.data) : null };
+}

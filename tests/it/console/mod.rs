@@ -1,0 +1,7 @@
+//! The operator console: its files, and what people see of it in a real browser.
+//!
+//! What the pages looked like is kept in `target/console/`.
+
+mod files;
+mod outage;
+mod tour;
