@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use crate::app::App;
 use crate::counts::purge as counts;
 use crate::db::{Db, DbError};
-use crate::{holds, idempotency, leases, webhooks};
+use crate::{holds, idempotency, inventory, leases, webhooks};
 
 /// Between two purges.
 const PAUSE: Duration = Duration::from_secs(60 * 60);
@@ -36,6 +36,8 @@ pub struct Purged {
     pub told: u64,
     /// Deliveries to endpoints.
     pub deliveries: u64,
+    /// Verdicts of audits.
+    pub audits: u64,
     /// Minutes, serial numbers, conflicts and records of counting.
     pub counts: u64,
 }
@@ -64,6 +66,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
         deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?,
+        audits: in_batches(db, async |conn| inventory::audits::purge_in_tx(conn, BATCH).await).await?,
         counts: in_batches(db, async |conn| counts::purge_minutes_in_tx(conn, BATCH).await).await?
             + in_batches(db, async |conn| counts::purge_serials_in_tx(conn, BATCH).await).await?
             + in_batches(db, async |conn| counts::purge_conflicts_in_tx(conn, BATCH).await).await?
@@ -78,6 +81,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
             purged.events = purged.events,
             purged.told = purged.told,
             purged.deliveries = purged.deliveries,
+            purged.audits = purged.audits,
             purged.counts = purged.counts,
             "what was old was forgotten"
         );

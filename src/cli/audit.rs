@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use crate::config::Config;
 use crate::db::Db;
-use crate::inventory::audit;
+use crate::inventory::audits;
 
 /// Runs the command.
 ///
@@ -15,7 +15,7 @@ use crate::inventory::audit;
 pub async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::from_env()?;
     let db = Db::new(config.database_url.expose_secret(), 1)?;
-    let found = audit::run(&db).await?;
+    let found = audits::run_on_record(&db, "holdfast audit").await?;
     db.close().await;
     super::show(&serde_json::to_string_pretty(&found)?);
     Ok(if found.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -56,6 +56,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("overview.js", SCRIPT, include_str!("page/overview.js")),
     ("locks.js", SCRIPT, include_str!("page/locks.js")),
     ("stock.js", SCRIPT, include_str!("page/stock.js")),
+    ("orders.js", SCRIPT, include_str!("page/orders.js")),
+    ("conflicts.js", SCRIPT, include_str!("page/conflicts.js")),
+    ("counts.js", SCRIPT, include_str!("page/counts.js")),
+    ("variances.js", SCRIPT, include_str!("page/variances.js")),
+    ("invoices.js", SCRIPT, include_str!("page/invoices.js")),
+    ("audit.js", SCRIPT, include_str!("page/audit.js")),
     ("events.js", SCRIPT, include_str!("page/events.js")),
     ("webhooks.js", SCRIPT, include_str!("page/webhooks.js")),
 ];

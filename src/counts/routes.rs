@@ -7,8 +7,10 @@ use axum::routing::{get, post};
 
 use super::conflicts::{list, resolve};
 use super::racks::{claim, complete, pause, read, register, release, renew, resume};
-use super::records::sync;
-use super::sessions::{heartbeat, open, post as posting, presence, read as session, variances};
+use super::records::{list as records, sync};
+use super::sessions::{
+    heartbeat, list as sessions, open, post as posting, presence, read as session, variances,
+};
 use crate::app::App;
 use crate::http::auth::Scope::Warehouse;
 use crate::http::open_to;
@@ -27,10 +29,11 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/racks/{rack_id}/pause", post(pause::pause))
         .route("/racks/{rack_id}/resume", post(resume::resume))
         .route("/racks/{rack_id}/complete", post(complete::complete))
-        .route("/sessions", post(open::open))
+        .route("/sessions", get(sessions::list_sessions).post(open::open))
         .route("/sessions/{session_id}", get(session::get_session))
         .route("/sessions/{session_id}/heartbeat", post(heartbeat::heartbeat))
         .route("/presence", get(presence::presence))
+        .route("/sessions/{session_id}/records", get(records::list_records))
         .route("/sessions/{session_id}/variances", get(variances::variances))
         .route("/sessions/{session_id}/post", post(posting::post))
         .route("/sync/batch", post(sync::sync))

@@ -9,9 +9,11 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::audits;
 use super::error::StockError;
 use crate::app::App;
 use crate::db::{Db, DbError};
+use crate::http::auth::Caller;
 
 /// The most violations of one invariant that are listed.
 const LISTED_MAX: i64 = 100;
@@ -46,10 +48,10 @@ pub struct Violation {
 ///
 /// # Errors
 /// [`StockError`].
-pub async fn audit(State(app): State<Arc<App>>) -> Result<Json<Audit>, StockError> {
+pub async fn audit(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Audit>, StockError> {
     // One at a time: each keeps a connection busy for as long as it takes to read everything.
     let _alone = app.auditing.lock().await;
-    Ok(Json(run(&app.db).await?))
+    Ok(Json(audits::run_on_record(&app.db, &caller.principal.subject).await?))
 }
 
 /// Looks at everything as of one moment, while the shop goes on.

@@ -2,7 +2,8 @@
 //!
 //! Nouns: a **variant** is what is sold; its **level** is `on_hand`, `held` and `version`; a **movement** is
 //! one change, kept for ever. Verbs: [`create_variant`], [`adjust`], [`decrement`], [`increment`],
-//! [`batch`]; reads: [`levels`], [`check_stock`], [`audit`].
+//! [`batch`]; reads: [`levels`], [`check_stock`], [`audit`],
+//! [`audits`].
 //!
 //! What must stay true:
 //! - A level changes only under its lease and its row lock, together with the movement that says why.
@@ -12,6 +13,7 @@
 
 pub mod adjust;
 pub mod audit;
+pub mod audits;
 pub mod batch;
 pub mod change;
 pub mod check_stock;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-use super::{adjust, audit, batch, check_stock, create_variant, decrement, increment, levels};
+use super::{adjust, audit, audits, batch, check_stock, create_variant, decrement, increment, levels};
 use crate::app::App;
 use crate::http::auth::Scope::{Operator, Storefront, Warehouse};
 use crate::http::open_to;
@@ -20,7 +20,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/variants", get(levels::list_variants).route_layer(readers.clone()))
         .route("/variants", post(create_variant::create_variant).route_layer(operator.clone()))
         .route("/variants/{variant_id}", get(levels::get_variant).route_layer(readers.clone()))
-        .route("/inventory/audit", get(audit::audit).route_layer(operator))
+        .route("/inventory/audit", get(audit::audit).route_layer(operator.clone()))
+        .route("/inventory/audits", get(audits::list_audits).route_layer(operator))
         .route("/inventory/batch", post(batch::batch).route_layer(readers.clone()))
         .route(
             "/inventory/check-stock/bulk",

@@ -1,7 +1,7 @@
 //! Orders: what a user bought, and what of it was cancelled.
 //!
 //! Nouns: an **order** has **lines**, each of one variant; a **cancellation** takes back some of a line.
-//! Verbs: [`place`], [`cancel`], [`cancel_early`]; reads: [`read`], [`look_up_key`].
+//! Verbs: [`place`], [`cancel`], [`cancel_early`]; reads: [`read`], [`history`], [`look_up_key`].
 //!
 //! What must stay true:
 //! - One order a (user, idempotency key), for ever. Claim, order, lines, movements and stock commit in one
@@ -16,6 +16,7 @@
 pub mod cancel;
 pub mod cancel_early;
 pub mod error;
+pub mod history;
 pub mod look_up_key;
 pub mod model;
 pub mod place;

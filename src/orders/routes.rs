@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-use super::{cancel, look_up_key, place, read};
+use super::{cancel, history, look_up_key, place, read};
 use crate::app::App;
 use crate::http::auth::Scope::Storefront;
 use crate::http::open_to;
@@ -16,6 +16,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/orders", get(read::list_orders).post(place::place))
         .route("/orders/{order_id}", get(read::get_order))
+        .route("/orders/{order_id}/history", get(history::get_history))
         .route("/orders/{order_id}/cancel", post(cancel::cancel))
         .route("/idempotency-keys/{key}", get(look_up_key::look_up_key))
         .route_layer(storefront)

@@ -1,15 +1,20 @@
 // The console: who is signed in, which page is shown, and what every page may do.
 
 import { get, Problem, session } from "./api.js";
+import { ACTED } from "./ask.js";
 import { h, morph } from "./dom.js";
 import { badge, button, modeBadge } from "./parts.js";
 import overview from "./overview.js";
 import locks from "./locks.js";
 import stock from "./stock.js";
+import orders from "./orders.js";
+import counts from "./counts.js";
+import invoices from "./invoices.js";
 import events from "./events.js";
 import webhooks from "./webhooks.js";
+import audit from "./audit.js";
 
-const PAGES = [overview, locks, stock, events, webhooks];
+const PAGES = [overview, locks, stock, orders, counts, invoices, events, webhooks, audit];
 const MODE_EVERY_MS = 2000;
 
 const place = (name) => document.getElementById(name);
@@ -120,12 +125,13 @@ function room(page, args) {
     args,
     signal: left.signal,
     say,
+    isOperator: may([]),
     get: (path, params) => get(path, params, { signal: left.signal }),
     /** Draws the page under its heading. */
     show(...children) {
       if (!left.signal.aborted) put("main", h("h1", {}, page.title), stale(), children);
     },
-    /** Does it now and again and again, except while nobody looks. What fails is said and tried again. */
+    /** Does it now, after whatever is done from the page, and again and again, except while nobody looks. What fails is said and tried again. */
     every(ms, look) {
       let running = false;
       const again = async () => {
@@ -135,7 +141,7 @@ function room(page, args) {
         running = false;
       };
       timers.add(setInterval(again, ms));
-      document.addEventListener("visibilitychange", again, { signal: left.signal });
+      for (const cause of ["visibilitychange", ACTED]) document.addEventListener(cause, again, { signal: left.signal });
       return again();
     },
     /** Does it; a failure is said above the page, and the last that was seen stays. */

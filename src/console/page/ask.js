@@ -2,6 +2,9 @@
 
 import { h } from "./dom.js";
 
+/** Told on the document when something was done. */
+export const ACTED = "acted";
+
 /**
  * Asks, and does it: `act` gets what was filled in. Stays open, and says why, if that fails. Gives what `act` gave, or
  * null if the person thought better of it.
@@ -23,6 +26,7 @@ export function ask({ title, text, fields = [], confirm, act }) {
       failed.textContent = "";
       try {
         close((await act(given)) ?? true);
+        document.dispatchEvent(new Event(ACTED));
       } catch (error) {
         send.disabled = false;
         failed.textContent = `${error.message}${error.requestId ? ` (request ${error.requestId})` : ""}`;

@@ -51,7 +51,7 @@ export function time(text) {
 export function id(text) {
   if (!text) return "–";
   if (text.length <= 14) return h("code", {}, text);
-  return h("code", { title: text }, `…${text.slice(-12)}`);
+  return h("code", { class: "nowrap", title: text }, `…${text.slice(-12)}`);
 }
 
 /** An amount with its currency. */
@@ -59,3 +59,6 @@ export const money = (amount, currency) => h("span", { class: "nowrap" }, `${amo
 
 /** `rack.claimed`, `already_cancelled` as words. */
 export const words = (name) => String(name ?? "–").replaceAll("_", " ");
+
+/** So many of them, in words that agree. */
+export const many = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;

@@ -1,11 +1,12 @@
 //! Records: what devices counted, sent in batches.
 //!
-//! Verb: [`sync`]. The rules by which a record is judged are in [`rules`].
+//! Verb: [`sync`]; read: [`list`]. The rules by which a record is judged are in [`rules`].
 //!
 //! What must stay true: a batch takes a fixed number of statements, whatever is in it. Records are judged in their order,
 //! each on what the one before it left. A record is known by its session and the id its device gave it: sent again it
 //! changes nothing, sent later by the device's own time it replaces what is there.
 
+pub mod list;
 pub mod model;
 pub mod rules;
 pub(super) mod store;

@@ -131,6 +131,39 @@ pub struct Kept {
     pub sent: Value,
 }
 
+/// A record as callers see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evidence {
+    /// The device's own id of it.
+    pub client_record_id: String,
+    /// What.
+    pub variant_id: Uuid,
+    /// Its stock keeping unit.
+    pub item_code: String,
+    /// Where.
+    pub rack_id: Option<String>,
+    /// On which floor.
+    pub floor: Option<String>,
+    /// Units counted, damaged ones among them.
+    pub verified_qty: i64,
+    /// Damaged units.
+    pub damage_qty: i64,
+    /// The numbers of single units.
+    pub serial_numbers: Value,
+    /// `finalized` or `draft`.
+    pub status: String,
+    /// The claim it was written under.
+    pub fence: Option<i64>,
+    /// When it was counted.
+    pub counted_at: DateTime<Utc>,
+    /// The item's newest movement of then.
+    pub counted_version: i64,
+    /// When its device changed it last.
+    pub updated_at: DateTime<Utc>,
+    /// When it came.
+    pub synced_at: DateTime<Utc>,
+}
+
 /// Why a record waits for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

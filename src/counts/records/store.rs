@@ -8,10 +8,11 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Conflict, Kept, Record, RecordKey, said};
+use super::model::{Conflict, Evidence, Kept, Record, RecordKey, said};
 use super::rules::{Serials, Standing, There};
 use crate::db::DbError;
 use crate::leases::{Ending, Fence, LeaseName};
+use crate::text::SessionId;
 
 /// The window in which batches are counted.
 const MINUTE_SECS: f64 = 60.0;
@@ -355,4 +356,35 @@ pub(super) async fn close_conflicts_in_tx(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Records of a session by their ids: all, or those of an item.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    item_code: Option<&str>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Evidence>, DbError> {
+    Ok(sqlx::query_as!(
+        Evidence,
+        "SELECT client_record_id, variant_id, sku AS item_code, rack_id, floor, verified_qty, damage_qty, serial_numbers,
+                status, fence, counted_at, counted_version, updated_at, synced_at
+         FROM count_records JOIN variants USING (variant_id)
+         WHERE session_id = $1 AND ($2::text IS NULL OR sku = $2) AND client_record_id > $3
+         ORDER BY client_record_id LIMIT $4",
+        session_id.as_str(),
+        item_code,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Whether there is such a session.
+pub(super) async fn is_a_session(conn: &mut PgConnection, session_id: &SessionId) -> Result<bool, DbError> {
+    let found =
+        sqlx::query!(r#"SELECT 1 AS "one!" FROM count_sessions WHERE session_id = $1"#, session_id.as_str(),);
+    Ok(found.fetch_optional(conn).await?.is_some())
 }

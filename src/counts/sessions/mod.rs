@@ -1,6 +1,6 @@
 //! Sessions: one device's work, from its first claim or batch until its records are posted.
 //!
-//! Verbs: [`open`], [`heartbeat`], [`post`]; reads: [`read`], [`presence`], [`variances`]. The rule of posting is in
+//! Verbs: [`open`], [`heartbeat`], [`post`]; reads: [`read`], [`list`], [`presence`], [`variances`]. The rule of posting is in
 //! [`rules`].
 //!
 //! What must stay true:
@@ -10,6 +10,7 @@
 //!   goes on with a posting that broke off.
 
 pub mod heartbeat;
+pub mod list;
 pub mod model;
 pub mod open;
 pub mod post;

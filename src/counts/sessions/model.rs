@@ -7,6 +7,33 @@ use uuid::Uuid;
 use super::store::Total;
 use crate::text::{Reason, Sku};
 
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// It takes records.
+    Open,
+    /// It does, and nothing was heard of it for an hour.
+    Lapsed,
+    /// Its posting has begun.
+    Posting,
+    /// It is posted.
+    Posted,
+}
+
+impl SessionState {
+    /// The state's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Lapsed => "lapsed",
+            Self::Posting => "posting",
+            Self::Posted => "posted",
+        }
+    }
+}
+
 /// A session.
 #[derive(Debug, Clone, Serialize)]
 pub struct Session {

@@ -164,6 +164,45 @@ pub(super) async fn find(
     .await?)
 }
 
+/// Sessions, the last heard of first: all, or a user's, or those in a state. Which it is of one that is listed is judged
+/// before its records are counted.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    user_id: Option<&str>,
+    state: Option<&str>,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Session>, DbError> {
+    Ok(sqlx::query_as!(
+        Session,
+        r#"SELECT session_id, user_id, blind, rack_id, opened_at, last_seen_at AS last_heartbeat_at, posted_at, posted_by,
+                  state AS "state!",
+                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'finalized')
+                      AS "finalized_records!",
+                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'draft')
+                      AS "draft_records!",
+                  (SELECT count(*) FROM count_conflicts c WHERE c.session_id = s.session_id AND resolution IS NULL)
+                      AS "open_conflicts!"
+           FROM (
+               SELECT * FROM count_sessions CROSS JOIN LATERAL (
+                   SELECT CASE WHEN posted_at IS NOT NULL THEN 'posted' WHEN posting_at IS NOT NULL THEN 'posting'
+                               WHEN last_seen_at > clock_timestamp() - make_interval(secs => $5) THEN 'open'
+                               ELSE 'lapsed' END AS state) AS judged
+               WHERE (last_seen_at, session_id)
+                       < (coalesce((SELECT last_seen_at FROM count_sessions WHERE session_id = $3), 'infinity'), coalesce($3, ''))
+                 AND ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR state = $2)
+               ORDER BY last_seen_at DESC, session_id DESC LIMIT $4
+           ) AS s ORDER BY last_seen_at DESC, session_id DESC"#,
+        user_id,
+        state,
+        before,
+        limit,
+        LASTS_FOR.as_secs_f64(),
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
 /// What somebody posts.
 pub(super) struct Frozen {
     pub(super) decisions: Decisions,

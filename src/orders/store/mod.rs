@@ -3,6 +3,7 @@
 
 mod cancelling;
 mod placing;
+pub(super) mod story;
 
 use std::collections::HashMap;
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::support::{Client, Reply, TestApp};
 
+mod leads;
 mod posting;
 mod purge;
 mod racks;

@@ -1,5 +1,6 @@
 //! The audit, from the API and from the command line.
 
+use holdfast::purge::{Purged, purge};
 use serde_json::{Value, json};
 
 use crate::support::{Sender, TestApp, at_once, holdfast, unique};
@@ -167,5 +168,36 @@ async fn history_can_not_be_rewritten_even_by_hand() {
     ] {
         assert!(sqlx::query(harm).execute(&app.database.pool).await.is_err(), "{harm}");
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_verdict_is_kept_whoever_asked_and_told_newest_first() {
+    let app = TestApp::without_redis().await;
+    let variant = app.client.variant(10).await;
+    let none = app.client.get("/inventory/audits").await.expect(200).json();
+    assert_eq!(none, json!({"items": [], "next_cursor": null}));
+    app.client.get("/inventory/audit").await.expect(200);
+    sqlx::query("UPDATE stock SET on_hand = on_hand + 1").execute(&app.database.pool).await.unwrap();
+    assert!(!holdfast(&app.database.url, &["audit"], &[]).await.succeeded);
+    let first = app.client.get("/inventory/audits?limit=1").await.expect(200).json();
+    let newest = &first["items"][0];
+    assert_eq!((&newest["ok"], &newest["run_by"]), (&json!(false), &json!("holdfast audit")));
+    assert_eq!(newest["violations"][0]["subject_id"], json!(variant));
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = app.client.get(&format!("/inventory/audits?cursor={cursor}")).await.expect(200).json();
+    let oldest = &second["items"][0];
+    assert_eq!((&oldest["ok"], &oldest["run_by"]), (&json!(true), &json!("admin")));
+    assert_eq!((&oldest["variants_checked"], &oldest["violations"]), (&json!(1), &json!([])));
+    assert_eq!(second["next_cursor"], json!(null));
+
+    assert_eq!(purge(&app.app.db).await.unwrap(), Purged::default());
+    sqlx::query("UPDATE audits SET ended_at = ended_at - interval '401 days' WHERE run_by = 'admin'")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(purge(&app.app.db).await.unwrap(), Purged { audits: 1, ..Purged::default() });
+    assert_eq!(app.count("audits").await, 1);
+    sqlx::query("UPDATE stock SET on_hand = on_hand - 1").execute(&app.database.pool).await.unwrap();
     app.finish().await;
 }

@@ -1,0 +1,185 @@
+// Invoices: what came in and what it may be the same as, side by side; who writes which till's invoice now.
+
+import { post } from "./api.js";
+import { ask, REASON } from "./ask.js";
+import { h } from "./dom.js";
+import { badge, button, facts, filters, link, more, panel, table, write } from "./parts.js";
+
+const { count, time } = write;
+const LOOK_EVERY_MS = 4000;
+const PAGE = 50;
+
+export default {
+  name: "invoices",
+  title: "Invoices",
+  scopes: ["finance"],
+  open(room) {
+    if (room.args[0] === "till") till(room, room.args[1]);
+    else if (room.args[0]) one(room, room.args[0]);
+    else list(room);
+  },
+};
+
+const STATES = { accepted: ["ok", "accepted"], flagged: ["warn", "flagged"], overridden: ["ok", "overridden"], voided: ["idle", "voided"] };
+/** Scores and weights are parts of 1. */
+const points = (part) => count(Math.round(part * 100));
+const state = (name) => badge(...(STATES[name] ?? ["idle", name]));
+
+function list(room) {
+  const seen = { state: "flagged", account_id: "", items: null, cursor: null, tills: null };
+  const load = async (cursor) => {
+    const page = await room.get("/invoices", { state: seen.state, account_id: seen.account_id, cursor, limit: PAGE });
+    seen.items = cursor ? [...seen.items, ...page.items] : page.items;
+    seen.cursor = page.next_cursor;
+  };
+  const draw = () => room.show(
+    filters([
+      { name: "state", label: "State", value: seen.state, options: [["", "all"], ...Object.entries(STATES).map(([name, [, text]]) => [name, text])] },
+      { name: "account_id", label: "Account", value: seen.account_id },
+      { name: "till", label: "or a till's invoice by name", wide: true },
+    ], ({ till: name, ...given }) => {
+      if (name) location.hash = `#/invoices/till/${encodeURIComponent(name)}`;
+      else {
+        Object.assign(seen, given, { items: null });
+        room.attempt(load).then(draw);
+      }
+    }),
+    panel("Of suppliers", { wide: true, note: seen.state === "flagged" ? "these wait for somebody to decide" : "the last uploaded first" },
+      table("Invoices of suppliers", [
+        ["Uploaded", ({ uploaded_at }) => time(uploaded_at)],
+        ["Vendor", ({ vendor_name }) => vendor_name],
+        ["Number", ({ invoice_id, invoice_number }) => link(`/invoices/${invoice_id}`, invoice_number)],
+        ["Dated", ({ invoice_date }) => h("span", { class: "nowrap" }, invoice_date)],
+        ["Total", ({ total, currency }) => write.money(total, currency), "number"],
+        ["State", ({ state: name }) => state(name)],
+        ["May be the same as", ({ matches }) => (matches.length ? `${count(matches.length)}, by ${points(Math.max(...matches.map(({ score }) => score)))} of 100` : "–")],
+        ["Account", ({ account_id }) => account_id],
+      ], seen.items, { key: ({ invoice_id }) => invoice_id, empty: seen.state === "flagged" ? "None waits for a decision." : "There is none." }),
+      more(seen.cursor, () => room.attempt(() => load(seen.cursor)).then(draw))),
+    panel("Written and read now", { wide: true, note: "locks of tills' invoices, of uploads, and of files that are read" }, !room.isOperator
+      ? h("p", { class: "empty" }, "Only an operator's key sees locks.")
+      : table("Locks of invoices", [
+        ["Lock", ({ key }) => h("code", {}, key)],
+        ["Holder", ({ replica }) => replica],
+        ["In line", ({ waiters }) => (waiters ? badge("busy", count(waiters)) : "0"), "number"],
+        ["Ends in", ({ ttl_ms }) => (ttl_ms === null ? "–" : write.span(ttl_ms / 1000)), "number"],
+      ], seen.tills, { key: ({ key }) => key, empty: "Nobody writes an invoice at this moment." })));
+  draw();
+  room.every(LOOK_EVERY_MS, async () => {
+    if ((seen.items?.length ?? 0) <= PAGE) await load();
+    if (room.isOperator) {
+      const { locks } = await room.get("/locks/status");
+      seen.tills = locks.filter(({ class: kind }) => kind === "invoice");
+    }
+    draw();
+  });
+}
+
+function one(room, invoiceId) {
+  const seen = { others: new Map() };
+  room.every(LOOK_EVERY_MS, async () => {
+    const invoice = await room.get(`/invoices/${encodeURIComponent(invoiceId)}`);
+    await Promise.all(invoice.matches.filter(({ invoice_id }) => !seen.others.has(invoice_id)).map(async ({ invoice_id }) =>
+      seen.others.set(invoice_id, await room.get(`/invoices/${invoice_id}`))));
+    room.show(view(room, invoice, seen.others));
+  });
+}
+
+function view(room, invoice, others) {
+  return [
+    h("p", {}, link("/invoices", "All invoices"), ` / ${invoice.vendor_name} ${invoice.invoice_number}`),
+    panel("Invoice", { actions: [
+      invoice.state === "flagged" && button("Let it pass …", () => override(room, invoice), { class: "primary" }),
+      invoice.state !== "voided" && button("Void …", () => voidIt(room, invoice)),
+    ] }, sides(invoice)),
+    panel("Decisions", {},
+      table("Decisions", [
+        ["When", ({ decided_at }) => time(decided_at)],
+        ["What", ({ kind }) => write.words(kind)],
+        ["Why", ({ reason }) => reason],
+        ["By", ({ decided_by }) => decided_by],
+      ], invoice.decisions, { key: ({ decided_at, kind }) => `${decided_at} ${kind}`, empty: "Nobody has decided anything." })),
+    invoice.matches.map((match) => duplicate(invoice, match, others.get(match.invoice_id))),
+    panel("Lines", { wide: true },
+      table("Lines", [
+        ["SKU", ({ sku }) => sku ?? "–"],
+        ["Description", ({ description }) => description],
+        ["Quantity", ({ quantity }) => count(quantity), "number"],
+        ["Came in", ({ received_quantity }) => count(received_quantity), "number"],
+        ["Price", ({ unit_price }) => unit_price, "number"],
+      ], invoice.lines, { key: ({ line_id }) => line_id, empty: "It has no lines." })),
+  ];
+}
+
+const sides = (invoice) => facts([
+  ["State", state(invoice.state)], ["Vendor", invoice.vendor_name], ["Number", invoice.invoice_number],
+  ["Dated", invoice.invoice_date], ["Total", write.money(invoice.total, invoice.currency)], ["Account", invoice.account_id],
+  ["File", invoice.file_hash && h("code", {}, invoice.file_hash)], ["Uploaded", [time(invoice.uploaded_at), ` by ${invoice.uploaded_by}`]],
+]);
+
+/** Both, field by field, with what each field weighs. */
+function duplicate(invoice, { invoice_id, score, evidence }, other) {
+  return panel(`May be the same as ${other?.invoice_number ?? invoice_id}`, { wide: true, key: `match-${invoice_id}`, note: `${points(score)} of 100` },
+    other && h("p", { class: "lead" }, link(`/invoices/${invoice_id}`, `${other.vendor_name} ${other.invoice_number}`), " ", state(other.state),
+      " uploaded ", time(other.uploaded_at), ` by ${other.uploaded_by}`),
+    table("Evidence", [
+      ["Field", ({ field }) => write.words(field)],
+      ["This one", ({ ours }) => ours ?? "–"],
+      ["The other", ({ theirs }) => theirs ?? "–"],
+      ["Compared", ({ ours, theirs, weight }) => (ours === theirs ? badge("warn", "the same") : weight > 0 ? badge("warn", "alike") : badge("idle", "differs"))],
+      ["Weighs", ({ weight }) => points(weight), "number"],
+    ], evidence, { key: ({ field }) => field }));
+}
+
+function override(room, invoice) {
+  return ask({
+    title: "Let it pass",
+    text: `${invoice.vendor_name} ${invoice.invoice_number} over ${invoice.total} ${invoice.currency} is no duplicate: it may be received.`,
+    fields: [REASON, { name: "same_vendor", label: "Both names are of one vendor", kind: "check", hint: "Later ones are compared under both." }],
+    confirm: "Let it pass",
+    act: async ({ reason, same_vendor }) => {
+      await post(`/invoices/${invoice.invoice_id}/override`, same_vendor ? { reason, same_vendor } : { reason });
+      room.say(`${invoice.invoice_number} may pass.`);
+    },
+  });
+}
+
+function voidIt(room, invoice) {
+  return ask({
+    title: "Void this invoice",
+    text: `${invoice.vendor_name} ${invoice.invoice_number} then stands in nobody's way: its file and number may come in anew. That can't be undone.`,
+    fields: [REASON],
+    confirm: "Void it",
+    act: async ({ reason }) => {
+      const { freed } = await post(`/invoices/${invoice.invoice_id}/void`, { reason });
+      room.say(`Voided ${invoice.invoice_number}${freed?.length ? `; ${count(freed.length)} flagged for its sake are free` : ""}.`);
+    },
+  });
+}
+
+function till(room, name) {
+  const path = `/pos/invoices/${encodeURIComponent(name)}`;
+  room.every(LOOK_EVERY_MS, async () => {
+    const [invoice, history] = await Promise.all([room.get(path), room.get(`${path}/history`, { limit: 100 })]);
+    room.show(
+      h("p", {}, link("/invoices", "All invoices"), ` / ${name}`),
+      panel("Invoice of a till", {}, facts([
+        ["State", invoice.state], ["Version", invoice.version], ["Customer", invoice.customer],
+        ["Total", write.money(invoice.total, invoice.currency)], ["Saved", [time(invoice.saved_at), ` by ${invoice.saved_by}`]],
+        ["Sold", time(invoice.submitted_at)], ["Returned", time(invoice.returned_at)],
+      ])),
+      panel("Edits", { note: "each that was accepted, the first one first" }, table("Edits", [
+        ["Version", ({ version }) => version, "number"],
+        ["Saved", ({ saved_at }) => time(saved_at)],
+        ["By", ({ saved_by }) => saved_by],
+        ["Items", ({ items }) => count(items.length), "number"],
+        ["Total", ({ total, currency }) => write.money(total, currency), "number"],
+      ], history.items, { key: ({ version }) => version })),
+      panel("Items", { wide: true }, table("Items", [
+        ["SKU", ({ variant_id, sku }) => link(`/stock/${variant_id}`, sku)],
+        ["Quantity", ({ quantity }) => count(quantity), "number"],
+        ["Price", ({ unit_price }) => unit_price, "number"],
+        ["Total", ({ line_total }) => write.money(line_total, invoice.currency), "number"],
+      ], invoice.items, { key: ({ item_id }) => item_id })));
+  });
+}
