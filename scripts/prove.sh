@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The long campaigns, and their results in docs/PROOF.md. Called by `make prove DATA=FILE.csv.gz`, where FILE is a
 # shop's orders as load/README.md describes; without DATA that part is left out and the page says so. PARTS names those
-# that are run (default: shop model scenarios faults mutants); of the others the page keeps what it has.
+# that are run (default: shop model scenarios faults events mutants); of the others the page keeps what it has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}
 data=${DATA:-}
-parts=${PARTS:-shop model scenarios faults mutants}
+parts=${PARTS:-shop model scenarios faults events mutants}
 
 # First call: start the servers, and run this again with them.
 if [[ ${1:-} != --with-servers ]]; then
@@ -137,6 +137,19 @@ faults() {
     fi
 }
 
+# Replicas killed under readers and receivers, a transaction that lasts for a minute, a thousand readers.
+events() {
+    local status=0
+    HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture --test-threads=1 events::kills \
+        events::idle events::stream::a_transaction_that_lasts events::crash >"$work/events" 2>&1 || status=$?
+    sed -n 's/^.*measured: //p' "$work/events" | fold -s -w 118
+    grep '^test result' "$work/events" || tail -40 "$work/events"
+    if ((status)); then
+        failed=yes
+        grep -A 6 'panicked at' "$work/events" || true
+    fi
+}
+
 mutants() {
     local status=0
     scripts/mutants.sh 2>"$work/mutants.err" || status=$?
@@ -191,6 +204,7 @@ done
     part model 'The lock protocol, every state of it'
     part scenarios 'Scenarios: checkouts, cancellations, everything at once, while something breaks'
     part faults 'Hang-ups, and every fault of Redis let loose on three replicas'
+    part events 'Events: kills under readers and receivers, a transaction that lasts, a thousand readers'
     part mutants 'Mutants: mistakes planted, and the tests that notice'
 } >"$work/page"
 cp "$work/page" docs/PROOF.md

@@ -97,7 +97,7 @@ impl App {
             events,
             copies: config.redis_copies,
             endpoints,
-            post: Post::new(config.webhook_allow_private),
+            post: Post::new(config.webhook_allow_private, &config.webhook_authorities),
             readers: events::places(),
             catching_up: events::turns(),
             webhooks,

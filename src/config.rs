@@ -8,6 +8,7 @@
 //! | `HOLDFAST_ADMIN_KEY` | unset | a key with every scope, at least 32 characters |
 //! | `HOLDFAST_WEBHOOK_SECRETS` | unset: no webhooks | `whsec_<base64>`, several with commas between them |
 //! | `HOLDFAST_WEBHOOK_ALLOW_PRIVATE` | `false` | `true` lets webhooks be sent to addresses of private networks |
+//! | `HOLDFAST_WEBHOOK_CA_FILE` | unset | a file in PEM of certificate authorities that webhooks by https trust besides the system's |
 //! | `HOLDFAST_REDIS_COPIES` | `auto` | when events are published on Redis: `auto`, while somebody may listen; `always`; `never` |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::endpoints::post::Authorities;
 use crate::events::publish::Copies;
 use crate::locks::timing::{self, LEASE_MARGIN, RENEWALS_A_TTL, STATEMENT_TIMEOUT, Timing};
 use crate::webhooks::signature::Secrets;
@@ -75,6 +77,8 @@ pub struct Config {
     pub webhook_secrets: Secrets,
     /// Whether webhooks are sent to private addresses too.
     pub webhook_allow_private: bool,
+    /// Whom webhooks by https trust besides whom the system trusts.
+    pub webhook_authorities: Authorities,
     /// When events are published on Redis too.
     pub redis_copies: Copies,
     /// Whether the test endpoints are served.
@@ -124,6 +128,9 @@ impl Config {
             webhook_secrets: Secrets::read(set("HOLDFAST_WEBHOOK_SECRETS").as_deref())
                 .map_err(|why| wrong("HOLDFAST_WEBHOOK_SECRETS", why))?,
             webhook_allow_private: flag(&set, "HOLDFAST_WEBHOOK_ALLOW_PRIVATE")?,
+            webhook_authorities: set("HOLDFAST_WEBHOOK_CA_FILE")
+                .map_or_else(|| Ok(Authorities::default()), |path| Authorities::read(path.trim()))
+                .map_err(|why| wrong("HOLDFAST_WEBHOOK_CA_FILE", why))?,
             redis_copies: copies(&set)?,
             test_endpoints: flag(&set, "HOLDFAST_TEST_ENDPOINTS")?,
             db_max_connections: number(
@@ -334,6 +341,8 @@ mod tests {
             ("HOLDFAST_DB_MAX_CONNECTIONS", "-3"),
             ("HOLDFAST_TEST_ENDPOINTS", "yes"),
             ("HOLDFAST_REDIS_COPIES", "sometimes"),
+            ("HOLDFAST_WEBHOOK_CA_FILE", "/nowhere/authority.pem"),
+            ("HOLDFAST_WEBHOOK_CA_FILE", "Cargo.toml"),
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
             ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "14999"),
             ("HOLDFAST_BREAKER_PROBE_MS", "-1"),

@@ -34,6 +34,8 @@ pub struct Purged {
     pub events: u64,
     /// Events that were told.
     pub told: u64,
+    /// Deliveries to endpoints that were given up, for nobody had taken them for so long; they can still be seen.
+    pub given_up: u64,
     /// Deliveries to endpoints.
     pub deliveries: u64,
     /// Verdicts of audits.
@@ -65,6 +67,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         .await?,
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
+        given_up: in_batches(db, async |conn| crate::endpoints::give_up_in_tx(conn, BATCH).await).await?,
         deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?,
         audits: in_batches(db, async |conn| inventory::audits::purge_in_tx(conn, BATCH).await).await?,
         counts: in_batches(db, async |conn| counts::purge_minutes_in_tx(conn, BATCH).await).await?
@@ -80,6 +83,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
             purged.holds = purged.holds,
             purged.events = purged.events,
             purged.told = purged.told,
+            purged.given_up = purged.given_up,
             purged.deliveries = purged.deliveries,
             purged.audits = purged.audits,
             purged.counts = purged.counts,

@@ -1,103 +1,245 @@
-//! Sends what is due, a few at once, and writes down how it went.
+//! Sends what is due, and writes down how it went.
+//!
+//! What must stay true:
+//! - No endpoint waits for another: as soon as one of its few places is free it is taken again, whatever others do.
+//! - What is under way holds no connection. One transaction takes what is due, and one writes down all that has ended
+//!   meanwhile, however many that are: of the pool's connections, one is in use at most.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use tokio::task::{Id, JoinError, JoinSet};
+use uuid::Uuid;
 
 use super::fan_out::fan_out;
 use super::metrics::Outcome;
 use super::model::EndpointUrl;
 use super::post::Letter;
-use super::rules::{ATTEMPTS_MAX, FAILURES_TO_PAUSE, pause_after, rest_after};
-use super::store::{self, Due, Ended};
+use super::rules::{ATTEMPTS_MAX, FAILURES_TO_PAUSE, failures_after, pause_after, rest_after};
+use super::store::{self, Due, Ended, Health, Place};
 use crate::app::App;
 use crate::db::DbError;
 use crate::ids;
 use crate::webhooks::signature::Secrets;
 
-/// Between two looks while nothing is due.
+/// Between two looks while nothing happens.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How many of one endpoint are sent at once.
+/// How many of one endpoint are under way at once. With the most endpoints there may be, that bounds all.
 const EACH: i32 = 4;
 /// After so long an attempt of which nobody says how it ended counts as lost: longer than any may take.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// Delivers until the service stops. What is under way then is sent again, by whoever goes on.
 pub async fn keep(app: Arc<App>) {
+    let mut courier = Courier::default();
     while !app.stopping.is_cancelled() {
-        let is_ours = *app.events.role().borrow();
-        let sent = if is_ours { run_once(&app).await } else { Ok(0) };
-        let busy = match sent {
-            Ok(sent) => sent > 0,
+        let more = match courier.round(&app).await {
+            Ok(more) => more,
             Err(error) => {
                 tracing::warn!(%error, "webhooks are not delivered now; they are when the database is there");
                 false
             }
         };
-        if !busy {
-            tokio::select! {
-                () = app.stopping.cancelled() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
+        let pause = if more { Duration::ZERO } else { PAUSE };
+        tokio::select! {
+            () = app.stopping.cancelled() => {}
+            () = courier.wait_for_an_end() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Writes the deliveries there are to write, and sends what is due once. Gives how many it sent.
+/// Writes deliveries that there are to write, sends what is due once, and waits for all of it. Gives how many it sent.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn run_once(app: &App) -> Result<usize, DbError> {
-    // Whoever stops sends nothing: what it took would wait for others to believe it lost.
-    if app.is_draining() {
-        return Ok(0);
-    }
+pub async fn run_once(app: &Arc<App>) -> Result<usize, DbError> {
+    let mut courier = Courier::default();
     fan_out(app).await?;
-    let mut tx = app.db.begin().await?;
-    let due = store::take_due_in_tx(&mut tx, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;
-    tx.commit().await?;
-    for ended in join_all(due.iter().map(|due| attempt(app, due))).await {
-        ended?;
+    let sent = courier.take_due(app).await?;
+    while !courier.under_way.is_empty() {
+        courier.wait_for_an_end().await;
     }
-    Ok(due.len())
+    courier.write_down(app).await?;
+    Ok(sent)
 }
 
-async fn attempt(app: &App, due: &Due) -> Result<(), DbError> {
-    let sent = tokio::select! {
-        sent = send(app, due) => sent,
-        () = app.draining() => return Ok(()),
-    };
-    let (status, error) = match sent {
+/// What is under way, and what has ended and is not written down yet.
+#[derive(Default)]
+struct Courier {
+    under_way: JoinSet<Option<Ended>>,
+    /// Whose attempt a task is.
+    whose: HashMap<Id, Uuid>,
+    /// What the last delivery is about that was taken of each endpoint: the next is about what comes after. So each thing
+    /// has its turn, however much waits of another.
+    after: BTreeMap<Uuid, String>,
+    ended: Vec<Ended>,
+}
+
+impl Courier {
+    /// Writes down what has ended and, in the process that has the relay's role, goes on. True if there is more to do.
+    async fn round(&mut self, app: &Arc<App>) -> Result<bool, DbError> {
+        self.write_down(app).await?;
+        if !*app.events.role().borrow() {
+            return Ok(false);
+        }
+        let more = fan_out(app).await?;
+        self.take_due(app).await?;
+        Ok(more)
+    }
+
+    /// Begins whatever is due and has a place. Gives how many.
+    async fn take_due(&mut self, app: &Arc<App>) -> Result<usize, DbError> {
+        let (taken, ended) = self.take_next(app).await?;
+        // Of an endpoint that has nothing after its last thing, something before that may be due.
+        Ok(if ended { taken + self.take_next(app).await?.0 } else { taken })
+    }
+
+    /// The same, of what comes after the last things. True if there was nothing for an endpoint.
+    async fn take_next(&mut self, app: &Arc<App>) -> Result<(usize, bool), DbError> {
+        // Whoever stops sends nothing: what it took would wait for others to believe it lost.
+        if app.is_draining() {
+            return Ok((0, false));
+        }
+        let places = self.places();
+        let mut tx = app.db.begin().await?;
+        let due = store::take_due_in_tx(&mut tx, &places, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;
+        tx.commit().await?;
+        let taken = due.len();
+        let has_ended = |place: &Place| {
+            place.running < EACH
+                && place.after.is_some()
+                && due.iter().all(|due| due.endpoint_id != place.endpoint_id)
+        };
+        let ended: Vec<_> =
+            places.iter().filter(|place| has_ended(place)).map(|place| place.endpoint_id).collect();
+        self.after.retain(|endpoint_id, _| !ended.contains(endpoint_id));
+        for due in due {
+            let last = self.after.entry(due.endpoint_id).or_default();
+            if due.aggregate > *last {
+                last.clone_from(&due.aggregate);
+            }
+            self.begin(app, due);
+        }
+        Ok((taken, !ended.is_empty()))
+    }
+
+    fn begin(&mut self, app: &Arc<App>, due: Due) {
+        let (app, endpoint_id) = (app.clone(), due.endpoint_id);
+        let task = self.under_way.spawn(async move {
+            tokio::select! {
+                ended = attempt(&app, &due) => Some(ended),
+                () = app.draining() => None,
+            }
+        });
+        self.whose.insert(task.id(), endpoint_id);
+    }
+
+    /// What is under way of each endpoint, and what was taken of it last.
+    fn places(&self) -> Vec<Place> {
+        let mut running = BTreeMap::<Uuid, i32>::new();
+        for endpoint_id in self.after.keys() {
+            running.insert(*endpoint_id, 0);
+        }
+        for endpoint_id in self.whose.values() {
+            *running.entry(*endpoint_id).or_default() += 1;
+        }
+        let place = |(endpoint_id, running): (Uuid, i32)| Place {
+            endpoint_id,
+            running,
+            after: self.after.get(&endpoint_id).cloned(),
+        };
+        running.into_iter().map(place).collect()
+    }
+
+    /// Waits until an attempt ends, and keeps what has ended by then; for ever if nothing is under way. Nothing is lost if
+    /// this is given up.
+    async fn wait_for_an_end(&mut self) {
+        let Some(first) = self.under_way.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        self.keep_ended(first);
+        while let Some(next) = self.under_way.try_join_next_with_id() {
+            self.keep_ended(next);
+        }
+    }
+
+    fn keep_ended(&mut self, joined: Result<(Id, Option<Ended>), JoinError>) {
+        let id = match joined {
+            Ok((id, ended)) => {
+                self.ended.extend(ended);
+                id
+            }
+            Err(error) => {
+                tracing::error!(%error, "an attempt to deliver panicked: it counts as lost");
+                error.id()
+            }
+        };
+        self.whose.remove(&id);
+    }
+
+    /// Writes down what has ended: kept until that has been done.
+    async fn write_down(&mut self, app: &App) -> Result<(), DbError> {
+        if self.ended.is_empty() {
+            return Ok(());
+        }
+        let mut tx = app.db.begin().await?;
+        let endpoints: Vec<_> = self.ended.iter().map(|ended| ended.endpoint_id).collect();
+        let before = store::lock_failures_in_tx(&mut tx, &endpoints).await?;
+        let said = store::end_attempts_in_tx(&mut tx, &self.ended).await?;
+        // Of attempts that another has followed nothing is concluded.
+        let (all, said) = (&self.ended, &said);
+        let ended = || all.iter().filter(move |ended| said.contains(&ended.delivery_id));
+        let after: Vec<_> = before
+            .into_iter()
+            .filter(|(id, _)| ended().any(|ended| ended.endpoint_id == *id))
+            .map(|(endpoint_id, failures)| {
+                let its = || ended().filter(move |ended| ended.endpoint_id == endpoint_id);
+                let failures = failures_after(failures, its().map(|ended| ended.error.is_none()));
+                let is_gone = its().any(|ended| ended.is_gone);
+                Health { endpoint_id, failures, rest: rest_after(failures), is_gone }
+            })
+            .collect();
+        store::set_health_in_tx(&mut tx, &after).await?;
+        tx.commit().await?;
+        self.ended.clear();
+        Ok(())
+    }
+}
+
+async fn attempt(app: &App, due: &Due) -> Ended {
+    let (status, error) = match send(app, due).await {
         Ok(status) if (200..300).contains(&status) => (Some(status), None),
         Ok(status) => (Some(status), Some(format!("it answered {status}"))),
         Err(error) => (None, Some(error)),
     };
-    let is_dead = error.is_some() && due.attempts >= ATTEMPTS_MAX;
     let outcome = match error {
         None => Outcome::Delivered,
-        Some(_) if is_dead => Outcome::Dead,
+        Some(_) if due.attempts >= ATTEMPTS_MAX => Outcome::Dead,
         Some(_) => Outcome::Failed,
     };
     app.endpoints.count(outcome);
-    if is_dead {
+    if outcome == Outcome::Dead {
         tracing::error!(delivery.id = %due.delivery_id, endpoint.id = %due.endpoint_id, error, "a webhook was given up");
     }
-    let ended = Ended {
+    Ended {
+        delivery_id: due.delivery_id,
+        endpoint_id: due.endpoint_id,
+        attempts: due.attempts,
         state: match outcome {
             Outcome::Delivered => "delivered",
             Outcome::Dead => "dead",
             Outcome::Failed => "pending",
         },
         status: status.and_then(|status| i16::try_from(status).ok()),
-        error: error.as_deref(),
-        pause: pause_after(due.attempts, ids::random_byte()),
-        rest: error.as_ref().and_then(|_| rest_after(due.failures.saturating_add(1))),
+        error,
+        pause: match outcome {
+            Outcome::Failed => pause_after(due.attempts, ids::random_byte()),
+            Outcome::Delivered | Outcome::Dead => Duration::ZERO,
+        },
         is_gone: status == Some(410),
-    };
-    let mut tx = app.db.begin().await?;
-    store::end_attempt_in_tx(&mut tx, due, &ended).await?;
-    Ok(tx.commit().await?)
+    }
 }
 
 async fn send(app: &App, due: &Due) -> Result<u16, String> {

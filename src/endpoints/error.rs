@@ -12,6 +12,9 @@ pub enum EndpointError {
     /// There is no such endpoint.
     #[error("there is no such endpoint")]
     NotFound,
+    /// Where it would begin is not known yet: something has been under way since this process started.
+    #[error("where the endpoint begins is not known yet")]
+    NotYet,
     /// There are as many as may be.
     #[error("there are too many endpoints")]
     TooMany,

@@ -1,41 +1,59 @@
 //! Writes a delivery for each event and endpoint that wants it, up to where the relay is.
+//!
+//! What must stay true: where events were forgotten before an endpoint was given them, that is written down before its
+//! position passes them, and told to it: see [`rules::gap_of`](super::rules::gap_of).
 
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::store::{self, Behind, NewDelivery};
+use super::rules::gap_of;
+use super::store::{self, Behind, Gap, NewDelivery};
 use crate::app::App;
 use crate::db::DbError;
-use crate::events::{Event, read_between};
+use crate::events::{Event, find_horizon, read_between};
 use crate::ids;
 
-/// How many events of each sort are looked at in one transaction.
-const PAGE: i64 = 200;
+/// How many events of each sort are looked at in one transaction,
+const PAGE: i64 = 500;
+/// and how many times in a row, before what was written is sent.
+const PAGES: usize = 10;
+/// What an endpoint is told in the stead of events that are forgotten.
+const SKIPPED: &str = "endpoint.skipped";
 
-/// Writes all there are to write. Gives how many.
+/// Writes what there is to write, or the first pages of it. True if there is more.
 ///
 /// # Errors
 /// [`DbError`]; what was written before it stays written.
-pub async fn fan_out(app: &App) -> Result<usize, DbError> {
-    let Some(at) = app.events.at() else { return Ok(0) };
-    let mut written = 0;
-    loop {
+pub async fn fan_out(app: &App) -> Result<bool, DbError> {
+    let Some(at) = app.events.at() else { return Ok(false) };
+    for _ in 0..PAGES {
         let mut tx = app.db.begin().await?;
         let behind = store::lock_behind_in_tx(&mut tx, at).await?;
-        let Some(from) = behind.iter().map(|endpoint| endpoint.position).min() else { return Ok(written) };
+        let Some(from) = behind.iter().map(|endpoint| endpoint.position).min() else { return Ok(false) };
         let page = read_between(&mut tx, from, at, PAGE).await?;
-        let new: Vec<_> = page
-            .events
-            .iter()
-            .flat_map(|event| {
-                behind.iter().filter(|endpoint| wants(endpoint, event)).map(|e| delivery(e, event))
-            })
-            .collect();
+        // Looked at last: what was forgotten while it was read is missed no less.
+        let horizon = find_horizon(&mut tx).await?;
+        let gaps: Vec<_> = behind.iter().filter_map(|endpoint| gap_in(endpoint, horizon)).collect();
+        let mut new: Vec<_> = gaps.iter().map(notice).collect();
+        for event in &page.events {
+            new.extend(behind.iter().filter(|endpoint| wants(endpoint, event)).map(|e| delivery(e, event)));
+        }
         let endpoints: Vec<_> = behind.iter().map(|endpoint| endpoint.endpoint_id).collect();
         store::insert_deliveries_in_tx(&mut tx, &new, &endpoints, page.end).await?;
+        store::set_gaps_in_tx(&mut tx, &gaps).await?;
         tx.commit().await?;
-        written += new.len();
+        for Gap { endpoint_id, from, to } in &gaps {
+            app.endpoints.gaps.inc();
+            tracing::error!(endpoint.id = %endpoint_id, from, to, "an endpoint was away for so long that events it wants are forgotten");
+        }
     }
+    Ok(true)
+}
+
+fn gap_in(endpoint: &Behind, horizon: i64) -> Option<Gap> {
+    let (from, to) = gap_of(endpoint.position, endpoint.skipped_to, &endpoint.types, horizon)?;
+    Some(Gap { endpoint_id: endpoint.endpoint_id, from, to })
 }
 
 fn wants(endpoint: &Behind, event: &Event) -> bool {
@@ -43,8 +61,19 @@ fn wants(endpoint: &Behind, event: &Event) -> bool {
         && (endpoint.types.is_empty() || endpoint.types.iter().any(|name| *name == event.kind))
 }
 
+#[derive(Serialize)]
+struct Told<'a> {
+    r#type: &'a str,
+    cursor: String,
+    data: Option<&'a RawValue>,
+}
+
 fn delivery(endpoint: &Behind, event: &Event) -> NewDelivery {
-    let data = RawValue::from_string(event.data.clone()).ok();
+    let told = Told {
+        r#type: &event.kind,
+        cursor: event.position.to_string(),
+        data: serde_json::from_str(&event.data).ok(),
+    };
     NewDelivery {
         delivery_id: ids::fresh(),
         endpoint_id: endpoint.endpoint_id,
@@ -52,7 +81,24 @@ fn delivery(endpoint: &Behind, event: &Event) -> NewDelivery {
         event_id: event.event_id,
         kind: event.kind.to_string(),
         // What is about nothing in particular stands in one line too.
-        aggregate: event.about.as_ref().map_or_else(String::new, |(what, id)| format!("{what}:{id}")),
-        body: json!({"type": event.kind, "cursor": event.position.to_string(), "data": data}).to_string(),
+        aggregate: event
+            .about
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), |(what, id)| format!("{what}:{id}")),
+        body: serde_json::to_string(&told).unwrap_or_default(),
+    }
+}
+
+/// Tells an endpoint of its gap, before what comes after it.
+fn notice(gap: &Gap) -> NewDelivery {
+    let data = json!({"endpoint_id": gap.endpoint_id, "skipped_from": gap.from.to_string(), "skipped_to": gap.to.to_string()});
+    NewDelivery {
+        delivery_id: ids::fresh(),
+        endpoint_id: gap.endpoint_id,
+        position: gap.from,
+        event_id: ids::fresh(),
+        kind: SKIPPED.to_owned(),
+        aggregate: format!("endpoint:{}", gap.endpoint_id),
+        body: json!({"type": SKIPPED, "cursor": gap.to.to_string(), "data": data}).to_string(),
     }
 }

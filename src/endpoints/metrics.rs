@@ -37,6 +37,8 @@ struct ByOutcome {
 #[derive(Debug, Clone)]
 pub struct EndpointMetrics {
     attempts: Family<ByOutcome, Counter>,
+    /// Gaps: an endpoint came back after what it wants was forgotten.
+    pub gaps: Counter,
 }
 
 impl Default for EndpointMetrics {
@@ -46,7 +48,7 @@ impl Default for EndpointMetrics {
         for outcome in [Outcome::Delivered, Outcome::Failed, Outcome::Dead] {
             drop(attempts.get_or_create(&ByOutcome { outcome }));
         }
-        Self { attempts }
+        Self { attempts, gaps: Counter::default() }
     }
 }
 
@@ -59,6 +61,11 @@ impl EndpointMetrics {
     /// Adds them to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let endpoints = registry.sub_registry_with_prefix("endpoint");
+        endpoints.register(
+            "gaps",
+            "Times that an endpoint came back after events it wants were forgotten",
+            self.gaps.clone(),
+        );
         endpoints.register("attempts", "Attempts to deliver events to endpoints", self.attempts.clone());
     }
 }

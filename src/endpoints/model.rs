@@ -96,6 +96,12 @@ pub struct Endpoint {
     pub pending: i64,
     /// Deliveries that were given up.
     pub dead: i64,
+    /// If it was away for longer than events are kept: after which cursor it missed something,
+    pub skipped_from: Option<String>,
+    /// up to which,
+    pub skipped_to: Option<String>,
+    /// and when that was found.
+    pub skipped_at: Option<DateTime<Utc>>,
     /// Since when.
     pub created_at: DateTime<Utc>,
 }

@@ -14,8 +14,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::model::EndpointUrl;
@@ -23,8 +25,34 @@ use super::rules::is_public;
 
 /// How long an attempt may take, from looking up the host to the status.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long connecting to one of a host's addresses may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// So much of an error is kept.
 const ERROR_MAX_CHARS: usize = 200;
+
+/// Certificate authorities that are trusted besides those of the system.
+#[derive(Debug, Clone, Default)]
+pub struct Authorities(Vec<CertificateDer<'static>>);
+
+impl Authorities {
+    /// Reads them from a file in PEM.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(path: &str) -> Result<Self, String> {
+        let certificates =
+            CertificateDer::pem_file_iter(path).map_err(|error| format!("can't be read: {error}"))?;
+        let read: Result<Vec<_>, _> = certificates.collect();
+        let read = read.map_err(|error| format!("must be a file of certificates in PEM: {error}"))?;
+        // What is no certificate at all would be left out in silence.
+        let added = RootCertStore::empty().add_parsable_certificates(read.iter().cloned());
+        if added == (read.len(), 0) && !read.is_empty() {
+            Ok(Self(read))
+        } else {
+            Err("must be a file of certificates in PEM, one at least".to_owned())
+        }
+    }
+}
 
 /// What is sent.
 #[derive(Debug)]
@@ -56,11 +84,13 @@ impl std::fmt::Debug for TlsConnectorOf {
 }
 
 impl Post {
-    /// Trusts whom the system trusts. With `may_be_private`, private addresses are sent to as well.
+    /// Trusts whom the system trusts, and `authorities` besides. With `may_be_private`, private addresses are sent to as
+    /// well.
     #[must_use]
-    pub fn new(may_be_private: bool) -> Self {
+    pub fn new(may_be_private: bool, authorities: &Authorities) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(authorities.0.iter().cloned());
         let tls = (!roots.is_empty()).then(|| {
             let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
             TlsConnectorOf(TlsConnector::from(Arc::new(config)))
@@ -79,14 +109,13 @@ impl Post {
     /// # Errors
     /// Why there was none, in a few words.
     pub async fn send(&self, url: &EndpointUrl, letter: &Letter) -> Result<StatusCode, String> {
-        let sent = tokio::time::timeout(LIMIT, self.try_to_send(url, letter)).await;
+        let sent = timeout(LIMIT, self.try_to_send(url, letter)).await;
         let outcome = sent.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
         outcome.map_err(|error| error.chars().take(ERROR_MAX_CHARS).collect())
     }
 
     async fn try_to_send(&self, url: &EndpointUrl, letter: &Letter) -> Result<StatusCode, String> {
-        let stream =
-            TcpStream::connect(self.address_of(url).await?).await.map_err(|error| error.to_string())?;
+        let stream = connect(&self.addresses_of(url).await?).await?;
         if !url.is_tls() {
             return exchange(stream, url, letter).await;
         }
@@ -98,14 +127,25 @@ impl Post {
         exchange(stream, url, letter).await
     }
 
-    /// The first address of the host that may be sent to: this one is connected to, whatever the name says next.
-    async fn address_of(&self, url: &EndpointUrl) -> Result<SocketAddr, String> {
+    /// The addresses of the host that may be sent to: these are connected to, whatever the name says next.
+    async fn addresses_of(&self, url: &EndpointUrl) -> Result<Vec<SocketAddr>, String> {
         let found = tokio::net::lookup_host((url.host(), url.port())).await;
-        let mut found = found.map_err(|error| format!("the host can't be looked up: {error}"))?;
-        found
-            .find(|address| self.may_be_private || is_public(address.ip()))
-            .ok_or_else(|| "the host has no public address".to_owned())
+        let found = found.map_err(|error| format!("the host can't be looked up: {error}"))?;
+        Ok(found.filter(|address| self.may_be_private || is_public(address.ip())).collect())
     }
+}
+
+/// Connects to the first that lets itself be connected to.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+    let mut failed = "the host has no public address".to_owned();
+    for address in addresses {
+        match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error.to_string(),
+            Err(_) => failed = format!("no connection within {} s", CONNECT_LIMIT.as_secs()),
+        }
+    }
+    Err(failed)
 }
 
 async fn exchange<S>(stream: S, url: &EndpointUrl, letter: &Letter) -> Result<StatusCode, String>

@@ -1,4 +1,4 @@
-//! Registers an endpoint: it is told of what happens from now on. Its secret is shown once.
+//! Registers an endpoint: it is told of what is committed from now on. Its secret is shown once.
 //! Refuses an address of a private network, and one endpoint too many.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::model::{EndpointUrl, WantedTypes};
 use super::store::{self, NewEndpoint};
 use crate::app::App;
 use crate::db::DbError;
+use crate::events::where_to_begin;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
@@ -52,6 +53,7 @@ pub async fn register(
         return Err(EndpointError::Private);
     }
     let claim = keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
+    let position = where_to_begin(&app).await?.ok_or(EndpointError::NotYet)?;
     let mut tx = app.db.begin().await?;
     if let Some(first) = idempotency::begin_in_tx::<EndpointError>(&mut tx, claim.as_ref()).await? {
         return Ok(first);
@@ -59,7 +61,7 @@ pub async fn register(
     let (endpoint_id, secret) = (ids::fresh(), ids::webhook_secret());
     let (url, types) = (cmd.url.uri().to_string(), cmd.types.names());
     let subject = &caller.principal.subject;
-    let new = NewEndpoint { endpoint_id, url: &url, types, secret: &secret, subject };
+    let new = NewEndpoint { endpoint_id, url: &url, types, secret: &secret, subject, position };
     let made = store::insert_endpoint_in_tx(&mut tx, &new, ENDPOINTS_MAX).await?;
     let created_at = made.ok_or(EndpointError::TooMany)?;
     let done = Ok(Registered { endpoint_id, url, types: types.to_vec(), secret, created_at });

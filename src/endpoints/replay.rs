@@ -65,7 +65,7 @@ async fn replay_range(
     if let Some(first) = idempotency::begin_in_tx::<EndpointError>(&mut tx, claim).await? {
         return Ok(first);
     }
-    if store::list_endpoints(&mut tx, Some(endpoint_id)).await?.is_empty() {
+    if store::lock_failures_in_tx(&mut tx, &[endpoint_id]).await?.is_empty() {
         return Err(EndpointError::NotFound);
     }
     let replayed = store::replay_in_tx(&mut tx, endpoint_id, &range).await?;

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::events::EventKind;
+
 /// Attempts before a delivery is given up: with the pauses between them, about three days.
 pub const ATTEMPTS_MAX: i32 = 15;
 /// Failures in a row after which an endpoint is left alone for a while.
@@ -26,6 +28,26 @@ pub fn pause_after(attempts: i32, chance: u8) -> Duration {
 pub fn rest_after(failures: i32) -> Option<Duration> {
     let more = failures.checked_sub(FAILURES_TO_PAUSE).filter(|more| *more >= 0)?;
     Some(SHORTEST_REST.saturating_mul(2_u32.saturating_pow(more.unsigned_abs())).min(LONGEST_REST))
+}
+
+/// An endpoint's failures in a row, once these attempts have ended, in this order: each is whether it was taken.
+#[must_use]
+pub fn failures_after(before: i32, taken: impl Iterator<Item = bool>) -> i32 {
+    taken.fold(before, |failures, taken| if taken { 0 } else { failures.saturating_add(1) })
+}
+
+/// Whether events of this type are forgotten after a time: those that are no row of anything that is kept.
+fn is_forgotten(kind: &str) -> bool {
+    kind != EventKind::StockChanged.as_str() && kind != EventKind::OrderPlaced.as_str()
+}
+
+/// After which position up to which an endpoint may have missed something it wants, if everything up to `horizon` is
+/// forgotten, and it has been given all up to `position`, and was told of a gap that ended at `told`.
+#[must_use]
+pub fn gap_of(position: i64, told: Option<i64>, types: &[String], horizon: i64) -> Option<(i64, i64)> {
+    let from = position.max(told.unwrap_or(position));
+    let is_touched = types.is_empty() || types.iter().any(|kind| is_forgotten(kind));
+    (is_touched && from < horizon).then_some((from, horizon))
 }
 
 /// Whether an address is one of the public internet: not of this machine, a private network, or a special purpose.
@@ -86,6 +108,24 @@ mod tests {
     fn an_endpoint_rests_after_five_failures_and_never_for_long() {
         assert_eq!((rest_after(4), rest_after(5)), (None, Some(SHORTEST_REST)));
         assert_eq!(rest_after(i32::MAX), Some(LONGEST_REST));
+    }
+
+    #[test]
+    fn failures_count_in_a_row() {
+        let after = |taken: &[bool]| failures_after(3, taken.iter().copied());
+        assert_eq!([after(&[]), after(&[false, false]), after(&[false, true, false])], [3, 5, 1]);
+    }
+
+    #[test]
+    fn a_gap_is_told_once_and_only_to_whoever_wants_what_is_forgotten() {
+        let (all, some) = (vec![], vec!["stock.changed".to_owned(), "hold.expired".to_owned()]);
+        let kept = vec!["stock.changed".to_owned(), "order.placed".to_owned()];
+        assert_eq!(gap_of(5, None, &all, 9), Some((5, 9)));
+        assert_eq!(gap_of(5, None, &some, 9), Some((5, 9)));
+        assert_eq!(gap_of(5, None, &kept, 9), None);
+        assert_eq!(gap_of(9, None, &all, 9), None);
+        assert_eq!(gap_of(5, Some(9), &all, 9), None);
+        assert_eq!(gap_of(5, Some(9), &all, 12), Some((9, 12)));
     }
 
     #[test]

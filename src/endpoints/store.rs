@@ -1,5 +1,6 @@
 //! The SQL of endpoints and deliveries. No decisions here: rows in, rows out.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -17,9 +18,11 @@ pub(super) struct NewEndpoint<'a> {
     pub(super) types: &'a [String],
     pub(super) secret: &'a str,
     pub(super) subject: &'a str,
+    /// After which it is told.
+    pub(super) position: i64,
 }
 
-/// Makes an endpoint, unless there are so many already: it is told what happens from now on. Gives when it was made.
+/// Makes an endpoint, unless there are so many already. Gives when it was made.
 pub(super) async fn insert_endpoint_in_tx(
     conn: &mut PgConnection,
     new: &NewEndpoint<'_>,
@@ -32,15 +35,14 @@ pub(super) async fn insert_endpoint_in_tx(
     .await?;
     Ok(sqlx::query_scalar!(
         "INSERT INTO webhook_endpoints (endpoint_id, url, types, secret, subject, position)
-         SELECT $1, $2, $3, $4, $5, coalesce(drawn, 0)
-         FROM pg_sequence_last_value('event_positions') AS drawn
-         WHERE (SELECT count(*) FROM webhook_endpoints) < $6
+         SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT count(*) FROM webhook_endpoints) < $7
          RETURNING created_at",
         new.endpoint_id,
         new.url,
         new.types,
         new.secret,
         new.subject,
+        new.position,
         at_most,
     )
     .fetch_optional(conn)
@@ -54,7 +56,8 @@ pub(super) async fn list_endpoints(
 ) -> Result<Vec<Endpoint>, DbError> {
     Ok(sqlx::query_as!(
         Endpoint,
-        r#"SELECT endpoint_id, url, types, failures, created_at,
+        r#"SELECT endpoint_id, url, types, failures, created_at, skipped_at,
+                  skipped_from::text AS skipped_from, skipped_to::text AS skipped_to,
                   CASE WHEN gone_at IS NOT NULL THEN 'gone' WHEN paused_until > clock_timestamp() THEN 'open'
                        ELSE 'closed' END AS "breaker!",
                   (SELECT count(*) FROM webhook_deliveries d
@@ -97,13 +100,15 @@ pub(super) struct Behind {
     pub(super) endpoint_id: Uuid,
     pub(super) types: Vec<String>,
     pub(super) position: i64,
+    /// Up to where its last gap went.
+    pub(super) skipped_to: Option<i64>,
 }
 
 /// Locks those whose position is below `at`, for whoever writes their deliveries.
 pub(super) async fn lock_behind_in_tx(conn: &mut PgConnection, at: i64) -> Result<Vec<Behind>, DbError> {
     Ok(sqlx::query_as!(
         Behind,
-        "SELECT endpoint_id, types, position FROM webhook_endpoints
+        "SELECT endpoint_id, types, position, skipped_to FROM webhook_endpoints
          WHERE position < $1 AND gone_at IS NULL ORDER BY endpoint_id FOR UPDATE",
         at,
     )
@@ -151,8 +156,7 @@ pub(super) async fn insert_deliveries_in_tx(
     )
     .execute(conn)
     .await?;
-    let whole = moved.rows_affected() == endpoints.len() as u64;
-    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+    all_of(moved.rows_affected(), endpoints.len())
 }
 
 /// A delivery that is to be sent now.
@@ -160,50 +164,80 @@ pub(super) struct Due {
     pub(super) delivery_id: Uuid,
     pub(super) endpoint_id: Uuid,
     pub(super) event_id: Uuid,
+    /// What it is about.
+    pub(super) aggregate: String,
     pub(super) body: String,
     /// This attempt's number.
     pub(super) attempts: i32,
     pub(super) url: String,
     pub(super) secret: String,
     pub(super) old_secret: Option<String>,
-    /// Of the endpoint, in a row, before this attempt.
-    pub(super) failures: i32,
     /// Now, in seconds since 1970.
     pub(super) now: i64,
 }
 
-/// Takes deliveries that are due, so many of each endpoint at most, and one only of an endpoint that failed again and again:
-/// the first that is pending of each thing they are about. Each is an attempt that has begun; if nobody says how it
-/// ended within `lost_after`, it is due again.
+/// An endpoint of which attempts are under way, or have been.
+pub(super) struct Place {
+    pub(super) endpoint_id: Uuid,
+    /// How many are.
+    pub(super) running: i32,
+    /// What the last one that was taken is about.
+    pub(super) after: Option<String>,
+}
+
+/// Takes deliveries that are due, until so many of each endpoint are under way, and one only of an endpoint that failed again
+/// and again: the first that is pending of each thing they are about. Each is an attempt that has begun; if nobody says how
+/// it ended within `lost_after`, it is due again.
+///
+/// It goes from thing to thing, from the one after the last that was taken, up to the last there is: so what it costs does
+/// not grow with how many wait behind each other.
 pub(super) async fn take_due_in_tx(
     conn: &mut PgConnection,
+    places: &[Place],
     each: i32,
     failing: i32,
     lost_after: Duration,
 ) -> Result<Vec<Due>, DbError> {
+    let after: Vec<_> = places.iter().map(|place| place.after.as_deref()).collect();
     Ok(sqlx::query_as!(
         Due,
         r#"WITH due AS MATERIALIZED (
-            SELECT first.delivery_id, e.url, e.secret, e.failures,
+            SELECT first.delivery_id, e.url, e.secret,
                    CASE WHEN e.old_secret_till > clock_timestamp() THEN e.old_secret END AS old_secret
-            FROM webhook_endpoints e CROSS JOIN LATERAL (
-                SELECT delivery_id FROM webhook_deliveries d
-                WHERE d.endpoint_id = e.endpoint_id AND state = 'pending'
-                  AND next_attempt_at <= (SELECT clock_timestamp())
-                  AND NOT EXISTS (
-                      SELECT FROM webhook_deliveries b WHERE b.endpoint_id = d.endpoint_id AND b.state = 'pending'
-                          AND b.aggregate = d.aggregate AND b.position < d.position)
-                ORDER BY position LIMIT CASE WHEN e.failures >= $2 THEN 1 ELSE $1 END
-                FOR UPDATE SKIP LOCKED
+            FROM webhook_endpoints e
+            LEFT JOIN UNNEST($1::uuid[], $2::int[], $3::text[]) AS place (endpoint_id, running, after)
+                USING (endpoint_id)
+            CROSS JOIN LATERAL (
+                WITH RECURSIVE thing (aggregate) AS (
+                    SELECT (SELECT min(d.aggregate) FROM webhook_deliveries d
+                            WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending'
+                              AND d.aggregate > coalesce(place.after, ''))
+                    UNION ALL
+                    SELECT (SELECT min(d.aggregate) FROM webhook_deliveries d
+                            WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending'
+                              AND d.aggregate > thing.aggregate)
+                    FROM thing WHERE thing.aggregate IS NOT NULL
+                )
+                SELECT next.delivery_id FROM thing CROSS JOIN LATERAL (
+                    SELECT delivery_id, next_attempt_at FROM webhook_deliveries d
+                    WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending' AND d.aggregate = thing.aggregate
+                    ORDER BY position LIMIT 1
+                ) AS next
+                WHERE next.next_attempt_at <= (SELECT clock_timestamp())
+                LIMIT greatest(0, CASE WHEN e.failures >= $5 THEN 1 ELSE $4 END - coalesce(place.running, 0))
             ) AS first
             WHERE gone_at IS NULL AND (paused_until IS NULL OR paused_until <= clock_timestamp())
          )
          UPDATE webhook_deliveries d SET attempts = attempts + 1,
-             next_attempt_at = clock_timestamp() + $3::bigint * interval '1 second'
-         FROM due WHERE d.delivery_id = due.delivery_id
-         RETURNING d.delivery_id, d.endpoint_id, d.event_id, d.body, d.attempts, due.url AS "url!",
-             due.secret AS "secret!", due.old_secret, due.failures AS "failures!",
+             next_attempt_at = clock_timestamp() + $6::bigint * interval '1 second'
+         FROM due
+         WHERE d.delivery_id = due.delivery_id AND d.state = 'pending' AND d.next_attempt_at <= clock_timestamp()
+         RETURNING d.delivery_id, d.endpoint_id, d.event_id, d.aggregate, d.body, d.attempts, due.url AS "url!",
+             due.secret AS "secret!", due.old_secret,
              extract(epoch FROM clock_timestamp())::bigint AS "now!""#,
+        &places.iter().map(|place| place.endpoint_id).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.running).collect::<Vec<_>>(),
+        &after as &[Option<&str>],
         each,
         failing,
         seconds(lost_after),
@@ -213,48 +247,114 @@ pub(super) async fn take_due_in_tx(
 }
 
 /// How an attempt ended.
-pub(super) struct Ended<'a> {
+pub(super) struct Ended {
+    pub(super) delivery_id: Uuid,
+    pub(super) endpoint_id: Uuid,
+    /// Which attempt it was.
+    pub(super) attempts: i32,
     pub(super) state: &'static str,
     pub(super) status: Option<i16>,
-    pub(super) error: Option<&'a str>,
+    pub(super) error: Option<String>,
     /// Until when the delivery waits.
     pub(super) pause: Duration,
-    /// Until when its endpoint is left alone.
-    pub(super) rest: Option<Duration>,
     /// Whether the endpoint wants nothing any more.
     pub(super) is_gone: bool,
 }
 
-/// Writes down how an attempt ended, unless another one has begun since, and what that says of the endpoint.
-pub(super) async fn end_attempt_in_tx(
+/// Locks these endpoints, those of them that are still there, and tells how often each has failed in a row. Whoever writes
+/// deliveries and endpoints locks the endpoints first.
+pub(super) async fn lock_failures_in_tx(
     conn: &mut PgConnection,
-    due: &Due,
-    ended: &Ended<'_>,
-) -> Result<(), DbError> {
-    sqlx::query!(
-        "WITH said AS (
-            UPDATE webhook_deliveries SET state = $3, last_status = $4, last_error = $5,
-                delivered_at = CASE WHEN $3 = 'delivered' THEN clock_timestamp() END,
-                next_attempt_at = clock_timestamp() + $6::bigint * interval '1 millisecond'
-            WHERE delivery_id = $1 AND attempts = $2 AND state = 'pending' RETURNING endpoint_id
-         )
-         UPDATE webhook_endpoints e SET failures = CASE WHEN $3 = 'delivered' THEN 0 ELSE failures + 1 END,
-             paused_until = CASE WHEN $7::bigint IS NOT NULL
-                                 THEN clock_timestamp() + $7 * interval '1 millisecond' END,
-             gone_at = CASE WHEN $8 THEN clock_timestamp() ELSE gone_at END
-         FROM said WHERE e.endpoint_id = said.endpoint_id",
-        due.delivery_id,
-        due.attempts,
-        ended.state,
-        ended.status,
-        ended.error,
-        millis(ended.pause),
-        ended.rest.map(millis),
-        ended.is_gone,
+    endpoints: &[Uuid],
+) -> Result<Vec<(Uuid, i32)>, DbError> {
+    let rows = sqlx::query!(
+        "SELECT endpoint_id, failures FROM webhook_endpoints WHERE endpoint_id = ANY($1)
+         ORDER BY endpoint_id FOR UPDATE",
+        endpoints,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    Ok(rows.into_iter().map(|row| (row.endpoint_id, row.failures)).collect())
+}
+
+/// Writes down how attempts ended, of those that no other attempt has followed. Gives the deliveries of these.
+pub(super) async fn end_attempts_in_tx(
+    conn: &mut PgConnection,
+    ended: &[Ended],
+) -> Result<HashSet<Uuid>, DbError> {
+    let states: Vec<_> = ended.iter().map(|ended| ended.state).collect();
+    let errors: Vec<_> = ended.iter().map(|ended| ended.error.as_deref()).collect();
+    let statuses: Vec<_> = ended.iter().map(|ended| ended.status).collect();
+    let said = sqlx::query_scalar!(
+        "UPDATE webhook_deliveries d SET state = e.state, last_status = e.status, last_error = e.error,
+             delivered_at = CASE WHEN e.state = 'delivered' THEN clock_timestamp() END,
+             next_attempt_at = clock_timestamp() + e.pause * interval '1 millisecond'
+         FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::smallint[], $5::text[], $6::bigint[])
+             AS e (delivery_id, attempts, state, status, error, pause)
+         WHERE d.delivery_id = e.delivery_id AND d.attempts = e.attempts AND d.state = 'pending'
+         RETURNING d.delivery_id",
+        &ended.iter().map(|ended| ended.delivery_id).collect::<Vec<_>>(),
+        &ended.iter().map(|ended| ended.attempts).collect::<Vec<_>>(),
+        &states as &[&str],
+        &statuses as &[Option<i16>],
+        &errors as &[Option<&str>],
+        &ended.iter().map(|ended| millis(ended.pause)).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(said.into_iter().collect())
+}
+
+/// What its attempts say of an endpoint.
+pub(super) struct Health {
+    pub(super) endpoint_id: Uuid,
+    /// In a row.
+    pub(super) failures: i32,
+    /// How long it is left alone.
+    pub(super) rest: Option<Duration>,
+    /// Whether it wants nothing any more.
+    pub(super) is_gone: bool,
+}
+
+/// Writes down how endpoints are. They are locked.
+pub(super) async fn set_health_in_tx(conn: &mut PgConnection, health: &[Health]) -> Result<(), DbError> {
+    let rests: Vec<_> = health.iter().map(|health| health.rest.map(millis)).collect();
+    let set = sqlx::query!(
+        "UPDATE webhook_endpoints e SET failures = h.failures,
+             paused_until = clock_timestamp() + h.rest * interval '1 millisecond',
+             gone_at = CASE WHEN h.is_gone THEN clock_timestamp() ELSE gone_at END
+         FROM UNNEST($1::uuid[], $2::int[], $3::bigint[], $4::boolean[]) AS h (endpoint_id, failures, rest, is_gone)
+         WHERE e.endpoint_id = h.endpoint_id",
+        &health.iter().map(|health| health.endpoint_id).collect::<Vec<_>>(),
+        &health.iter().map(|health| health.failures).collect::<Vec<_>>(),
+        &rests as &[Option<i64>],
+        &health.iter().map(|health| health.is_gone).collect::<Vec<_>>(),
+    );
+    all_of(set.execute(conn).await?.rows_affected(), health.len())
+}
+
+/// What an endpoint was not told: after the one position up to the other.
+pub(super) struct Gap {
+    pub(super) endpoint_id: Uuid,
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+/// Writes down gaps, of endpoints that are locked.
+pub(super) async fn set_gaps_in_tx(conn: &mut PgConnection, gaps: &[Gap]) -> Result<(), DbError> {
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let set = sqlx::query!(
+        "UPDATE webhook_endpoints e SET skipped_from = g.from_position, skipped_to = g.to_position,
+             skipped_at = clock_timestamp()
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) AS g (endpoint_id, from_position, to_position)
+         WHERE e.endpoint_id = g.endpoint_id",
+        &gaps.iter().map(|gap| gap.endpoint_id).collect::<Vec<_>>(),
+        &gaps.iter().map(|gap| gap.from).collect::<Vec<_>>(),
+        &gaps.iter().map(|gap| gap.to).collect::<Vec<_>>(),
+    );
+    all_of(set.execute(conn).await?.rows_affected(), gaps.len())
 }
 
 /// Deliveries of an endpoint, newest first.
@@ -298,7 +398,7 @@ pub(super) async fn replay_in_tx(
     let replayed = sqlx::query_scalar!(
         r#"WITH again AS (
             UPDATE webhook_deliveries SET state = 'pending', attempts = 0, delivered_at = NULL,
-                next_attempt_at = clock_timestamp()
+                next_attempt_at = clock_timestamp(), pending_since = clock_timestamp()
             WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR delivery_id = $2) AND ($3::text IS NULL OR state = $3)
               AND created_at >= coalesce($4::timestamptz, '-infinity')
               AND created_at < coalesce($5::timestamptz, 'infinity')
@@ -316,18 +416,46 @@ pub(super) async fn replay_in_tx(
     Ok(replayed.fetch_one(conn).await?)
 }
 
-/// Deletes so many deliveries at most that are so old.
+/// Gives up so many deliveries at most that have waited for as long as they are kept, with nothing under way for them: they
+/// stand behind one that is not taken, or their endpoint is gone.
+pub(crate) async fn give_up_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
+    let given_up = sqlx::query!(
+        "UPDATE webhook_deliveries d SET state = 'dead', next_attempt_at = clock_timestamp(),
+             last_error = 'it was not taken for as long as deliveries are kept'
+         FROM (
+            SELECT delivery_id FROM webhook_deliveries
+            WHERE state = 'pending' AND pending_since < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
+              AND next_attempt_at <= clock_timestamp()
+            ORDER BY pending_since LIMIT $2 FOR UPDATE SKIP LOCKED
+         ) AS old WHERE d.delivery_id = old.delivery_id",
+        seconds(KEPT_FOR),
+        limit,
+    );
+    Ok(given_up.execute(conn).await?.rows_affected())
+}
+
+/// Deletes so many deliveries at most, of the taken and of the dead each, that have been so for so long.
 pub(crate) async fn purge_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
     let purged = sqlx::query!(
-        "DELETE FROM webhook_deliveries USING (
+        "WITH taken AS MATERIALIZED (
             SELECT delivery_id FROM webhook_deliveries
-            WHERE created_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
-            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-         ) AS old WHERE webhook_deliveries.delivery_id = old.delivery_id",
+            WHERE state = 'delivered' AND delivered_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
+            ORDER BY delivered_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ), dead AS MATERIALIZED (
+            SELECT delivery_id FROM webhook_deliveries
+            WHERE state = 'dead' AND next_attempt_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
+            ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         )
+         DELETE FROM webhook_deliveries d USING (TABLE taken UNION ALL TABLE dead) AS old
+         WHERE d.delivery_id = old.delivery_id",
         seconds(KEPT_FOR),
         limit,
     );
     Ok(purged.execute(conn).await?.rows_affected())
+}
+
+fn all_of(written: u64, asked: usize) -> Result<(), DbError> {
+    if written == asked as u64 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
 fn seconds(duration: Duration) -> i64 {

@@ -16,6 +16,7 @@
 //! - Nothing is read beyond a position below which somebody may still write: a transaction that lasts makes the stream
 //!   wait, and is never skipped.
 
+mod beginning;
 pub mod choice;
 pub mod error;
 pub mod fences;
@@ -33,10 +34,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub(crate) use self::beginning::where_to_begin;
 pub use self::error::EventError;
 pub use self::model::{About, Event, EventKind, NewEvent};
 pub use self::store::{append_all_in_tx, append_in_tx};
-pub(crate) use self::store::{purge_in_tx, read_between};
+pub(crate) use self::store::{find_horizon, purge_in_tx, read_between};
 
 /// How long events are kept, for whoever comes back to go on from where it was.
 pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
-use super::fences::Fences;
+use super::fences::{Fence, Fences};
 use super::metrics::EventMetrics;
 use super::model::Event;
 use super::store;
@@ -208,10 +208,10 @@ async fn look(
     let known = fences.newest().or(read).unwrap_or_default();
     let drawn = store::look_in(conn, if fences.has_room() { known } else { i64::MAX }).await?;
     if let Some(fence) = drawn.fence {
-        fences.add(drawn.position, fence, Instant::now());
+        fences.add(Fence { drawn: drawn.position, fence, written: drawn.written, since: Instant::now() });
     }
-    let oldest = if fences.is_waiting() { Some(store::find_oldest_running(conn).await?) } else { None };
-    let settled = oldest.and_then(|oldest| fences.settle(oldest));
+    let past = if fences.is_waiting() { Some(store::find_past(conn).await?) } else { None };
+    let settled = past.and_then(|past| fences.settle(past.oldest_running, past.flushed));
     relay.place().caught_up = fences.oldest().unwrap_or_else(Instant::now);
     let Some(until) = settled else { return Ok(read) };
     // Where there is no place to go on from, listeners have their own.

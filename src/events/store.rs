@@ -54,18 +54,22 @@ pub async fn append_all_in_tx(conn: &mut PgConnection, events: &[NewEvent]) -> R
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// The last position drawn, and, if that is beyond `known`, a transaction id drawn after it.
+/// The last position drawn, and, if that is beyond `known`, what was so after it.
 pub(super) struct Drawn {
     pub(super) position: i64,
+    /// A transaction id that was drawn,
     pub(super) fence: Option<i64>,
+    /// and how far the log was written.
+    pub(super) written: i64,
 }
 
-/// Looks how far positions were drawn. CASE is what makes the order certain: first the position, then the transaction id.
+/// Looks how far positions were drawn. The FROM is what makes the order certain: first the position, then the others.
 pub(super) async fn look_in(conn: &mut PgConnection, known: i64) -> Result<Drawn, DbError> {
     Ok(sqlx::query_as!(
         Drawn,
         r#"SELECT coalesce(drawn, 0) AS "position!",
-                  CASE WHEN drawn > $1 THEN pg_current_xact_id()::text::bigint END AS fence
+                  CASE WHEN drawn > $1 THEN pg_current_xact_id()::text::bigint END AS fence,
+                  (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS "written!"
            FROM pg_sequence_last_value('event_positions') AS drawn"#,
         known,
     )
@@ -73,11 +77,23 @@ pub(super) async fn look_in(conn: &mut PgConnection, known: i64) -> Result<Drawn
     .await?)
 }
 
-/// The oldest transaction that has not ended, of all that write in this server; if there is none, the next.
-pub(super) async fn find_oldest_running(conn: &mut PgConnection) -> Result<i64, DbError> {
-    Ok(sqlx::query_scalar!(r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "oldest!""#)
-        .fetch_one(conn)
-        .await?)
+/// What has ended and what lasts, by now.
+pub(super) struct Past {
+    /// The oldest transaction that has not ended, of all that write in this server; if there is none, the next.
+    pub(super) oldest_running: i64,
+    /// Up to where the log would outlast a crash.
+    pub(super) flushed: i64,
+}
+
+/// Looks which fences are past.
+pub(super) async fn find_past(conn: &mut PgConnection) -> Result<Past, DbError> {
+    Ok(sqlx::query_as!(
+        Past,
+        r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "oldest_running!",
+                  (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint AS "flushed!""#
+    )
+    .fetch_one(conn)
+    .await?)
 }
 
 /// The advisory lock of whoever does what one of all replicas does.
@@ -103,6 +119,11 @@ pub(super) async fn find_bounds(conn: &mut PgConnection) -> Result<Bounds, DbErr
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// Up to where the stream was forgotten.
+pub(crate) async fn find_horizon(conn: &mut PgConnection) -> Result<i64, DbError> {
+    Ok(sqlx::query_scalar!("SELECT position FROM event_horizon").fetch_one(conn).await?)
 }
 
 /// Events after one position up to another, in their order, and the position they end at.

@@ -148,13 +148,20 @@ impl Reader {
 
     /// Waits until nobody writes any more up to where a new stream begins. So whoever looks at the stock once it was told
     /// "from here on" misses nothing: what it does not see there, it is told.
-    async fn settle(&self) -> Result<(), End> {
+    async fn settle(&mut self) -> Result<(), End> {
         let mut at = self.app.events.watch();
         loop {
             let coming = async { at.wait_for(|at| *at >= self.cursor).await.map(drop) };
             tokio::select! {
                 come = coming => return come.map_err(|_| End::Over),
-                () = tokio::time::sleep(HEARTBEAT) => self.send(": waiting for what is under way\n\n").await?,
+                () = tokio::time::sleep(HEARTBEAT) => {}
+            }
+            self.send(": waiting for what is under way\n\n").await?;
+            // A crash of the database may have taken back what was drawn when it began, and nobody was told of yet.
+            if let Ok(mut conn) = self.app.db.read().await
+                && let Ok(bounds) = store::find_bounds(&mut conn).await
+            {
+                self.cursor = self.cursor.min(bounds.drawn);
             }
         }
     }

@@ -327,6 +327,11 @@ impl From<&EndpointError> for Problem {
             EndpointError::NotFound => {
                 Self::new(Code::EndpointNotFound, "There is no endpoint with this id.")
             }
+            EndpointError::NotYet => Self::new(
+                Code::Overloaded,
+                "A transaction has lasted since this replica started; where the endpoint begins is known when it has ended.",
+            )
+            .retry_after(Duration::from_secs(1)),
             EndpointError::TooMany => {
                 Self::new(Code::TooManyEndpoints, "There are 100 endpoints. Remove one that is not needed.")
             }

@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Reply, TestApp, TestDatabase, eventually, shared_redis};
 
+mod apart;
+mod begin;
 mod calls;
 mod deliver;
-mod receiver;
+mod gaps;
+pub mod receiver;
+mod secure;
 
 use receiver::Receiver;
 

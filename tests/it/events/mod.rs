@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::support::TestApp;
 
 mod append;
+mod crash;
+mod idle;
 mod kills;
 mod modes;
 mod publish;
