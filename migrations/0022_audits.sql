@@ -14,5 +14,8 @@ CREATE TABLE audits (
 
 CREATE INDEX audits_by_age ON audits (ended_at);
 
+-- Items are looked for by how their SKU begins, which an index tells only in the order of bytes.
+CREATE INDEX IF NOT EXISTS variants_by_how_their_sku_begins ON variants (sku COLLATE "C");
+
 -- The story of an order tells what came in for it.
 CREATE INDEX IF NOT EXISTS inbox_entries_of_an_order ON webhook_inbox (order_id) WHERE order_id IS NOT NULL;

@@ -19,11 +19,13 @@ use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
 use crate::text::Sku;
 
-/// `GET /variants?sku=&limit=&cursor=`
+/// `GET /variants?sku=&sku_prefix=&limit=&cursor=`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListVariants {
     sku: Option<Sku>,
+    /// Counts only where no `sku` is given.
+    sku_prefix: Option<Sku>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Uuid>,
@@ -42,7 +44,7 @@ pub async fn get_variant(
     Ok(Json(found.ok_or(Refusal::VariantNotFound(variant_id))?))
 }
 
-/// Variants, in the order they were made.
+/// Variants, in the order they were made; those whose SKU begins so by their SKUs.
 ///
 /// # Errors
 /// [`StockError`].
@@ -51,13 +53,17 @@ pub async fn list_variants(
     Params(query): Params<ListVariants>,
 ) -> Result<Json<Page<Variant>>, StockError> {
     let mut conn = app.db.read().await?;
-    let found = match &query.sku {
+    let (after, limit) = (query.cursor, query.limit.and_one());
+    let found = match (&query.sku, &query.sku_prefix) {
         // At most one, and so on the first page.
-        Some(sku) if query.cursor.is_none() => {
+        (Some(sku), _) if after.is_none() => {
             store::find_variant_by_sku(&mut conn, sku.as_str()).await?.into_iter().collect()
         }
-        Some(_) => Vec::new(),
-        None => store::list_variants(&mut conn, query.cursor, query.limit.and_one()).await?,
+        (Some(_), _) => Vec::new(),
+        (None, Some(prefix)) => {
+            store::list_variants_by_prefix(&mut conn, prefix.as_str(), after, limit).await?
+        }
+        (None, None) => store::list_variants(&mut conn, after, limit).await?,
     };
     Ok(Json(Page::of(found, query.limit, |variant| variant.variant_id.to_string())))
 }

@@ -202,6 +202,27 @@ pub(crate) async fn list_variants(
     rows.into_iter().map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand)).collect()
 }
 
+/// Variants whose SKU begins with `prefix`, by their SKUs, after the variant `after`.
+pub(crate) async fn list_variants_by_prefix(
+    conn: &mut PgConnection,
+    prefix: &str,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Variant>, DbError> {
+    let rows = sqlx::query!(
+        r#"SELECT variant_id, sku, name, price, currency, on_hand FROM variants JOIN stock USING (variant_id)
+           WHERE sku COLLATE "C" >= $1 AND sku COLLATE "C" < $1 || chr(1114111)
+             AND sku COLLATE "C" > coalesce((SELECT sku FROM variants WHERE variant_id = $2), '')
+           ORDER BY sku COLLATE "C" LIMIT $3"#,
+        prefix,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|r| variant(r.variant_id, r.sku, r.name, r.price, &r.currency, r.on_hand)).collect()
+}
+
 /// The variant with this SKU.
 pub(crate) async fn find_variant_by_sku(
     conn: &mut PgConnection,

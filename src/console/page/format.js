@@ -50,7 +50,7 @@ export function time(text) {
 /** A long id by its end, which tells ids of one time apart; whole when pointed at. */
 export function id(text) {
   if (!text) return "–";
-  if (text.length <= 14) return h("code", {}, text);
+  if (text.length <= 16) return h("code", {}, text);
   return h("code", { class: "nowrap", title: text }, `…${text.slice(-12)}`);
 }
 

@@ -23,11 +23,11 @@ export default {
 function list(room) {
   const seen = { sku: "", items: null, cursor: null };
   const draw = () => room.show(
-    filters([{ name: "sku", label: "SKU, whole, or the item's id", value: seen.sku, wide: true }], ({ sku }) => {
+    filters([{ name: "sku", label: "SKU or its beginning, or the item's id", value: seen.sku, wide: true }], ({ sku }) => {
       if (UUID.test(sku)) location.hash = `#/stock/${sku}`;
       else load(sku);
     }, "Find"),
-    panel("Items", { wide: true, note: seen.sku ? `with the SKU ${seen.sku}` : "in the order they were made" },
+    panel("Items", { wide: true, note: seen.sku ? `whose SKU begins with ${seen.sku}` : "in the order they were made" },
       table("Items", [
         ["SKU", ({ variant_id, sku }) => link(`/stock/${variant_id}`, sku)],
         ["Name", ({ name }) => name],
@@ -36,10 +36,10 @@ function list(room) {
       ], seen.items, { key: ({ variant_id }) => variant_id, empty: "There is no such item." }),
       more(seen.cursor, () => load(seen.sku, seen.cursor))));
   const load = (sku, cursor) => room.attempt(async () => {
-    const page = await room.get("/variants", { sku, cursor, limit: PAGE });
+    const page = await room.get("/variants", { sku_prefix: sku, cursor, limit: PAGE });
     seen.items = cursor ? [...seen.items, ...page.items] : page.items;
     [seen.sku, seen.cursor] = [sku, page.next_cursor];
-    if (sku && page.items.length === 1) location.hash = `#/stock/${page.items[0].variant_id}`;
+    if (sku && !cursor && page.items.length === 1) location.hash = `#/stock/${page.items[0].variant_id}`;
     else draw();
   });
   draw();
@@ -78,7 +78,7 @@ function one(room, variantId) {
           ["Change", ({ delta }) => signed(delta), "number"],
           ["Before", ({ previous_quantity }) => count(previous_quantity), "number"],
           ["After", ({ new_quantity }) => count(new_quantity), "number"],
-          ["Why", ({ reason, reference }) => [reason, reference && h("span", { class: "dim" }, ` ${reference}`)]],
+          ["Why", ({ kind, reason, reference }) => [reason, reference && h("span", { class: "dim" }, " ", told(kind, reference))]],
           ["Lock", ({ lock }) => modeBadge(lock.mode)],
           ["Waited", ({ lock }) => write.ms(lock.wait_ms), "number"],
         ], page.items, { key: ({ movement_id }) => movement_id, empty: "It has never moved." }),
@@ -88,6 +88,12 @@ function one(room, variantId) {
         })));
   };
   room.every(LOOK_EVERY_MS, look);
+}
+
+/** What a movement belongs to: an order's own id leads to its story. */
+function told(kind, reference) {
+  const isOrder = (kind === "sale" || kind === "return") && UUID.test(reference);
+  return isOrder ? link(`/orders/${reference}`, write.id(reference)) : write.id(reference);
 }
 
 function status(kind) {

@@ -164,6 +164,12 @@ async fn each_page_says_what_is_and_can_be_read_by_everybody_on_a_desk_and_on_a_
     browser.until_said("connected").await;
     app.client.decrement(scene.variant, 4).await.expect(200);
     browser.until_said("sale -4").await;
+    browser.visit("stock").await;
+    browser.until("document.querySelector('[name=sku]')").await;
+    browser.run("document.querySelector('[name=sku]').focus()").await;
+    browser.write("GLO").await;
+    browser.press("Enter").await;
+    browser.until(&format!("location.hash === '#/stock/{}'", scene.variant)).await;
     browser.click("Sign out").await;
     browser.until("document.activeElement?.id === 'key' && sessionStorage.length === 0").await;
     browser.close().await;

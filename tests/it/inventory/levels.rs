@@ -205,3 +205,26 @@ async fn who_looks_while_others_sell_never_sees_an_older_level_or_half_a_sale() 
         app.finish().await;
     }
 }
+
+#[tokio::test]
+async fn variants_are_found_by_how_their_sku_begins_page_by_page() {
+    let app = TestApp::without_redis().await;
+    for sku in ["GLOBE-2", "GLOBE-1", "GLOBE", "globe-3", "GLOB", "GLOBUS", "GLOBE-%", "GLOBE-\u{1F30D}"] {
+        let made = json!({"sku": sku, "name": "A globe", "price": "1", "currency": "EUR"});
+        app.client.post("/variants", &made).await.expect(201);
+    }
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page =
+            app.client.get(&format!("/variants?sku_prefix=GLOBE&limit=2{cursor}")).await.expect(200).json();
+        let items = page["items"].as_array().unwrap().iter();
+        found.extend(items.map(|one| one["sku"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(found, ["GLOBE", "GLOBE-%", "GLOBE-1", "GLOBE-2", "GLOBE-\u{1F30D}"]);
+    let all = app.client.get("/variants?sku_prefix=%25").await.expect(200).json();
+    assert_eq!(all["items"], json!([]), "it is no pattern");
+    app.client.get("/variants?sku_prefix=").await.expect(422);
+    app.finish().await;
+}
