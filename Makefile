@@ -13,6 +13,8 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SERVERS := $(TARGET)/debug/holdfast servers --
 # The Python that the tests run, where `make tools` puts it.
 export HOLDFAST_TEST_PYTHON ?= $(abspath $(TARGET))/python/bin/python
+# And the promtool, if there is none on the path.
+export HOLDFAST_TEST_PROMTOOL ?= $(abspath $(TARGET))/tools/promtool
 
 .PHONY: help run test prove bench check prepare servers tools build
 

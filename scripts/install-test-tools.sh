@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to it that `make test` has what it needs besides servers: Spin, which searches the model of the lock protocol,
-# Chromium, which shows the console (any version will do, and Chrome too), and redis-py of the version in
-# tests/requirements.txt, whose lock must get on with ours. Says what it installs and
+# promtool, which reads the alerts as Prometheus does, Chromium, which shows the console (any version will do, and Chrome
+# too), and redis-py of the version in tests/requirements.txt, whose lock must get on with ours. Says what it installs and
 # why before it does, and does nothing when there is nothing to do. A C compiler is taken to be there: Rust needs one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ source scripts/as-root.sh
 # What the pinned redis-py needs.
 python_oldest=3.10
 venv=${CARGO_TARGET_DIR:-target}/python
+tools=${CARGO_TARGET_DIR:-target}/tools
 pin=$(sed -n 's/^redis==//p' tests/requirements.txt)
 
 say() { echo "tools: $*" >&2; }
@@ -60,6 +61,26 @@ give_up() {
     exit 1
 }
 
+has_promtool() {
+    "$tools/promtool" --version >/dev/null 2>&1 || promtool --version >/dev/null 2>&1
+}
+
+# The one program out of Debian's package: installed as a whole it would start a server.
+unpack_promtool() {
+    local folder
+    folder=$(mktemp -d)
+    say "unpacking promtool from Debian's package of Prometheus into $tools (it reads the alerts)"
+    if ! (cd "$folder" && apt-get download prometheus >/dev/null 2>&1); then
+        as_root apt-get update -qq || true
+        (cd "$folder" && apt-get download prometheus >/dev/null) || say "apt-get could not download prometheus"
+    fi
+    mkdir -p "$tools"
+    if dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool; then
+        mv "$folder/usr/bin/promtool" "$tools/promtool"
+    fi
+    rm -rf "$folder"
+}
+
 if ! has_spin; then
     install 'it searches the model of the lock protocol' spin spin
     has_spin || give_up "no Spin, the model checker: install it with this system's package manager"
@@ -67,6 +88,14 @@ fi
 if ! has_chromium; then
     install 'it shows the console, about 100 MB' chromium chromium
     has_chromium || give_up "no Chromium: install it with this system's package manager"
+fi
+if ! has_promtool; then
+    if command -v apt-get >/dev/null; then
+        unpack_promtool
+    else
+        install 'its promtool reads the alerts' '' prometheus
+    fi
+    has_promtool || give_up "no promtool: install Prometheus with this system's package manager"
 fi
 if has_redis_py; then exit 0; fi
 if ! has_python; then

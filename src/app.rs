@@ -13,9 +13,11 @@ use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::endpoints::{metrics::EndpointMetrics, post::Post};
 use crate::events::{self, publish::Copies, relay::Relay};
 use crate::http::auth::Keyring;
+use crate::http::metrics::HttpMetrics;
 use crate::leases::Leases;
 use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
+use crate::operations::backlog::{self, BacklogMetrics};
 use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
 use crate::operations::pulse::Pulse;
@@ -51,6 +53,12 @@ pub struct App {
     pub metrics: Metrics,
     /// What was answered in the last minute.
     pub pulse: Pulse,
+    /// What is counted about requests.
+    pub http: HttpMetrics,
+    /// What waits in the database, as it was seen last.
+    pub backlog: BacklogMetrics,
+    /// Shared by all who look at that.
+    pub backlog_lookout: backlog::Lookout,
     /// What became of webhooks.
     pub webhooks: WebhookMetrics,
     /// Shared by all who look at the locks.
@@ -91,9 +99,26 @@ impl App {
         };
         let (events, endpoints) = (Relay::default(), EndpointMetrics::default());
         let (leases, webhooks) = (Leases::new(locks.clone()), WebhookMetrics::default());
+        let (sections, http, backlog) =
+            (Sections::default(), HttpMetrics::default(), BacklogMetrics::default());
+        let db = Db::new(config.database_url.expose_secret(), config.db_max_connections)?;
+        let metrics = Metrics::new(|registry| {
+            http.register(registry);
+            locks.register_metrics(registry);
+            sections.metrics.register(registry);
+            db.metrics.register(registry);
+            leases.metrics().register(registry);
+            webhooks.register(registry);
+            events.metrics.register(registry);
+            endpoints.register(registry);
+            backlog.register(registry);
+        });
         Ok(Self {
-            metrics: Metrics::new(&locks, &leases, &webhooks, &events.metrics, &endpoints),
+            metrics,
             pulse: Pulse::default(),
+            http,
+            backlog,
+            backlog_lookout: backlog::Lookout::default(),
             events,
             copies: config.redis_copies,
             endpoints,
@@ -102,10 +127,10 @@ impl App {
             catching_up: events::turns(),
             webhooks,
             leases,
-            sections: Sections::default(),
+            sections,
             lookout: Lookout::default(),
             test_holds: config.test_endpoints.then(TestHolds::default),
-            db: Db::new(config.database_url.expose_secret(), config.db_max_connections)?,
+            db,
             locks,
             keys: Keyring::new(config.admin_key.as_ref()),
             sync_batches_per_minute: config.sync_batches_per_minute,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fan_out::fan_out;
@@ -209,6 +210,7 @@ impl Courier {
 }
 
 async fn attempt(app: &App, due: &Due) -> Ended {
+    let began = Instant::now();
     let (status, error) = match send(app, due).await {
         Ok(status) if (200..300).contains(&status) => (Some(status), None),
         Ok(status) => (Some(status), Some(format!("it answered {status}"))),
@@ -219,7 +221,7 @@ async fn attempt(app: &App, due: &Due) -> Ended {
         Some(_) if due.attempts >= ATTEMPTS_MAX => Outcome::Dead,
         Some(_) => Outcome::Failed,
     };
-    app.endpoints.count(outcome);
+    app.endpoints.count(outcome, began.elapsed());
     if outcome == Outcome::Dead {
         tracing::error!(delivery.id = %due.delivery_id, endpoint.id = %due.endpoint_id, error, "a webhook was given up");
     }

@@ -1,11 +1,13 @@
 //! What became of attempts to deliver, counted: never by endpoint.
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +41,7 @@ pub struct EndpointMetrics {
     attempts: Family<ByOutcome, Counter>,
     /// Gaps: an endpoint came back after what it wants was forgotten.
     pub gaps: Counter,
+    durations: Histogram,
 }
 
 impl Default for EndpointMetrics {
@@ -48,13 +51,16 @@ impl Default for EndpointMetrics {
         for outcome in [Outcome::Delivered, Outcome::Failed, Outcome::Dead] {
             drop(attempts.get_or_create(&ByOutcome { outcome }));
         }
-        Self { attempts, gaps: Counter::default() }
+        // From 5 ms to 10 s: then an attempt is given up.
+        let durations = Histogram::new(exponential_buckets(0.005, 2.0, 12));
+        Self { attempts, gaps: Counter::default(), durations }
     }
 }
 
 impl EndpointMetrics {
-    /// Counts an attempt.
-    pub fn count(&self, outcome: Outcome) {
+    /// Counts an attempt that took so long.
+    pub fn count(&self, outcome: Outcome, took: Duration) {
+        self.durations.observe(took.as_secs_f64());
         self.attempts.get_or_create(&ByOutcome { outcome }).inc();
     }
 
@@ -67,5 +73,7 @@ impl EndpointMetrics {
             self.gaps.clone(),
         );
         endpoints.register("attempts", "Attempts to deliver events to endpoints", self.attempts.clone());
+        let help = "From looking up an endpoint's host to its answer";
+        endpoints.register_with_unit("attempt", help, Unit::Seconds, self.durations.clone());
     }
 }

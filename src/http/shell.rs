@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::metrics::UnderWay;
 use super::preference::{PREFERENCE_APPLIED, Patience};
 use super::problem::{Code, Problem};
 use crate::app::App;
@@ -71,7 +72,10 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
         .get::<MatchedPath>()
         .is_some_and(|path| UNHURRIED.iter().any(|end| path.as_str().ends_with(end)));
     let limit = if unhurried { UNHURRIED_MAX } else { app.answer_max };
-    let task = app.tasks.spawn(answer(app.clone(), request, next, request_id.clone()).instrument(span));
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let under_way = app.http.begin(request.method(), route);
+    let task =
+        app.tasks.spawn(answer(app.clone(), request, next, request_id.clone(), under_way).instrument(span));
     let mut response = match tokio::time::timeout(limit, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -100,13 +104,18 @@ fn usable_id(value: &HeaderValue) -> Option<&str> {
 }
 
 /// Runs the request, writes its problem out if it had one, and logs it once.
-async fn answer(app: Arc<App>, request: Request, next: Next, request_id: Arc<str>) -> Response {
-    let started = Instant::now();
+async fn answer(
+    app: Arc<App>,
+    request: Request,
+    next: Next,
+    request_id: Arc<str>,
+    mut under_way: UnderWay,
+) -> Response {
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let (status, problem) = (response.status(), response.extensions().get::<Problem>().cloned());
-    let route = route.as_ref().map_or("-", MatchedPath::as_str);
+    under_way.status = Some(status);
+    let (route, started) = (under_way.route(), under_way.started);
     if !ONLOOKERS.iter().any(|begin| route.starts_with(begin)) {
         app.pulse.answered(&method, status, started.elapsed());
     }

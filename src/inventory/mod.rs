@@ -29,5 +29,6 @@ pub mod operation;
 pub mod routes;
 pub mod rules;
 pub(crate) mod store;
+pub mod verdict;
 
 pub use self::error::StockError;

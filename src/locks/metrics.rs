@@ -69,6 +69,28 @@ pub struct Mode {
     pub mode: LockMode,
 }
 
+/// In one mode, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModeAndWhy {
+    /// Which.
+    pub mode: LockMode,
+    /// Why.
+    pub why: ModeWhy,
+}
+
+/// Why leases are given in the mode they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModeWhy {
+    /// Redis answers.
+    RedisAnswers,
+    /// There is none to be asked.
+    NotConfigured,
+    /// It failed, and is left alone.
+    BreakerOpen,
+    /// It answered one probe, and has to answer another.
+    HalfOpen,
+}
+
 /// What made a waiter look again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct By {
@@ -108,6 +130,8 @@ pub struct LockMetrics {
     pub mode_changes: Family<Mode, Counter>,
     /// Time spent in each mode.
     pub mode_seconds: Family<Mode, Counter<f64, std::sync::atomic::AtomicU64>>,
+    /// 1 for the mode that leases are given in now, and why; 0 for all others.
+    pub mode_now: Family<ModeAndWhy, Gauge>,
     /// Requests in line in this process.
     pub waiting: Family<Class, Gauge>,
     /// 0 while requests use Redis, 1 while a probe decides, 2 while it is left alone.
@@ -127,6 +151,7 @@ impl Default for LockMetrics {
             wake_ups: Family::default(),
             mode_changes: Family::default(),
             mode_seconds: Family::default(),
+            mode_now: Family::default(),
             waiting: Family::default(),
             breaker: Gauge::default(),
         };
@@ -152,6 +177,10 @@ label_values! {
     LockClass { Order: "order", Inventory: "inventory", Rack: "rack", Invoice: "invoice", Custom: "custom" }
     LockMode { TwoLayer: "two_layer", DatabaseOnly: "database_only" }
     DatabaseOnly { NotConfigured: "not_configured", BreakerOpen: "breaker_open", Fault: "fault" }
+    ModeWhy {
+        RedisAnswers: "redis_answers", NotConfigured: "not_configured", BreakerOpen: "breaker_open",
+        HalfOpen: "half_open"
+    }
     Refused { Busy: "busy", Overloaded: "overloaded", CallerGone: "caller_gone" }
     WokenBy { Message: "message", Poll: "poll" }
 }
@@ -205,6 +234,8 @@ impl LockMetrics {
         locks.register("wake_ups", "What made a waiter look again at a busy key", self.wake_ups.clone());
         locks.register("mode_changes", "Changes of the lock mode, by the new one", self.mode_changes.clone());
         locks.register_with_unit("mode", "Time in each lock mode", Unit::Seconds, self.mode_seconds.clone());
+        let help = "1 for the lock mode of now and its reason, 0 for all others";
+        locks.register("mode", help, self.mode_now.clone());
         locks.register("waiting", "Requests that wait in this process", self.waiting.clone());
         locks.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());
     }
@@ -268,6 +299,17 @@ impl Locks {
             changes.inc_by(turned.saturating_sub(changes.get()));
             let seconds = metrics.mode_seconds.get_or_create(&Mode { mode });
             seconds.inc_by((lasted.as_secs_f64() - seconds.get()).max(0.0));
+        }
+        let now = match self.breaker().map(Breaker::state) {
+            Some(BreakerState::Closed) => ModeWhy::RedisAnswers,
+            Some(BreakerState::HalfOpen) => ModeWhy::HalfOpen,
+            Some(BreakerState::Open) => ModeWhy::BreakerOpen,
+            None => ModeWhy::NotConfigured,
+        };
+        for why in [ModeWhy::RedisAnswers, ModeWhy::NotConfigured, ModeWhy::BreakerOpen, ModeWhy::HalfOpen] {
+            let is_two_layer = why == ModeWhy::RedisAnswers;
+            let mode = if is_two_layer { LockMode::TwoLayer } else { LockMode::DatabaseOnly };
+            metrics.mode_now.get_or_create(&ModeAndWhy { mode, why }).set(i64::from(why == now));
         }
         metrics.breaker.set(match self.breaker().map(Breaker::state) {
             Some(BreakerState::Closed) => 0,

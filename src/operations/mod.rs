@@ -7,10 +7,12 @@
 //! | [`metrics`] | `GET /metrics` |
 //! | [`process_status`] | `GET /status`: what this process does |
 //! | [`pulse`] | what it answered in the last minute |
+//! | [`backlog`] | what waits for somebody, in the database |
 //!
 //! What must stay true: looking changes nothing and never waits for what it looks at: it has a database connection
 //! of its own; and whatever is done by hand is written down in the transaction that does it.
 
+pub mod backlog;
 pub mod error;
 pub mod lock_status;
 pub mod metrics;

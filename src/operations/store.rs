@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::backlog::Backlog;
 use super::lock_status::DatabaseWait;
 use super::release_lock::{Outcome, Release};
 use crate::db::DbError;
@@ -48,4 +49,36 @@ pub(super) async fn insert_release_in_tx(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// So many of anything are counted; of more it is not known how many.
+const COUNTED_MAX: i64 = 10_000;
+
+/// What waits for somebody or something. Each part is found by an index over just that.
+pub(super) async fn find_backlog(conn: &mut PgConnection) -> Result<Backlog, DbError> {
+    Ok(sqlx::query_as!(
+        Backlog,
+        r#"SELECT
+             (SELECT extract(epoch FROM clock_timestamp() - min(told.at))::float8
+              FROM (SELECT min(position) AS position FROM webhook_endpoints WHERE gone_at IS NULL) AS e
+              CROSS JOIN LATERAL (
+                (SELECT created_at AS at FROM stock_movements m WHERE m.position > e.position ORDER BY m.position LIMIT 1)
+                UNION ALL
+                (SELECT placed_at FROM orders o WHERE o.position > e.position ORDER BY o.position LIMIT 1)
+                UNION ALL
+                (SELECT happened_at FROM events v WHERE v.position > e.position ORDER BY v.position LIMIT 1)
+              ) AS told) AS unpublished_age,
+             (SELECT extract(epoch FROM clock_timestamp() - pending_since)::float8 FROM webhook_deliveries
+              WHERE state = 'pending' ORDER BY pending_since LIMIT 1) AS oldest_pending_age,
+             (SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE state = 'pending' LIMIT $1) AS s) AS "pending!",
+             (SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE state = 'dead' LIMIT $1) AS s) AS "dead!",
+             (SELECT count(*) FROM webhook_endpoints WHERE paused_until > clock_timestamp()) AS "paused!",
+             (SELECT count(*) FROM webhook_endpoints WHERE gone_at IS NOT NULL) AS "gone!",
+             (SELECT count(*) FROM (SELECT FROM webhook_inbox WHERE state = 'refused' LIMIT $1) AS s) AS "refused!",
+             (SELECT count(*) FROM (SELECT FROM count_conflicts WHERE resolution IS NULL LIMIT $1) AS s) AS "conflicts!",
+             (SELECT count(*) FROM (SELECT FROM invoices WHERE state = 'flagged' LIMIT $1) AS s) AS "flagged!""#,
+        COUNTED_MAX,
+    )
+    .fetch_one(conn)
+    .await?)
 }

@@ -4,6 +4,7 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released.
 
+pub mod metrics;
 mod rows;
 pub mod share;
 mod together;
@@ -125,8 +126,15 @@ impl Section<'_> {
             Ok(lease) => lease,
             Err(busy) => return self.answer_if_busy(busy).await,
         };
-        let evidence = lease.evidence();
-        lease.release_after(self.under(evidence, deadline, keys, verb)).await
+        let (evidence, started) = (lease.evidence(), Instant::now());
+        let metrics = &self.app.sections.metrics;
+        metrics.begun(1, keys.as_slice().len());
+        let timed = async {
+            let answer = self.under(evidence, deadline, keys, verb).await;
+            metrics.transactions.observe(started.elapsed().as_secs_f64());
+            answer
+        };
+        lease.release_after(timed).await
     }
 
     async fn under<V: Verb>(

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::SectionMetrics;
 use super::together::{Failed, Joined, together};
 use super::{Section, Verb};
 use crate::app::App;
@@ -109,11 +110,24 @@ enum Outcome {
     Failed(DbError),
 }
 
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::Alone => "alone",
+            Self::NoLease(_) => "no_lease",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// The sections of this process.
 #[derive(Debug)]
 pub struct Sections {
     state: Mutex<State>,
     slots: Arc<Semaphore>,
+    /// What is counted of them.
+    pub metrics: SectionMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -157,7 +171,8 @@ struct Member {
 
 impl Default for Sections {
     fn default() -> Self {
-        Self { state: Mutex::default(), slots: Arc::new(Semaphore::new(at_once())) }
+        let slots = Arc::new(Semaphore::new(at_once()));
+        Self { state: Mutex::default(), slots, metrics: SectionMetrics::default() }
     }
 }
 
@@ -213,6 +228,7 @@ pub async fn share<V: Verb>(
             }
         }
     };
+    app.sections.metrics.count(outcome.as_ref().map_or("failed", Outcome::name));
     match outcome {
         Ok(Outcome::Answered(answer)) => Ok(answer),
         Ok(Outcome::Alone) => alone.run_since(request.arrived, &request.keys, verb).await,
@@ -223,6 +239,14 @@ pub async fn share<V: Verb>(
 }
 
 impl Sections {
+    /// Brings those metrics up to date that are looked at and not counted.
+    pub fn update_metrics(&self) {
+        let all = at_once();
+        let busy = all.saturating_sub(self.slots.available_permits());
+        self.metrics.slots.set(i64::try_from(all).unwrap_or(i64::MAX));
+        self.metrics.slots_busy.set(i64::try_from(busy).unwrap_or(i64::MAX));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -347,8 +371,10 @@ impl Sections {
         turn.serve();
         // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
         slot = slot.or_else(|| sections.slots.clone().try_acquire_owned().ok());
+        let turn_keys = turn.keys().as_slice().len();
         let lease = turn.lease(taken);
         let (started, evidence) = (Instant::now(), lease.evidence());
+        sections.metrics.begun(members.len(), turn_keys);
         let guard = |member: &Member| {
             let waited = lease.since().saturating_duration_since(member.request.arrived);
             Evidence { wait_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX), ..evidence }
@@ -365,6 +391,7 @@ impl Sections {
         };
         let timed = async { (section.await, started.elapsed()) };
         let (ended, database) = lease.release_after(timed).await;
+        sections.metrics.transactions.observe(database.as_secs_f64());
         drop(joined);
         answer(members, &guards, database, ended);
     }

@@ -1,70 +1,13 @@
 //! What Prometheus is told: what was just done is counted, by class and never by variant.
 
-use std::collections::BTreeMap;
-
 use holdfast::locks::LockMode;
 use hyper::Method;
 
 use super::{SOON, open_section, start};
 use crate::support::stranger::inventory_lock;
-use crate::support::{Client, Peer, Private, Replica, Stranger, TestApp, TestDatabase, at_once, eventually};
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// One scrape, read.
-struct Scrape {
-    /// By `name{label="value",…}`, labels sorted.
-    samples: BTreeMap<String, f64>,
-    types: BTreeMap<String, String>,
-    lines: usize,
-}
-
-impl Scrape {
-    async fn of(client: &Client) -> Self {
-        let reply = client.send(Method::GET, "/metrics", &[], "").await.unwrap().expect(200);
-        assert_eq!(reply.header("content-type"), Some(OPEN_METRICS));
-        let text = String::from_utf8(reply.bytes.to_vec()).unwrap();
-        let body = text.strip_suffix("# EOF\n").expect("it says where it ends");
-        let (mut samples, mut types) = (BTreeMap::new(), BTreeMap::new());
-        for line in body.lines() {
-            if let Some(said) = line.strip_prefix("# ") {
-                let (what, rest) = said.split_once(' ').unwrap();
-                let (name, value) = rest.split_once(' ').unwrap();
-                match what {
-                    "TYPE" => {
-                        assert!(types.insert(name.to_owned(), value.to_owned()).is_none(), "twice: {line}")
-                    }
-                    "HELP" | "UNIT" => {}
-                    _ => panic!("{line}"),
-                }
-                continue;
-            }
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(samples.insert(sorted(name), value.parse().unwrap()).is_none(), "twice: {line}");
-        }
-        Self { samples, types, lines: text.lines().count() }
-    }
-
-    /// A sample, 0 if there is none yet.
-    fn get(&self, name: &str) -> f64 {
-        self.samples.get(&sorted(&format!("holdfast_lock_{name}"))).copied().unwrap_or_default()
-    }
-}
-
-fn sorted(name: &str) -> String {
-    let Some((name, labels)) = name.split_once('{') else { return name.to_owned() };
-    let mut labels: Vec<_> = labels.strip_suffix('}').unwrap().split(',').collect();
-    labels.sort_unstable();
-    for label in &labels {
-        let (key, value) = label.split_once('=').unwrap();
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).expect("quoted");
-        assert!(
-            key == "le" || value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-            "{label}"
-        );
-    }
-    format!("{name}{{{}}}", labels.join(","))
-}
+use crate::support::{
+    Client, Peer, Private, Replica, Scrape, Stranger, TestApp, TestDatabase, at_once, eventually,
+};
 
 #[tokio::test]
 async fn every_metric_of_the_locks_is_described_and_typed() {
@@ -81,6 +24,7 @@ async fn every_metric_of_the_locks_is_described_and_typed() {
             ("wake_ups", "counter"),
             ("mode_changes", "counter"),
             ("mode_seconds", "counter"),
+            ("mode", "gauge"),
             ("waiting", "gauge"),
             ("breaker_state", "gauge"),
         ] {
@@ -88,7 +32,7 @@ async fn every_metric_of_the_locks_is_described_and_typed() {
             assert_eq!(told.map(String::as_str), Some(kind), "{name}");
         }
         let of_locks = scrape.types.keys().filter(|name| name.starts_with("holdfast_lock_")).count();
-        assert_eq!(of_locks, 12, "{:?}", scrape.types);
+        assert_eq!(of_locks, 13, "{:?}", scrape.types);
         for class in ["order", "inventory", "rack", "invoice", "custom"] {
             for name in ["waiting", "lost_total", "takeovers_total", "renewals_total"] {
                 assert_eq!(
@@ -100,7 +44,9 @@ async fn every_metric_of_the_locks_is_described_and_typed() {
         }
         let first = app.client.variant(5).await;
         app.client.decrement(first, 1).await.expect(200);
-        assert_eq!(Scrape::of(&app.client).await.lines, scrape.lines, "all lines are there from the start");
+        let then = Scrape::of(&app.client).await;
+        let others = |scrape: &Scrape| scrape.samples.len() - scrape.count("holdfast_http_");
+        assert_eq!(others(&then), others(&scrape), "all lines are there from the start");
         app.finish().await;
     }
 }
@@ -110,20 +56,20 @@ async fn one_sale_adds_one_wait_and_one_hold_and_a_thousand_variants_add_no_line
     let redis = Private::redis().await;
     let app = start(&redis).await;
     let (wait, hold) = (
-        r#"wait_seconds_count{class="inventory",mode="two_layer"}"#,
-        r#"hold_seconds_count{class="inventory",mode="two_layer"}"#,
+        r#"lock_wait_seconds_count{class="inventory",mode="two_layer"}"#,
+        r#"lock_hold_seconds_count{class="inventory",mode="two_layer"}"#,
     );
     let variants = app.variants(200, 10).await;
     let before = Scrape::of(&app.client).await;
     app.client.decrement(variants[0], 1).await.expect(200);
     let after = Scrape::of(&app.client).await;
     assert_eq!((after.get(wait) - before.get(wait), after.get(hold) - before.get(hold)), (1.0, 1.0));
-    let sum = after.get(r#"hold_seconds_sum{class="inventory",mode="two_layer"}"#);
+    let sum = after.get(r#"lock_hold_seconds_sum{class="inventory",mode="two_layer"}"#);
     assert!((0.000_1..10.0).contains(&sum), "{sum}");
     app.client.order("ann", "key-1", &[(variants[0], 1), (variants[1], 1)]).await.expect(201);
     let ordered = Scrape::of(&app.client).await;
     assert_eq!(
-        ordered.get(r#"wait_seconds_count{class="order",mode="two_layer"}"#),
+        ordered.get(r#"lock_wait_seconds_count{class="order",mode="two_layer"}"#),
         1.0,
         "one lease, one wait"
     );
@@ -133,7 +79,7 @@ async fn one_sale_adds_one_wait_and_one_hold_and_a_thousand_variants_add_no_line
     }
     let many = Scrape::of(&app.client).await;
     assert_eq!(many.get(wait) - after.get(wait), 200.0);
-    assert_eq!(many.lines, ordered.lines);
+    assert_eq!(many.samples.len(), ordered.samples.len());
     app.finish().await;
 }
 
@@ -146,6 +92,8 @@ async fn who_waits_who_is_refused_and_what_woke_them_is_counted() {
     let variant = app.client.variant(10).await;
     let key = inventory_lock(variant);
     assert!(stranger.take(&key, "a stranger").await);
+    // The first look at metrics opens a connection of its own.
+    let _first = Scrape::of(&app.client).await;
     let crowd = tokio::spawn({
         let client = app.client.clone();
         async move {
@@ -157,14 +105,14 @@ async fn who_waits_who_is_refused_and_what_woke_them_is_counted() {
         }
     });
     eventually(SOON, "three wait behind the first", async || {
-        Scrape::of(&app.client).await.get(r#"waiting{class="inventory"}"#) == 3.0
+        Scrape::of(&app.client).await.get(r#"lock_waiting{class="inventory"}"#) == 3.0
     })
     .await;
     crowd.await.unwrap();
     let scrape = Scrape::of(&app.client).await;
-    assert_eq!(scrape.get(r#"refused_total{class="inventory",why="busy"}"#), 4.0);
-    assert_eq!(scrape.get(r#"waiting{class="inventory"}"#), 0.0);
-    assert!(scrape.get(r#"wake_ups_total{by="poll"}"#) >= 1.0);
+    assert_eq!(scrape.get(r#"lock_refused_total{class="inventory",why="busy"}"#), 4.0);
+    assert_eq!(scrape.get(r#"lock_waiting{class="inventory"}"#), 0.0);
+    assert!(scrape.get(r#"lock_wake_ups_total{by="poll"}"#) >= 1.0);
     app.finish().await;
 }
 
@@ -174,7 +122,7 @@ async fn a_key_that_is_stolen_in_mid_section_is_counted_as_lost_once() {
     let app = start(&redis).await;
     let stranger = Stranger::at(&redis.url()).await;
     let variant = app.client.variant(10).await;
-    let lost = r#"lost_total{class="inventory"}"#;
+    let lost = r#"lock_lost_total{class="inventory"}"#;
     for stolen in 1..=2 {
         let (row, sale) = open_section(&app, variant).await;
         let _stolen: String =
@@ -209,9 +157,9 @@ async fn a_section_that_outlives_a_third_of_its_ttl_is_renewed_and_a_dead_ones_k
     replica.kill().await;
     assert!(dead.await.unwrap().is_err());
     app.client.decrement(other, 1).await.expect(200);
-    assert_eq!(Scrape::of(&app.client).await.get(r#"takeovers_total{class="inventory"}"#), 1.0);
+    assert_eq!(Scrape::of(&app.client).await.get(r#"lock_takeovers_total{class="inventory"}"#), 1.0);
     long.await.unwrap().unwrap().expect(200);
-    assert!(Scrape::of(&app.client).await.get(r#"renewals_total{class="inventory"}"#) >= 1.0);
+    assert!(Scrape::of(&app.client).await.get(r#"lock_renewals_total{class="inventory"}"#) >= 1.0);
     app.finish().await;
 }
 
@@ -233,7 +181,7 @@ async fn a_waiter_of_another_replica_that_is_told_counts_as_woken_by_a_message()
     row.let_go().await;
     sale.await.unwrap().expect(200);
     next.await.unwrap().expect(200);
-    assert_eq!(Scrape::of(&peer.client).await.get(r#"wake_ups_total{by="message"}"#), 1.0);
+    assert_eq!(Scrape::of(&peer.client).await.get(r#"lock_wake_ups_total{by="message"}"#), 1.0);
     peer.finish().await;
     app.finish().await;
 }
@@ -246,7 +194,7 @@ async fn a_killed_redis_shows_in_the_breaker_the_mode_and_the_reason() {
     let variant = app.client.variant(100).await;
     let before = Scrape::of(&app.client).await;
     assert_eq!(
-        (before.get("breaker_state"), before.get(r#"mode_changes_total{mode="database_only"}"#)),
+        (before.get("lock_breaker_state"), before.get(r#"lock_mode_changes_total{mode="database_only"}"#)),
         (0.0, 0.0)
     );
     redis.kill().await.unwrap();
@@ -258,19 +206,25 @@ async fn a_killed_redis_shows_in_the_breaker_the_mode_and_the_reason() {
     app.client.decrement(variant, 1).await.expect(200);
     let away = Scrape::of(&app.client).await;
     assert_eq!(
-        (away.get("breaker_state"), away.get(r#"mode_changes_total{mode="database_only"}"#)),
+        (away.get("lock_breaker_state"), away.get(r#"lock_mode_changes_total{mode="database_only"}"#)),
         (2.0, 1.0)
     );
-    assert!(away.get(r#"database_only_total{why="breaker_open"}"#) >= 1.0);
-    assert!(away.get(r#"database_only_total{why="fault"}"#) >= 1.0);
-    assert!(away.get(r#"wait_seconds_count{class="inventory",mode="database_only"}"#) >= 2.0);
+    assert_eq!(away.get(r#"lock_mode{mode="database_only",why="breaker_open"}"#), 1.0);
+    assert_eq!(away.get(r#"lock_mode{mode="two_layer",why="redis_answers"}"#), 0.0);
+    assert!(away.get(r#"lock_database_only_total{why="breaker_open"}"#) >= 1.0);
+    assert!(away.get(r#"lock_database_only_total{why="fault"}"#) >= 1.0);
+    assert!(away.get(r#"lock_wait_seconds_count{class="inventory",mode="database_only"}"#) >= 2.0);
 
     redis.restart().await.unwrap();
     eventually(SOON, "two-layer again", async || app.app.locks.mode() == LockMode::TwoLayer).await;
     let back = Scrape::of(&app.client).await;
-    assert_eq!((back.get("breaker_state"), back.get(r#"mode_changes_total{mode="two_layer"}"#)), (0.0, 1.0));
+    assert_eq!(back.get(r#"lock_mode{mode="two_layer",why="redis_answers"}"#), 1.0);
+    assert_eq!(
+        (back.get("lock_breaker_state"), back.get(r#"lock_mode_changes_total{mode="two_layer"}"#)),
+        (0.0, 1.0)
+    );
     for mode in ["two_layer", "database_only"] {
-        assert!(back.get(&format!("mode_seconds_total{{mode=\"{mode}\"}}")) > 0.0, "{mode}");
+        assert!(back.get(&format!("lock_mode_seconds_total{{mode=\"{mode}\"}}")) > 0.0, "{mode}");
     }
     app.finish().await;
 }
@@ -281,9 +235,10 @@ async fn without_redis_by_choice_every_lease_says_so() {
     let variant = app.client.variant(10).await;
     app.client.decrement(variant, 1).await.expect(200);
     let scrape = Scrape::of(&app.client).await;
-    assert!(scrape.get(r#"database_only_total{why="not_configured"}"#) >= 1.0);
-    assert_eq!(scrape.get("breaker_state"), 2.0);
-    assert!(scrape.get(r#"mode_seconds_total{mode="database_only"}"#) > 0.0);
-    assert_eq!(scrape.get(r#"mode_seconds_total{mode="two_layer"}"#), 0.0);
+    assert!(scrape.get(r#"lock_database_only_total{why="not_configured"}"#) >= 1.0);
+    assert_eq!(scrape.get("lock_breaker_state"), 2.0);
+    assert_eq!(scrape.get(r#"lock_mode{mode="database_only",why="not_configured"}"#), 1.0);
+    assert!(scrape.get(r#"lock_mode_seconds_total{mode="database_only"}"#) > 0.0);
+    assert_eq!(scrape.get(r#"lock_mode_seconds_total{mode="two_layer"}"#), 0.0);
     app.finish().await;
 }

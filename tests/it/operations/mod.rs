@@ -1,8 +1,10 @@
 //! What operators see and do. Each test has a Redis of its own, for what is looked at is everything that is in it.
 
+mod alerts;
 mod lock_status;
 mod metrics;
 mod process_status;
+mod red;
 mod release_lock;
 
 use std::time::Duration;

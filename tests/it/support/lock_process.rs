@@ -1,11 +1,7 @@
 //! The locks of one process, without a service around them.
 
-use holdfast::endpoints::metrics::EndpointMetrics;
-use holdfast::events::metrics::EventMetrics;
-use holdfast::leases::Leases;
 use holdfast::locks::{Lease, LockKeys, LockMode, Locks, Timing};
-use holdfast::operations::metrics::Metrics;
-use holdfast::webhooks::metrics::WebhookMetrics;
+use holdfast::operations::metrics::{Form, Metrics};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,13 +20,7 @@ impl LockProcess {
         let locks = Locks::two_layer(redis_url, timing, tasks.clone()).unwrap();
         let stopped = CancellationToken::new();
         let keeper = tokio::spawn(locks.clone().keep(stopped.clone()));
-        let metrics = Metrics::new(
-            &locks,
-            &Leases::new(locks.clone()),
-            &WebhookMetrics::default(),
-            &EventMetrics::default(),
-            &EndpointMetrics::default(),
-        );
+        let metrics = Metrics::new(|registry| locks.register_metrics(registry));
         Self { metrics, locks, tasks, stopped, keeper }
     }
 
@@ -43,7 +33,8 @@ impl LockProcess {
 
     /// A counter's value, all labels together.
     pub fn counted(&self, name: &str) -> u64 {
-        let text = self.metrics.render(&self.locks).unwrap();
+        self.locks.update_metrics();
+        let text = self.metrics.render(Form::Open).unwrap();
         let start = format!("holdfast_lock_{name}_total{{");
         let values = text.lines().filter(|line| line.starts_with(&start));
         values.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()

@@ -5,6 +5,8 @@
 //! and whatever talks to Postgres runs in a task that nobody cancels (see
 //! `docs/decisions/0002-sqlx-and-tasks.md`).
 
+pub mod metrics;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +17,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres,
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use self::metrics::DbMetrics;
 use crate::locks::timing::{IDLE_IN_TRANSACTION_TIMEOUT, ROW_LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 
 /// How long a request waits for a connection before it is told that the service is overloaded.
@@ -51,6 +54,8 @@ pub struct Db {
     onlookers: PgPool,
     /// When Postgres was last looked for, and whether it was there. Locked while somebody looks.
     seen: Mutex<Option<(Instant, bool)>>,
+    /// What is counted of the pool.
+    pub metrics: DbMetrics,
 }
 
 /// The connections of the pool.
@@ -151,7 +156,7 @@ impl Db {
             .acquire_timeout(LOOK_ON_TIMEOUT)
             .idle_timeout(LOOK_ON_IDLE)
             .connect_lazy_with(session_options(url)?.application_name("holdfast onlooker"));
-        Ok(Self { pool, onlookers, seen: Mutex::default() })
+        Ok(Self { pool, onlookers, seen: Mutex::default(), metrics: DbMetrics::default() })
     }
 
     /// Begins a transaction. A pooled connection that turns out dead is thrown away and the next is tried,
@@ -160,6 +165,11 @@ impl Db {
     /// # Errors
     /// [`DbError`] if no connection could be had.
     pub async fn begin(&self) -> Result<Tx, DbError> {
+        let waiting = self.metrics.wait();
+        waiting.ended(self.try_to_begin().await)
+    }
+
+    async fn try_to_begin(&self) -> Result<Tx, DbError> {
         let deadline = Instant::now() + ACQUIRE_TIMEOUT;
         // So many may be dead. Without this limit, a socket that is gone would be knocked at without a pause.
         let mut dead_at_most = self.pool.size();
@@ -190,10 +200,17 @@ impl Db {
     /// # Errors
     /// [`DbError`] if none could be had.
     pub async fn read(&self) -> Result<PoolConnection<Postgres>, DbError> {
-        match self.pool.acquire().await {
+        let waiting = self.metrics.wait();
+        let had = match self.pool.acquire().await {
             Ok(conn) => Ok(conn),
             Err(error) => Err(self.explain(error).await),
-        }
+        };
+        waiting.ended(had)
+    }
+
+    /// Brings those metrics up to date that are looked at and not counted.
+    pub fn update_metrics(&self) {
+        self.metrics.see(self.levels());
     }
 
     /// A connection for looking on, which no request of the shop's ever takes.
