@@ -128,7 +128,7 @@ scenarios() {
 faults() {
     local status=0
     HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture faults::hang_ups \
-        faults::redis_matrix faults::replicas faults::postgres_away webhooks::burst races:: model:: >"$work/faults" 2>&1 || status=$?
+        faults::redis_matrix faults::replicas faults::postgres_away webhooks::burst races:: model:: counts:: >"$work/faults" 2>&1 || status=$?
     sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/faults" | sort | awk -f scripts/by-fault.awk
     grep '^test result' "$work/faults" || tail -40 "$work/faults"
     if ((status)); then

@@ -148,9 +148,10 @@ pub(super) fn not_session_owner() -> CountError {
     refused(Code::NotSessionOwner, "The session belongs to another user.")
 }
 
-/// Nothing enters a session that is posted.
+/// Nothing enters a session that is over.
 pub(super) fn session_posted() -> CountError {
-    refused(Code::SessionPosted, "The session has been posted, or is being posted: count on in another one.")
+    let detail = "The session has been posted, is being posted, or was discarded: count on in another one.";
+    refused(Code::SessionPosted, detail)
 }
 
 /// There is nothing to post.

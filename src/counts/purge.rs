@@ -1,5 +1,6 @@
 //! Forgets what counting keeps for a time only, some rows at a time: minutes in which batches were counted, serial numbers
-//! that may be counted anew, and, long after their session was posted, its records and the conflicts that were resolved.
+//! that may be counted anew, and, long after their session was posted or discarded, its records and the conflicts that were
+//! resolved.
 //! Sessions, claims and lines are evidence, and stay.
 
 use std::time::Duration;
@@ -34,24 +35,24 @@ pub(crate) async fn purge_serials_in_tx(conn: &mut PgConnection, limit: i64) -> 
     Ok(deleted.execute(conn).await?.rows_affected())
 }
 
-/// Deletes resolved conflicts of sessions that were posted long ago.
+/// Deletes resolved conflicts of sessions that were over long ago.
 pub(crate) async fn purge_conflicts_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
     let deleted = sqlx::query!(
         "DELETE FROM count_conflicts WHERE conflict_id IN (
              SELECT conflict_id FROM count_conflicts JOIN count_sessions USING (session_id)
-             WHERE resolution IS NOT NULL AND posted_at < clock_timestamp() - make_interval(secs => $2) LIMIT $1)",
+             WHERE resolution IS NOT NULL AND coalesce(posted_at, discarded_at) < clock_timestamp() - make_interval(secs => $2) LIMIT $1)",
         limit,
         KEPT_FOR.as_secs_f64(),
     );
     Ok(deleted.execute(conn).await?.rows_affected())
 }
 
-/// Deletes records of sessions that were posted long ago. Their serial numbers were free long before.
+/// Deletes records of sessions that were over long ago. Their serial numbers were free long before.
 pub(crate) async fn purge_records_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
     let deleted = sqlx::query!(
         "DELETE FROM count_records WHERE (session_id, client_record_id) IN (
              SELECT r.session_id, r.client_record_id FROM count_records r JOIN count_sessions s USING (session_id)
-             WHERE posted_at < clock_timestamp() - make_interval(secs => $2) AND NOT EXISTS (
+             WHERE coalesce(posted_at, discarded_at) < clock_timestamp() - make_interval(secs => $2) AND NOT EXISTS (
                  SELECT FROM count_serials n
                  WHERE (n.session_id, n.client_record_id) = (r.session_id, r.client_record_id))
              LIMIT $1)",

@@ -9,7 +9,7 @@ use super::conflicts::{list, resolve};
 use super::racks::{claim, complete, pause, read, register, release, renew, resume};
 use super::records::{list as records, sync};
 use super::sessions::{
-    heartbeat, list as sessions, open, post as posting, presence, read as session, variances,
+    discard, heartbeat, list as sessions, open, post as posting, presence, read as session, variances,
 };
 use crate::app::App;
 use crate::http::auth::Scope::Warehouse;
@@ -36,6 +36,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/sessions/{session_id}/records", get(records::list_records))
         .route("/sessions/{session_id}/variances", get(variances::variances))
         .route("/sessions/{session_id}/post", post(posting::post))
+        .route("/sessions/{session_id}/discard", post(discard::discard))
         .route("/sync/batch", post(sync::sync))
         .route("/sync/conflicts", get(list::list_conflicts))
         .route("/sync/conflicts/auto-resolve", post(resolve::auto_resolve))

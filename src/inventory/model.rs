@@ -1,6 +1,6 @@
 //! The words of the stock domain as types: none of them can hold a value the domain does not know.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -86,7 +86,8 @@ impl TryFrom<i64> for OnHand {
     }
 }
 
-/// A time that can be asked for: one that Postgres can hold, in the years 1 to 9999.
+/// A time that can be asked for: one that Postgres can hold, in the years 1 to 9999, to the microsecond. What is finer is
+/// cut off, so that a time that was kept and the same one sent again are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "DateTime<Utc>")]
 pub struct StoredTime(DateTime<Utc>);
@@ -103,7 +104,11 @@ impl TryFrom<DateTime<Utc>> for StoredTime {
     type Error = &'static str;
 
     fn try_from(at: DateTime<Utc>) -> Result<Self, Self::Error> {
-        if (1..=9999).contains(&at.year()) { Ok(Self(at)) } else { Err("must be in the years 1 to 9999") }
+        if (1..=9999).contains(&at.year()) {
+            Ok(Self(at.trunc_subsecs(6)))
+        } else {
+            Err("must be in the years 1 to 9999")
+        }
     }
 }
 

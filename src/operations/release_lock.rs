@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::error::OperationsError;
 use super::store;
 use crate::app::App;
+use crate::counts::racks::take_away::take_away_in_tx;
 use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -109,6 +110,7 @@ async fn release(
         Some(lease) => {
             let release = Release::of(key, &lease.token, reason);
             record_in_tx(&mut tx, caller, &release, Outcome::Released).await?;
+            take_away_in_tx(&mut tx, &lease.name, lease.fence).await?;
             log(caller, &release);
             Ok(release)
         }

@@ -28,6 +28,8 @@ pub struct Kept {
     pub server: Option<Value>,
     /// When its device changed it last.
     pub updated_at: DateTime<Utc>,
+    /// When it counts as counted, if it can be.
+    pub counted_at: Option<DateTime<Utc>>,
     /// When it came.
     pub detected_at: DateTime<Utc>,
     /// How it was resolved.

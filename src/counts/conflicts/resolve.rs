@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::DateTime;
@@ -26,7 +25,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::http::problem::Problem;
-use crate::idempotency::Claim;
+use crate::idempotency::{self, Claim};
 use crate::text::{Reason, SessionId};
 
 /// The most conflicts that one call resolves by a policy.
@@ -104,8 +103,22 @@ pub async fn auto_resolve(
     State(app): State<Arc<App>>,
     caller: Caller,
     body: Body<AutoResolve>,
-) -> Result<Json<AutoResolved>, CountError> {
-    let AutoResolve { strategy, session_id, reason } = body.value;
+) -> Result<Answer, CountError> {
+    let claim = keyed::claim_of(&caller, "auto-resolve", body.keyed);
+    if let Some(claim) = &claim
+        && let Some(first) = idempotency::known_answer::<CountError>(&app.db, claim).await?
+    {
+        return Ok(first);
+    }
+    let done = resolve_open(&app, &caller, body.value).await?;
+    match keyed::begin(&app, &caller, claim.as_ref()).await? {
+        Begun::Known(first) => Ok(first),
+        Begun::New(work) => work.finish(StatusCode::OK, Ok(done)).await,
+    }
+}
+
+async fn resolve_open(app: &App, caller: &Caller, cmd: AutoResolve) -> Result<AutoResolved, CountError> {
+    let AutoResolve { strategy, session_id, reason } = cmd;
     let open = {
         let mut conn = app.db.read().await?;
         let session_id = session_id.as_ref().map(SessionId::as_str);
@@ -130,7 +143,7 @@ pub async fn auto_resolve(
             Err(error) => return Err(error),
         }
     }
-    Ok(Json(done))
+    Ok(done)
 }
 
 /// Locks the sessions that it touches, looks again, writes what is to be kept, and notes how it was resolved.
@@ -199,8 +212,13 @@ async fn keep_in_tx(
         return Err(Problem::invalid("merged", "must be the same record of the same session").into());
     }
     rules::check_quantities(&record).map_err(told)?;
-    let now = records::now(conn).await?;
-    let counted_at = rules::counted_at(&record, now).map_err(told)?;
+    // As of when it came: what was sold while it waited was sold after it was counted.
+    let came = conflict.detected_at;
+    let is_as_sent = |field: &str| sent[field] == conflict.local[field];
+    let counted_at = match conflict.counted_at {
+        Some(at) if is_as_sent("counted_at") && is_as_sent("updated_at") => at,
+        _ => rules::counted_at(&record, came, None).map_err(told)?,
+    };
     let there = records::find_records(conn, std::slice::from_ref(&key)).await?.remove(&key);
     let numbers: Vec<String> = record.serial_numbers.iter().cloned().map(String::from).collect();
     let mut sorted = numbers.clone();
@@ -218,11 +236,22 @@ async fn keep_in_tx(
     // A version that was sent before and comes again is not later than what a person decided on.
     let updated_at = record.updated_at.get();
     let updated_at = there.as_ref().map_or(updated_at, |there| updated_at.max(there.updated_at));
-    serials.give(&record, &there.map(|there| there.serials).unwrap_or_default()).map_err(told)?;
-    let item = records::find_items(conn, &[record.item_code.as_str()], &[counted_at]).await?.pop().flatten();
-    let item = item.ok_or_else(|| Problem::invalid("item_code", "is of no item"))?;
-    let anchor = rules::anchor(&record, counted_at, now, (item.version, item.newest)).map_err(told)?;
-    let (counted_at, counted_version) = anchor;
+    let before = there.as_ref().map(|there| there.serials.clone()).unwrap_or_default();
+    serials.give(&record, &before).map_err(told)?;
+    let skus = [record.item_code.as_str(); 2];
+    let items = records::find_items(conn, &skus, &[counted_at, came]).await?;
+    let [Some(item), Some(then)] = items[..] else {
+        return Err(Problem::invalid("item_code", "is of no item").into());
+    };
+    let (counted_at, counted_version) =
+        match there.and_then(|there| there.counted_before(&record, item.variant_id)) {
+            Some(anchor) => anchor,
+            None => {
+                // An item that came to be since is known from now on.
+                let newest = if then.version > 0 { then.version } else { item.newest };
+                rules::anchor(&record, counted_at, came, (item.version, newest)).map_err(told)?
+            }
+        };
     let written = Written {
         session_id: key.0,
         client_record_id: key.1,

@@ -21,7 +21,7 @@ pub(super) async fn list(
     Ok(sqlx::query_as!(
         Kept,
         "SELECT conflict_id, session_id, client_record_id, user_id, conflict_type, message, details, local, server,
-                updated_at, detected_at, resolution, merged, resolved_by, policy, reason, resolved_at
+                updated_at, counted_at, detected_at, resolution, merged, resolved_by, policy, reason, resolved_at
          FROM count_conflicts JOIN count_sessions USING (session_id)
          WHERE ($1::uuid IS NULL OR conflict_id = $1) AND ($2::text IS NULL OR session_id = $2)
            AND ($3::boolean IS NULL OR (resolution IS NULL) = $3) AND conflict_id > $4
@@ -44,10 +44,10 @@ pub(super) async fn lock_sessions_in_tx(
     serials: &[&str],
 ) -> Result<HashMap<String, bool>, DbError> {
     let rows = sqlx::query!(
-        r#"SELECT session_id, posting_at IS NOT NULL AS "is_over!" FROM count_sessions
-           WHERE session_id = $1
-              OR session_id IN (SELECT s.session_id FROM count_serials s WHERE serial_number = ANY($2))
-           ORDER BY session_id FOR NO KEY UPDATE"#,
+        "SELECT session_id, is_over FROM count_sessions
+         WHERE session_id = $1
+            OR session_id IN (SELECT s.session_id FROM count_serials s WHERE serial_number = ANY($2))
+         ORDER BY session_id FOR NO KEY UPDATE",
         session_id,
         serials as &[&str],
     )
@@ -109,7 +109,7 @@ pub(super) async fn take_serials_in_tx(
                    damage_qty = least(damage_qty, greatest(verified_qty - taken.n, 0))
             FROM taken JOIN count_sessions s USING (session_id)
             WHERE (r.session_id, r.client_record_id) = (taken.session_id, taken.client_record_id)
-              AND s.posting_at IS NULL
+              AND NOT s.is_over
             RETURNING 1
         )
         SELECT (SELECT count(*) FROM taken) = (SELECT count(*) FROM lessened) AS "whole!""#,

@@ -22,7 +22,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::http::problem::Problem;
-use crate::idempotency::Claim;
+use crate::idempotency::{self, Claim};
 use crate::leases::{Again, Claimed, Granted, Wanted, claim_in_tx};
 use crate::text::{Floor, LeaseOwner, RackId, SessionId};
 
@@ -52,6 +52,11 @@ pub async fn claim(
         .map_err(|error| Problem::invalid("session_id", error.to_string()))?;
     let ttl = lease_ttl(cmd.ttl_seconds.seconds());
     let wanted = Wanted { name: &lease, owner: &owner, ttl, again: Again::SameClaim };
+    if let Some(claim) = &claim
+        && let Some(first) = idempotency::known_answer::<CountError>(&app.db, claim).await?
+    {
+        return Ok(first);
+    }
     let door = app.leases.ask_strangers(&lease).await.ok_or_else(|| error::rack_locked(None))?;
     let answered = claim_rack(&app, &caller, claim.as_ref(), (&rack_id, &session_id), &cmd, &wanted).await;
     // Where this very request was not granted anything the place holder is taken away.
@@ -100,6 +105,11 @@ async fn claim_rack_in_tx(
     };
     // Asked before anything is written, and of a session that is there already: nobody else can make it another's.
     sessions::store::check_open(conn, session_id, user_id).await?;
+    if found.is_some()
+        && let Some(paused) = keep_paused_in_tx(conn, user_id, (rack_id, session_id)).await?
+    {
+        return Ok(paused);
+    }
     let granted = match claim_in_tx(conn, wanted).await? {
         Claimed::Granted(granted) => granted,
         Claimed::HeldBy(holder) => {
@@ -133,4 +143,21 @@ async fn claim_rack_in_tx(
         events::append_in_tx(conn, EventKind::RackClaimed, About::Rack(rack_id.as_str()), &change).await?;
     }
     Ok(change)
+}
+
+/// What a session gets that claims again what it holds and pauses: its pause goes on, and ends when it would have. A claim
+/// that comes twice, and late, would shorten it else.
+async fn keep_paused_in_tx(
+    conn: &mut PgConnection,
+    user_id: &str,
+    by: By<'_>,
+) -> Result<Option<RackChange>, CountError> {
+    store::lock_claim_in_tx(conn, by.0).await?;
+    let held = match store::find_held_in_tx(conn, by.0, by.1, user_id).await {
+        Ok(held) if held.is_paused && !held.is_ended && !held.left.is_zero() => held,
+        Ok(_) | Err(CountError::Refused(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (left, message) = (held.left, format!("Rack {} is paused: resume it.", by.0.as_str()));
+    Ok(Some(held.changed(by, RackState::Paused, left, message, Shadow::Left)))
 }

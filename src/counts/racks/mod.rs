@@ -17,6 +17,7 @@ pub mod release;
 pub mod renew;
 pub mod resume;
 pub(super) mod store;
+pub(crate) mod take_away;
 
 use std::time::Duration;
 

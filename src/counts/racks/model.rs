@@ -126,6 +126,8 @@ pub(super) struct Held {
     pub(super) ttl_seconds: i32,
     pub(super) is_paused: bool,
     pub(super) is_ended: bool,
+    /// For how long it is held yet; nothing if it has lapsed.
+    pub(super) left: Duration,
     /// Whether the rack was completed under this claim: the next one begins anew.
     pub(super) is_completed: bool,
 }

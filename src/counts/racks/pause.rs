@@ -2,6 +2,7 @@
 //! can't be kept for ever. Refuses a rack that is no longer the session's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use sqlx::PgConnection;
@@ -10,7 +11,7 @@ use super::change::{By, Change, change};
 use super::model::{Held, RackChange, RackState, Shadow, lease_ttl};
 use super::{PAUSE_MAX, store};
 use crate::app::App;
-use crate::counts::error::CountError;
+use crate::counts::error::{self, CountError};
 use crate::counts::model::BySession;
 use crate::events::EventKind;
 use crate::http::answer::Answer;
@@ -48,8 +49,16 @@ impl Change for Pause {
         let ttl = lease_ttl(i32::try_from(PAUSE_MAX.as_secs()).unwrap_or(i32::MAX));
         let minutes = PAUSE_MAX.as_secs() / 60;
         let message = format!("Rack {} is kept for {minutes} min from the pause's beginning.", by.0.as_str());
+        if held.is_ended {
+            return Err(error::not_rack_owner());
+        }
+        if held.is_paused && held.left.is_zero() {
+            let message = format!("The pause of rack {} is over: resume it, if nobody came.", by.0.as_str());
+            return Ok(held.changed(by, RackState::Available, Duration::ZERO, message, Shadow::Left));
+        }
         if held.is_paused {
-            return Ok(held.changed(by, RackState::Paused, ttl.duration(), message, Shadow::Left));
+            let left = held.left;
+            return Ok(held.changed(by, RackState::Paused, left, message, Shadow::Left));
         }
         let granted = renew_in_tx(conn, &held.lease, held.fence, ttl).await?;
         store::pause_in_tx(conn, by.0).await?;

@@ -1,5 +1,7 @@
 //! The SQL of racks. No decisions here: rows in, rows out.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgQueryResult;
@@ -87,6 +89,7 @@ pub(super) async fn find_held_in_tx(
         r#"SELECT floor, ttl_seconds, paused_at IS NOT NULL AS "is_paused!",
                   completed_at IS NOT NULL AS "is_completed!", l.fence AS "fence?",
                   coalesce(l.ended_at IS NOT NULL, false) AS "is_ended!",
+                  coalesce(extract(epoch FROM l.expires_at - clock_timestamp()), 0)::float8 AS "left!",
                   coalesce(l.owner = $2 AND EXISTS (
                       SELECT FROM count_sessions WHERE session_id = $2 AND user_id = $3), false) AS "is_owner!"
            FROM racks LEFT JOIN leases l ON l.name = $4 WHERE racks.rack_id = $1"#,
@@ -102,7 +105,8 @@ pub(super) async fn find_held_in_tx(
     let fence = row.fence.filter(|_| row.is_owner).ok_or_else(error::not_rack_owner)?;
     let (floor, ttl_seconds) = (row.floor, row.ttl_seconds);
     let (is_paused, is_ended, is_completed) = (row.is_paused, row.is_ended, row.is_completed);
-    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused, is_ended, is_completed })
+    let left = Duration::try_from_secs_f64(row.left).unwrap_or_default();
+    Ok(Held { lease, fence: Fence(fence), floor, ttl_seconds, is_paused, is_ended, left, is_completed })
 }
 
 /// Notes that a rack is paused. Its lease's row is locked.
@@ -125,6 +129,30 @@ pub(super) async fn complete_in_tx(conn: &mut PgConnection, rack_id: &RackId) ->
         rack_id.as_str()
     );
     the_one(&marked.execute(conn).await?)
+}
+
+/// A rack that was taken away from its session.
+pub(super) struct TakenAway {
+    pub(super) rack_id: String,
+    pub(super) session_id: String,
+    pub(super) floor: String,
+    pub(super) is_completed: bool,
+}
+
+/// Notes that an operator has just ended the claim of this lease, if it is a rack's. The lease's row is locked.
+pub(super) async fn take_away_in_tx(
+    conn: &mut PgConnection,
+    lease: &str,
+) -> Result<Option<TakenAway>, DbError> {
+    Ok(sqlx::query_as!(
+        TakenAway,
+        r#"UPDATE racks SET paused_at = NULL, taken_away_at = clock_timestamp()
+           FROM leases l WHERE l.name = $1 AND l.name = 'rack:lock:' || rack_id
+           RETURNING rack_id, owner AS session_id, floor, completed_at IS NOT NULL AS "is_completed!""#,
+        lease,
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 fn the_one(done: &PgQueryResult) -> Result<(), DbError> {

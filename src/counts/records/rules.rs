@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::model::{ConflictType, Record, RecordKey, Refusal, UNITS_MAX};
+use super::model::{ConflictType, Kept, Record, RecordKey, Refusal, UNITS_MAX, said};
 use crate::leases::{Ending, Fence};
 
 /// How far a device's clock may be ahead.
@@ -15,6 +16,8 @@ pub const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How old `updated_at` may be to stand for a `counted_at` that was not said.
 pub const TRUSTED_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// By how much a device's clock may be behind: a rack is counted after it was claimed.
+pub const BEHIND_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The newest claim of a rack, as its row says while nobody can change it.
 #[derive(Debug, Clone)]
@@ -31,22 +34,39 @@ pub struct Standing {
     pub is_live: bool,
 }
 
+/// The claims that a session had of a rack.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// The newest one's fence.
+    pub newest: Fence,
+    /// Since when it had the first.
+    pub first_at: DateTime<Utc>,
+    /// Since when it had the newest.
+    pub newest_at: DateTime<Utc>,
+    /// Whether, between the first and the newest, another session had the rack or an operator took it away.
+    pub was_interrupted: bool,
+}
+
 /// Under which claim a record is written. A rack that nobody holds keeps nobody out; whoever held it and was followed, or
-/// names a claim that is not the newest, has its records reviewed. A session that let its own rack go may still send what
-/// it counted, until somebody else comes.
+/// names a claim that is not the newest, has its records reviewed; so has whoever lost it and has it again, for what it
+/// counted before and names no claim of. A session that let its own rack go may still send what it counted, until somebody
+/// else comes.
 ///
 /// # Errors
 /// A conflict.
 pub fn under_claim(
     record: &Record,
+    counted_at: DateTime<Utc>,
     newest: Option<&Standing>,
-    own: Option<Fence>,
+    own: Option<Own>,
 ) -> Result<Option<Fence>, Refusal> {
+    let is_before = own.is_some_and(|own| own.was_interrupted && counted_at < own.newest_at);
+    let own = own.map(|own| own.newest);
     let Some(newest) = newest else {
         return if record.fence.or(own).is_some() { Err(lost(record, None, own)) } else { Ok(None) };
     };
     let is_ours = newest.owner == record.session_id.as_str() && newest.ending != Some(Ending::ByHand);
-    if is_ours && record.fence.is_none_or(|fence| fence == newest.fence) {
+    if is_ours && record.fence.map_or(!is_before, |fence| fence == newest.fence) {
         return Ok(newest.ending.is_none().then_some(newest.fence));
     }
     if record.fence.or(own).is_some() {
@@ -89,21 +109,30 @@ pub fn check_quantities(record: &Record) -> Result<(), Refusal> {
 }
 
 /// When a record counts as counted, by the database's clock: as it says; else when its device changed it last, if that was
-/// within the last week; else now. No later than now: a device's clock may be ahead.
+/// within the last week; else now. A clock is ahead by as much as the record, or the batch at the time it was sent, comes
+/// from the future, if not more: so much is taken off.
 ///
 /// # Errors
 /// A fault: a time that can't be.
-pub fn counted_at(record: &Record, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
+pub fn counted_at(
+    record: &Record,
+    now: DateTime<Utc>,
+    sent_at: Option<DateTime<Utc>>,
+) -> Result<DateTime<Utc>, Refusal> {
     let said = record.counted_at.map(|at| at.get());
     let updated_at = record.updated_at.get();
     let is_ahead = |at: DateTime<Utc>| (at - now).to_std().is_ok_and(|ahead| ahead > AHEAD_MAX);
     let is_older = |at: DateTime<Utc>, age| (now - at).to_std().is_ok_and(|old| old > age);
-    if is_ahead(updated_at) || said.is_some_and(is_ahead) {
+    let others = [Some(updated_at), Some(record.created_at.get()), said, sent_at];
+    if others.into_iter().flatten().any(is_ahead) {
         return Err(Refusal::fault(
             "invalid_time",
             "a time is more than a day ahead: set the device's clock",
         ));
     }
+    let latest = sent_at.map_or(updated_at, |sent_at| sent_at.max(updated_at));
+    let ahead = (latest - now).max(TimeDelta::zero());
+    let (said, updated_at) = (said.map(|at| at - ahead), updated_at - ahead);
     match said {
         Some(at) if is_older(at, AGE_MAX) => {
             Err(Refusal::fault("invalid_time", "counted_at is more than 30 days ago: count it again"))
@@ -112,6 +141,29 @@ pub fn counted_at(record: &Record, now: DateTime<Utc>) -> Result<DateTime<Utc>, 
         None if is_older(updated_at, TRUSTED_AGE_MAX) => Ok(now),
         None => Ok(updated_at.min(now)),
     }
+}
+
+/// What a session counts on a rack it has claimed is not counted before the first of its claims, but for what a clock may
+/// be behind. A time that was not said is no earlier than that.
+///
+/// # Errors
+/// A fault.
+pub fn since_claim(
+    record: &Record,
+    counted_at: DateTime<Utc>,
+    own: Option<Own>,
+) -> Result<DateTime<Utc>, Refusal> {
+    let Some(own) = own else { return Ok(counted_at) };
+    if (own.first_at - counted_at).to_std().is_ok_and(|before| before > BEHIND_MAX) {
+        return match record.counted_at {
+            Some(_) => Err(Refusal::fault(
+                "invalid_time",
+                "counted_at is before the session claimed the rack: set the device's clock",
+            )),
+            None => Ok(own.first_at),
+        };
+    }
+    Ok(counted_at)
 }
 
 /// At which of an item's movements a record was counted: `version` was its newest then, and `newest` is now. An item that
@@ -143,9 +195,37 @@ pub struct There {
     pub said: Value,
     /// Its serial numbers.
     pub serials: Vec<String>,
+    /// Of what.
+    pub variant_id: Uuid,
+    /// Units, and damaged ones among them.
+    pub quantities: (i64, i64),
+    /// When it was counted, and the item's newest movement of then.
+    pub anchor: (DateTime<Utc>, i64),
+}
+
+impl From<&Kept> for There {
+    fn from(kept: &Kept) -> Self {
+        Self {
+            updated_at: kept.updated_at,
+            said: said(&kept.sent),
+            serials: kept.serial_numbers.clone(),
+            variant_id: kept.variant_id,
+            quantities: (kept.verified_qty, kept.damage_qty),
+            anchor: (kept.counted_at, kept.counted_version),
+        }
+    }
 }
 
 impl There {
+    /// When it was counted, for a later version that does not say when, and says the same of the shelf: one that was only
+    /// finalized was not counted anew.
+    #[must_use]
+    pub fn counted_before(&self, record: &Record, variant_id: Uuid) -> Option<(DateTime<Utc>, i64)> {
+        let is_same =
+            (self.variant_id, self.quantities) == (variant_id, (record.verified_qty, record.damage_qty));
+        (is_same && record.counted_at.is_none()).then_some(self.anchor)
+    }
+
     /// Whether `said` is this again.
     #[must_use]
     pub fn is(&self, record: &Record, said: &Value) -> bool {
@@ -220,6 +300,10 @@ mod tests {
         Record::read(&sent).unwrap()
     }
 
+    fn now() -> DateTime<Utc> {
+        "2026-01-02T10:00:00Z".parse().unwrap()
+    }
+
     fn newest(owner: &str, ending: Option<Ending>, is_live: bool) -> Standing {
         Standing { fence: Fence(7), owner: owner.into(), user_id: None, ending, is_live }
     }
@@ -236,11 +320,16 @@ mod tests {
         let plain = record(&json!({}));
         let under = |fence| record(&json!({"fence": fence}));
         let (ours, theirs) = (newest("s", None, true), newest("t", None, true));
-        let own = Some(Fence(5));
+        let (at, later) = (now(), now() + TimeDelta::minutes(1));
+        let claims =
+            |was_interrupted| Own { newest: Fence(5), first_at: at, newest_at: later, was_interrupted };
+        let (own, again) = (Some(claims(false)), Some(claims(true)));
         for (record, newest, own, outcome) in [
             (&plain, Some(&ours), own, Ok(Some(Fence(7)))),
             (&under(7), Some(&ours), own, Ok(Some(Fence(7)))),
             (&under(5), Some(&ours), own, Err("lease_lost")),
+            (&plain, Some(&ours), again, Err("lease_lost")),
+            (&under(7), Some(&ours), again, Ok(Some(Fence(7)))),
             (&plain, Some(&theirs), None, Err("rack_locked")),
             (&plain, Some(&theirs), own, Err("lease_lost")),
             (&under(7), Some(&theirs), None, Err("lease_lost")),
@@ -251,11 +340,12 @@ mod tests {
             (&plain, Some(&newest("s", Some(Ending::ByHand), false)), own, Err("lease_lost")),
         ] {
             assert_eq!(
-                under_claim(record, newest, own).map_err(|refusal| kind(&refusal)),
+                under_claim(record, at, newest, own).map_err(|refusal| kind(&refusal)),
                 outcome,
                 "{record:?} {newest:?}"
             );
         }
+        assert_eq!(under_claim(&plain, later, Some(&ours), again), Ok(Some(Fence(7))));
     }
 
     #[test]
@@ -277,20 +367,101 @@ mod tests {
 
     #[test]
     fn a_device_without_a_clock_is_believed_as_far_as_it_can_be() {
-        let now: DateTime<Utc> = "2026-01-02T10:00:00Z".parse().unwrap();
         let at = |fields: &Value| {
-            counted_at(&record(fields), now).map(|at| at.to_rfc3339()).map_err(|refusal| kind(&refusal))
+            counted_at(&record(fields), now(), None)
+                .map(|at| at.to_rfc3339())
+                .map_err(|refusal| kind(&refusal))
         };
         for (fields, outcome) in [
             (json!({}), Ok("2026-01-01T10:00:00+00:00")),
             (json!({"counted_at": "2026-01-01T12:00:00Z"}), Ok("2026-01-01T12:00:00+00:00")),
             (json!({"counted_at": "2026-01-02T12:00:00Z"}), Ok("2026-01-02T10:00:00+00:00")),
+            // The clock is two hours ahead at least, since it changed the record at that time.
+            (
+                json!({"counted_at": "2026-01-02T11:00:00Z", "updated_at": "2026-01-02T12:00:00Z"}),
+                Ok("2026-01-02T09:00:00+00:00"),
+            ),
+            (json!({"created_at": "2099-01-04T12:00:00Z"}), Err("invalid_time")),
             (json!({"updated_at": "2025-12-11T10:00:00Z"}), Ok("2026-01-02T10:00:00+00:00")),
             (json!({"counted_at": "2026-01-04T12:00:00Z"}), Err("invalid_time")),
             (json!({"updated_at": "2099-01-04T12:00:00Z"}), Err("invalid_time")),
             (json!({"counted_at": "2025-11-04T12:00:00Z"}), Err("invalid_time")),
         ] {
             assert_eq!(at(&fields), outcome.map(str::to_owned), "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_from_the_future_was_counted_as_long_ago_as_its_device_says() {
+        let counted = record(&json!({"updated_at": "2026-01-02T11:00:00Z"}));
+        for (sent_at, at) in [
+            (Some(now() + TimeDelta::hours(2)), now() - TimeDelta::hours(1)),
+            (Some(now() + TimeDelta::minutes(90)), now() - TimeDelta::minutes(30)),
+            // A clock that is behind makes a count older than it is, which is the safe side; so is a late repetition.
+            (Some(now() - TimeDelta::hours(2)), now()),
+            (None, now()),
+        ] {
+            assert_eq!(counted_at(&counted, now(), sent_at), Ok(at), "{sent_at:?}");
+        }
+        assert!(counted_at(&counted, now(), Some(now() + TimeDelta::hours(25))).is_err());
+    }
+
+    #[test]
+    fn a_claimed_rack_was_counted_after_it_was_claimed() {
+        let own = Own { newest: Fence(5), first_at: now(), newest_at: now(), was_interrupted: false };
+        let (said, unsaid) = (record(&json!({"counted_at": "2026-01-02T09:00:00Z"})), record(&json!({})));
+        let (early, soon) = (now() - TimeDelta::hours(1), now() - TimeDelta::minutes(9));
+        assert_eq!(
+            since_claim(&said, early, Some(own)).map_err(|refusal| kind(&refusal)),
+            Err("invalid_time")
+        );
+        assert_eq!(since_claim(&unsaid, early, Some(own)), Ok(now()));
+        for record in [&said, &unsaid] {
+            assert_eq!(since_claim(record, soon, Some(own)), Ok(soon));
+            assert_eq!(since_claim(record, early, None), Ok(early));
+        }
+    }
+
+    #[test]
+    fn a_count_is_anchored_to_the_newest_movement_of_its_time() {
+        let (then, said, unsaid) = (
+            now() - TimeDelta::hours(1),
+            record(&json!({"counted_at": "2026-01-02T09:00:00Z"})),
+            record(&json!({})),
+        );
+        for (record, versions, outcome) in [
+            (&said, (3, 9), Ok((then, 3))),
+            (&unsaid, (3, 9), Ok((then, 3))),
+            (&unsaid, (9, 9), Ok((then, 9))),
+            (&unsaid, (0, 9), Ok((now(), 9))),
+            (&said, (0, 9), Err("invalid_time")),
+            (&said, (0, 0), Ok((then, 0))),
+        ] {
+            let anchored = anchor(record, then, now(), versions).map_err(|refusal| kind(&refusal));
+            assert_eq!(anchored, outcome, "{versions:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_only_finalized_was_counted_when_its_draft_was() {
+        let variant = Uuid::nil();
+        let there = There {
+            updated_at: now(),
+            said: json!({}),
+            serials: Vec::new(),
+            variant_id: variant,
+            quantities: (3, 0),
+            anchor: (now(), 4),
+        };
+        for (fields, variant, is_kept) in [
+            (json!({}), variant, true),
+            (json!({"verified_qty": 4}), variant, false),
+            (json!({"damage_qty": 1}), variant, false),
+            (json!({"counted_at": "2026-01-02T10:30:00Z"}), variant, false),
+            (json!({}), Uuid::max(), false),
+        ] {
+            let anchor = there.counted_before(&record(&fields), variant);
+            assert_eq!(anchor, is_kept.then_some((now(), 4)), "{fields}");
         }
     }
 

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Conflict, Evidence, Kept, Record, RecordKey, said};
-use super::rules::{Serials, Standing, There};
+use super::rules::{Own, Serials, Standing, There};
 use crate::db::DbError;
 use crate::leases::{Ending, Fence, LeaseName};
 use crate::text::SessionId;
@@ -65,21 +65,37 @@ pub(super) async fn hold_claims_in_tx(
         .collect())
 }
 
-/// The newest claim that each of these sessions ever had of these racks.
+/// The claims that each of these sessions ever had of these racks.
 pub(super) async fn find_own_claims(
     conn: &mut PgConnection,
     sessions: &[String],
     racks: &[String],
-) -> Result<HashMap<(String, String), Fence>, DbError> {
+) -> Result<HashMap<(String, String), Own>, DbError> {
     let rows = sqlx::query!(
-        r#"SELECT session_id, rack_id, max(fence) AS "fence!" FROM rack_claims
-           WHERE session_id = ANY($1) AND rack_id = ANY($2) GROUP BY session_id, rack_id"#,
+        r#"WITH own AS (
+               SELECT session_id, rack_id, min(fence) AS first, max(fence) AS newest,
+                      min(claimed_at) AS first_at, max(claimed_at) AS newest_at
+               FROM rack_claims WHERE session_id = ANY($1) AND rack_id = ANY($2) GROUP BY session_id, rack_id
+           )
+           SELECT session_id AS "session_id!", rack_id AS "rack_id!", newest AS "newest!", first_at AS "first_at!",
+                  newest_at AS "newest_at!",
+                  (coalesce(taken_away_at BETWEEN first_at AND newest_at, false) OR EXISTS (
+                      SELECT FROM rack_claims c WHERE c.rack_id = own.rack_id AND c.session_id <> own.session_id
+                        AND c.fence > own.first AND c.fence < own.newest)) AS "was_interrupted!"
+           FROM own JOIN racks USING (rack_id)"#,
         sessions,
         racks,
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.session_id, row.rack_id), Fence(row.fence))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let (newest, first_at, newest_at) = (Fence(row.newest), row.first_at, row.newest_at);
+            let own = Own { newest, first_at, newest_at, was_interrupted: row.was_interrupted };
+            ((row.session_id, row.rack_id), own)
+        })
+        .collect())
 }
 
 /// A session that records are for.
@@ -89,19 +105,24 @@ pub(super) struct Into {
     pub(super) is_new: bool,
 }
 
-/// Opens these sessions, sorted by their ids, or notes that they were heard of, and keeps others from writing to them
-/// until the transaction ends. Those of another user are missing.
+/// Opens those of these sessions, sorted by their ids, that may be opened, or notes that they were heard of, and keeps
+/// others from writing to them until the transaction ends. Those of another user are missing.
 pub(super) async fn enter_sessions_in_tx(
     conn: &mut PgConnection,
     sessions: &[String],
+    may_open: &[bool],
     user_id: &str,
 ) -> Result<HashMap<String, Into>, DbError> {
     let rows = sqlx::query!(
-        r#"INSERT INTO count_sessions (session_id, user_id) SELECT s, $2 FROM unnest($1::text[]) AS s ORDER BY s
-           ON CONFLICT (session_id) DO UPDATE SET last_seen_at = clock_timestamp()
+        r#"INSERT INTO count_sessions (session_id, user_id)
+           SELECT s, $3 FROM unnest($1::text[], $2::boolean[]) AS asked (s, may_open)
+           WHERE may_open OR EXISTS (SELECT FROM count_sessions WHERE session_id = s) ORDER BY s
+           ON CONFLICT (session_id) DO UPDATE SET last_seen_at =
+                   CASE WHEN count_sessions.is_over THEN count_sessions.last_seen_at ELSE clock_timestamp() END
                WHERE count_sessions.user_id = excluded.user_id
-           RETURNING session_id, posting_at IS NOT NULL AS "is_over!", xmax = 0 AS "is_new!""#,
+           RETURNING session_id, is_over, xmax = 0 AS "is_new!""#,
         sessions,
+        may_open,
         user_id,
     )
     .fetch_all(conn)
@@ -113,7 +134,7 @@ pub(super) async fn enter_sessions_in_tx(
 }
 
 /// The database's time.
-pub(in crate::counts) async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, DbError> {
+pub(super) async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, DbError> {
     Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(conn).await?)
 }
 
@@ -164,7 +185,8 @@ pub(in crate::counts) async fn find_records(
 ) -> Result<HashMap<RecordKey, There>, DbError> {
     let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
     let rows = sqlx::query!(
-        "SELECT r.session_id, r.client_record_id, updated_at, sent, serial_numbers
+        "SELECT r.session_id, r.client_record_id, updated_at, sent, serial_numbers, variant_id, verified_qty, damage_qty,
+                counted_at, counted_version
          FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
          JOIN count_records r USING (session_id, client_record_id)",
         &sessions as &[&str],
@@ -180,20 +202,23 @@ pub(in crate::counts) async fn find_records(
                 updated_at: row.updated_at,
                 said: said(&row.sent),
                 serials: serials(&row.serial_numbers),
+                variant_id: row.variant_id,
+                quantities: (row.verified_qty, row.damage_qty),
+                anchor: (row.counted_at, row.counted_version),
             };
             ((row.session_id, row.client_record_id), there)
         })
         .collect())
 }
 
-/// Which versions of these records were conflicts that somebody has resolved.
+/// Which versions of these records, by their time and what they say, were conflicts that somebody has resolved.
 pub(super) async fn find_resolved(
     conn: &mut PgConnection,
     keys: &[RecordKey],
-) -> Result<HashMap<RecordKey, Vec<DateTime<Utc>>>, DbError> {
+) -> Result<HashMap<RecordKey, Vec<(DateTime<Utc>, Value)>>, DbError> {
     let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
     let rows = sqlx::query!(
-        "SELECT c.session_id, c.client_record_id, c.updated_at
+        "SELECT c.session_id, c.client_record_id, c.updated_at, c.local
          FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
          JOIN count_conflicts c USING (session_id, client_record_id) WHERE c.resolution IS NOT NULL",
         &sessions as &[&str],
@@ -203,7 +228,8 @@ pub(super) async fn find_resolved(
     .await?;
     let mut resolved: HashMap<_, Vec<_>> = HashMap::new();
     for row in rows {
-        resolved.entry((row.session_id, row.client_record_id)).or_default().push(row.updated_at);
+        let version = (row.updated_at, said(&row.local));
+        resolved.entry((row.session_id, row.client_record_id)).or_default().push(version);
     }
     Ok(resolved)
 }
@@ -297,10 +323,20 @@ pub(in crate::counts) async fn write_records_in_tx(
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
+/// A conflict about to be kept.
+#[derive(Debug)]
+pub(super) struct NewConflict<'a> {
+    pub(super) record: &'a Record,
+    pub(super) sent: &'a Value,
+    /// When the record counts as counted.
+    pub(super) counted_at: Option<DateTime<Utc>>,
+    pub(super) told: &'a Conflict,
+}
+
 /// Keeps conflicts for a person; one that is kept already stays as it is.
 pub(super) async fn keep_conflicts_in_tx(
     conn: &mut PgConnection,
-    conflicts: &[(&Record, &Value, Conflict)],
+    conflicts: &[NewConflict<'_>],
     there: &HashMap<RecordKey, Value>,
 ) -> Result<(), DbError> {
     if conflicts.is_empty() {
@@ -308,7 +344,7 @@ pub(super) async fn keep_conflicts_in_tx(
     }
     let rows: Vec<Value> = conflicts
         .iter()
-        .map(|(record, sent, conflict)| {
+        .map(|NewConflict { record, sent, counted_at, told: conflict }| {
             serde_json::json!({
                 "conflict_id": crate::ids::fresh(),
                 "session_id": record.session_id,
@@ -319,16 +355,17 @@ pub(super) async fn keep_conflicts_in_tx(
                 "local": sent,
                 "server": there.get(&record.key()),
                 "updated_at": record.updated_at.get(),
+                "counted_at": counted_at,
             })
         })
         .collect();
     sqlx::query!(
         "INSERT INTO count_conflicts (conflict_id, session_id, client_record_id, conflict_type, message, details, local,
-             server, updated_at)
+             server, updated_at, counted_at)
          SELECT c.conflict_id, c.session_id, c.client_record_id, c.conflict_type, c.message, c.details, c.local, c.server,
-             c.updated_at
+             c.updated_at, c.counted_at
          FROM jsonb_to_recordset($1) AS c (conflict_id uuid, session_id text, client_record_id text, conflict_type text,
-             message text, details jsonb, local jsonb, server jsonb, updated_at timestamptz)
+             message text, details jsonb, local jsonb, server jsonb, updated_at timestamptz, counted_at timestamptz)
          ON CONFLICT ON CONSTRAINT conflict_is_told_once DO NOTHING",
         Value::Array(rows),
     )
@@ -337,21 +374,25 @@ pub(super) async fn keep_conflicts_in_tx(
     Ok(())
 }
 
-/// Closes what conflicts these records had that could be kept after all.
+/// Closes what conflicts these records had, in this version or an earlier one, that could be kept after all.
 pub(super) async fn close_conflicts_in_tx(
     conn: &mut PgConnection,
-    keys: &[RecordKey],
+    kept: &[Kept],
     user_id: &str,
 ) -> Result<(), DbError> {
-    let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
+    let sessions: Vec<_> = kept.iter().map(|kept| kept.session_id.as_str()).collect();
+    let ids: Vec<_> = kept.iter().map(|kept| kept.client_record_id.as_str()).collect();
+    let times: Vec<_> = kept.iter().map(|kept| kept.updated_at).collect();
     sqlx::query!(
         "UPDATE count_conflicts AS c SET resolution = 'accept_local', resolved_by = $3, policy = 'synced_later',
              reason = 'a later version could be kept', resolved_at = clock_timestamp()
-         FROM unnest($1::text[], $2::text[]) AS k (session_id, client_record_id)
-         WHERE c.session_id = k.session_id AND c.client_record_id = k.client_record_id AND resolution IS NULL",
+         FROM unnest($1::text[], $2::text[], $4::timestamptz[]) AS k (session_id, client_record_id, updated_at)
+         WHERE c.session_id = k.session_id AND c.client_record_id = k.client_record_id AND c.updated_at <= k.updated_at
+           AND resolution IS NULL",
         &sessions as &[&str],
         &ids as &[&str],
         user_id,
+        &times,
     )
     .execute(conn)
     .await?;

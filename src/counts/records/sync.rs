@@ -2,7 +2,7 @@
 //! record judged → all written, in one transaction and a fixed number of statements.
 //! Refuses only what is wrong with the whole: each record is kept, in conflict or in error by itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use super::model::{Conflict, Fault, Kept, RECORDS_MAX, Record, RecordKey, Refusal, said};
-use super::rules::{self, Serials, Standing, There};
+use super::rules::{self, Own, Serials, Standing, There};
 use super::store::{self, Item};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
@@ -27,7 +27,7 @@ use crate::http::extract::Body;
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::ids;
-use crate::leases::Fence;
+use crate::inventory::model::StoredTime;
 use crate::text::{ClientId, RackId};
 
 /// `POST /sync/batch`
@@ -35,6 +35,8 @@ use crate::text::{ClientId, RackId};
 pub struct SyncBatch {
     records: Vec<Value>,
     batch_id: Option<ClientId>,
+    /// What the device's clock said when it sent this: by that a clock that is ahead is known.
+    sent_at: Option<StoredTime>,
 }
 
 /// What a batch came to.
@@ -98,7 +100,7 @@ async fn take(
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let outcome = sync_in_tx(&mut work.tx, user_id, &batch.records).await.map(|mut synced| {
+    let outcome = sync_in_tx(&mut work.tx, user_id, batch).await.map(|mut synced| {
         synced.batch_id = batch.batch_id.clone().map_or_else(|| ids::fresh().to_string(), String::from);
         synced.processing_time_ms = (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
         synced
@@ -111,9 +113,9 @@ struct Known {
     now: DateTime<Utc>,
     sessions: HashMap<String, store::Into>,
     claims: HashMap<String, Standing>,
-    own: HashMap<(String, String), Fence>,
+    own: HashMap<(String, String), Own>,
     there: HashMap<RecordKey, There>,
-    resolved: HashMap<RecordKey, Vec<DateTime<Utc>>>,
+    resolved: HashMap<RecordKey, Vec<(DateTime<Utc>, Value)>>,
     serials: Serials,
 }
 
@@ -125,9 +127,23 @@ struct Read<'a> {
     counted_at: Result<DateTime<Utc>, Refusal>,
 }
 
+impl Read<'_> {
+    /// The claims that its session had of its rack.
+    fn own(&self, all: &HashMap<(String, String), Own>) -> Option<Own> {
+        let rack_id = self.record.rack_id.as_ref()?.as_str().to_owned();
+        all.get(&(self.record.session_id.as_str().to_owned(), rack_id)).copied()
+    }
+
+    /// Whether there is anything that can be kept, be it as a conflict.
+    fn is_sound(&self) -> bool {
+        self.item.is_some() && self.counted_at.is_ok()
+    }
+}
+
 /// # Errors
 /// [`CountError`]: faults of the whole.
-async fn sync_in_tx(conn: &mut PgConnection, user_id: &str, sent: &[Value]) -> Result<Synced, CountError> {
+async fn sync_in_tx(conn: &mut PgConnection, user_id: &str, batch: &SyncBatch) -> Result<Synced, CountError> {
+    let sent = &batch.records;
     let now = store::now(conn).await?;
     let mut synced = Synced {
         ok: Vec::new(),
@@ -137,7 +153,8 @@ async fn sync_in_tx(conn: &mut PgConnection, user_id: &str, sent: &[Value]) -> R
         processing_time_ms: 0.0,
         total_records: sent.len(),
     };
-    let mut read = read_each(sent, now, &mut synced.errors);
+    let sent_at = batch.sent_at.map(StoredTime::get);
+    let mut read = read_each(sent, now, sent_at, &mut synced.errors);
     let mut known = look_up_in_tx(conn, user_id, &mut read, now).await?;
 
     let mut kept: HashMap<RecordKey, Kept> = HashMap::new();
@@ -147,12 +164,7 @@ async fn sync_in_tx(conn: &mut PgConnection, user_id: &str, sent: &[Value]) -> R
         match known.judge(read) {
             Ok(None) => synced.ok.push(id),
             Ok(Some(record)) => {
-                let there = There {
-                    updated_at: record.updated_at,
-                    said: said(&record.sent),
-                    serials: record.serial_numbers.clone(),
-                };
-                known.there.insert(key.clone(), there);
+                known.there.insert(key.clone(), There::from(&record));
                 kept.insert(key, record);
                 synced.ok.push(id);
             }
@@ -165,21 +177,34 @@ async fn sync_in_tx(conn: &mut PgConnection, user_id: &str, sent: &[Value]) -> R
                 }
                 let conflict = Conflict { client_record_id: id, conflict_type: kind, message, details };
                 synced.conflicts.push(conflict.clone());
-                conflicts.push((&read.record, read.sent, conflict));
+                conflicts.push((read, conflict));
             }
         }
     }
-    let keys: Vec<_> = kept.keys().cloned().collect();
     let kept: Vec<_> = kept.into_values().collect();
     store::write_records_in_tx(conn, &kept).await?;
     store::settle_serials_in_tx(conn, &known.serials).await?;
-    store::close_conflicts_in_tx(conn, &keys, user_id).await?;
+    store::close_conflicts_in_tx(conn, &kept, user_id).await?;
+    let conflicts: Vec<_> = conflicts
+        .iter()
+        .map(|(read, told)| store::NewConflict {
+            record: &read.record,
+            sent: read.sent,
+            counted_at: read.counted_at.as_ref().ok().copied(),
+            told,
+        })
+        .collect();
     store::keep_conflicts_in_tx(conn, &conflicts, &against).await?;
     Ok(synced)
 }
 
 /// Reads each record by itself; those that can't be read are in error.
-fn read_each<'a>(sent: &'a [Value], now: DateTime<Utc>, errors: &mut Vec<Fault>) -> Vec<Read<'a>> {
+fn read_each<'a>(
+    sent: &'a [Value],
+    now: DateTime<Utc>,
+    sent_at: Option<DateTime<Utc>>,
+    errors: &mut Vec<Fault>,
+) -> Vec<Read<'a>> {
     let mut all = Vec::with_capacity(sent.len());
     for (place, sent) in sent.iter().enumerate() {
         let record = if sent.is_object() {
@@ -189,7 +214,7 @@ fn read_each<'a>(sent: &'a [Value], now: DateTime<Utc>, errors: &mut Vec<Fault>)
         };
         match record {
             Ok(record) => {
-                let counted_at = rules::counted_at(&record, now);
+                let counted_at = rules::counted_at(&record, now, sent_at);
                 all.push(Read { record, sent, item: None, counted_at });
             }
             Err(problem) => {
@@ -224,7 +249,22 @@ async fn look_up_in_tx(
 
     let claims = store::hold_claims_in_tx(conn, &leases).await?;
     let own = store::find_own_claims(conn, &sessions, &racks).await?;
-    let entered = store::enter_sessions_in_tx(conn, &sessions, user_id).await?;
+    for read in read.iter_mut() {
+        let own = read.own(&own);
+        let counted_at = std::mem::replace(&mut read.counted_at, Ok(now));
+        read.counted_at = counted_at.and_then(|at| rules::since_claim(&read.record, at, own));
+    }
+    let skus: Vec<_> = read.iter().map(|read| read.record.item_code.as_str()).collect();
+    let times: Vec<_> = read.iter().map(|read| *read.counted_at.as_ref().unwrap_or(&now)).collect();
+    let items = store::find_items(conn, &skus, &times).await?;
+    for (read, item) in read.iter_mut().zip(items) {
+        read.item = item;
+    }
+    // A session of which nothing can be kept is not opened.
+    let sound: HashSet<_> =
+        read.iter().filter(|read| read.is_sound()).map(|read| read.record.session_id.as_str()).collect();
+    let may_open: Vec<_> = sessions.iter().map(|session| sound.contains(session.as_str())).collect();
+    let entered = store::enter_sessions_in_tx(conn, &sessions, &may_open, user_id).await?;
     let started = entered.iter().filter(|(_, session)| session.is_new).map(|(session_id, _)| {
         let told = json!({"session_id": session_id, "user_id": user_id});
         NewEvent::new(EventKind::SessionStarted, About::SessionNamed(session_id), &told)
@@ -233,12 +273,6 @@ async fn look_up_in_tx(
     let there = store::find_records(conn, &keys).await?;
     let resolved = store::find_resolved(conn, &keys).await?;
     let serials = store::lock_serials_in_tx(conn, &serials).await?;
-    let skus: Vec<_> = read.iter().map(|read| read.record.item_code.as_str()).collect();
-    let times: Vec<_> = read.iter().map(|read| *read.counted_at.as_ref().unwrap_or(&now)).collect();
-    let items = store::find_items(conn, &skus, &times).await?;
-    for (read, item) in read.iter_mut().zip(items) {
-        read.item = item;
-    }
     Ok(Known { now, sessions: entered, claims, own, there, resolved, serials })
 }
 
@@ -247,37 +281,43 @@ impl Known {
     fn judge(&mut self, read: &Read<'_>) -> Result<Option<Kept>, Refusal> {
         let Read { record, sent, item, counted_at } = read;
         let key = record.key();
-        let session = self.sessions.get(record.session_id.as_str());
-        let session = session
-            .ok_or_else(|| Refusal::fault("not_session_owner", "the session belongs to another user"))?;
+        let found = item.ok_or_else(|| Refusal::fault("unknown_item", "no item has this item_code"));
+        let Some(session) = self.sessions.get(record.session_id.as_str()) else {
+            // It is another's; or it is not there, and nothing is sound that would open it.
+            found.and(counted_at.clone())?;
+            return Err(Refusal::fault("not_session_owner", "the session belongs to another user"));
+        };
         let there = self.there.get(&key);
-        let is_settled = |times: &Vec<DateTime<Utc>>| times.contains(&record.updated_at.get());
-        if there.is_some_and(|there| there.is(record, &said(sent)))
-            || self.resolved.get(&key).is_some_and(is_settled)
+        let this = (record.updated_at.get(), said(sent));
+        if there.is_some_and(|there| there.is(record, &this.1))
+            || self.resolved.get(&key).is_some_and(|resolved| resolved.contains(&this))
         {
             return Ok(None);
         }
         if session.is_over {
             return Err(Refusal::fault(
                 "session_posted",
-                "the session has been posted: count on in another one",
+                "the session has been posted or discarded: count on in another one",
             ));
         }
-        let item = item.ok_or_else(|| Refusal::fault("unknown_item", "no item has this item_code"))?;
+        let item = found?;
         let counted_at = counted_at.clone()?;
         rules::check_quantities(record)?;
         let lease = record.rack_id.as_ref().and_then(RackId::lease);
         let fence = match (&record.rack_id, &lease) {
-            (Some(rack), Some(lease)) => {
-                let own = (record.session_id.as_str().to_owned(), rack.as_str().to_owned());
-                rules::under_claim(record, self.claims.get(lease.as_str()), self.own.get(&own).copied())?
+            (Some(_), Some(lease)) => {
+                let newest = self.claims.get(lease.as_str());
+                rules::under_claim(record, counted_at, newest, read.own(&self.own))?
             }
             _ => None,
         };
         there.map_or(Ok(()), |there| there.is_replaced_by(record))?;
         let before = there.map(|there| there.serials.clone()).unwrap_or_default();
         let (counted_at, counted_version) =
-            rules::anchor(record, counted_at, self.now, (item.version, item.newest))?;
+            match there.and_then(|there| there.counted_before(record, item.variant_id)) {
+                Some(anchor) => anchor,
+                None => rules::anchor(record, counted_at, self.now, (item.version, item.newest))?,
+            };
         self.serials.give(record, &before)?;
         Ok(Some(Kept {
             session_id: key.0,

@@ -1,5 +1,5 @@
 //! Says that a session lives, and renews its rack and its user's presence with it, in one round trip to the database.
-//! Refuses a session that is not there or is another user's; a rack that is lost or paused is only not renewed.
+//! Refuses a session that is not there, is another user's or is over; a rack that is lost or paused is only not renewed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ async fn beat(
         let mut conn = app.db.read().await?;
         let found = store::beat(&mut conn, session_id, user_id, rack_id, or_the_last).await?;
         if !found.is_known {
-            // Not there, or another user's, which is told apart.
+            // Not there, another user's or over, which is told apart.
             store::check_open(&mut conn, session_id, user_id).await?;
             return Err(error::session_not_found());
         }

@@ -1,14 +1,17 @@
 //! Sessions: one device's work, from its first claim or batch until its records are posted.
 //!
-//! Verbs: [`open`], [`heartbeat`], [`post`]; reads: [`read`], [`list`], [`presence`], [`variances`]. The rule of posting is in
-//! [`rules`].
+//! Verbs: [`open`], [`heartbeat`], [`post`], [`discard`]; reads: [`read`], [`list`], [`presence`], [`variances`]. The
+//! rules of posting are in [`rules`].
 //!
 //! What must stay true:
 //! - A session belongs to the user that opened it. Its time is over an hour after it was last heard of; nothing has to
 //!   happen for that, and nothing is lost by it: it goes on when its device comes back.
-//! - From the moment at which its posting begins nothing enters it any more. Each of its items is posted once, whoever
-//!   goes on with a posting that broke off.
+//! - From the moment at which its posting begins, or it is discarded, nothing enters it any more. Each of its items is
+//!   posted once, whoever goes on with a posting that broke off.
+//! - A count sets the whole of an item's stock. Sessions that are posted together are one count; an item that others
+//!   counted elsewhere, or since, is not posted unless somebody approves of it.
 
+pub mod discard;
 pub mod heartbeat;
 pub mod list;
 pub mod model;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::Total;
-use crate::text::{Reason, Sku};
+use crate::text::{Reason, SessionId, Sku};
 
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -19,6 +19,8 @@ pub enum SessionState {
     Posting,
     /// It is posted.
     Posted,
+    /// Somebody gave it up.
+    Discarded,
 }
 
 impl SessionState {
@@ -30,6 +32,7 @@ impl SessionState {
             Self::Lapsed => "lapsed",
             Self::Posting => "posting",
             Self::Posted => "posted",
+            Self::Discarded => "discarded",
         }
     }
 }
@@ -41,7 +44,7 @@ pub struct Session {
     pub session_id: String,
     /// Whose it is.
     pub user_id: String,
-    /// `open`, `lapsed`, `posting` or `posted`, by the database's clock.
+    /// `open`, `lapsed`, `posting`, `posted` or `discarded`, by the database's clock.
     pub state: String,
     /// Whether its counter is not to see what is expected.
     pub blind: bool,
@@ -55,6 +58,10 @@ pub struct Session {
     pub posted_at: Option<DateTime<Utc>>,
     /// By whom.
     pub posted_by: Option<String>,
+    /// The session under whose name it is posted, be it its own: those of one name are one count.
+    pub posted_as: Option<String>,
+    /// When it was given up.
+    pub discarded_at: Option<DateTime<Utc>>,
     /// Its records that are to be posted, or were.
     pub finalized_records: i64,
     /// Its drafts.
@@ -107,6 +114,9 @@ pub struct Decisions {
     /// Decisions on lines.
     #[serde(default)]
     pub lines: Vec<LineDecision>,
+    /// Sessions that are one count with this one: what several devices counted of an item adds up.
+    #[serde(default)]
+    pub session_ids: Vec<SessionId>,
 }
 
 /// What became of a line.
@@ -117,13 +127,40 @@ pub enum Outcome {
     Posted,
     /// Somebody said no.
     Rejected,
-    /// It is too far from what was expected.
+    /// It is to be counted again.
     Recount,
     /// More was counted than may be in stock.
     OverLimit,
 }
 
-/// One item of a session: what was counted of it, and what that means. Before it is posted, what it would mean now.
+/// Why an item is to be counted again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recount {
+    /// It is further from what was expected than its poster wants.
+    TooFar,
+    /// A count of it that is as new or newer was posted.
+    CountedSince,
+    /// It was counted in a rack that this count did not look at.
+    CountedElsewhere,
+    /// Several sessions of this count counted it in one rack, or did not say where.
+    CountedTwice,
+}
+
+impl Recount {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooFar => "too_far",
+            Self::CountedSince => "counted_since",
+            Self::CountedElsewhere => "counted_elsewhere",
+            Self::CountedTwice => "counted_twice",
+        }
+    }
+}
+
+/// One item of a count: what was counted of it, and what that means. Before it is posted, what it would mean now.
 #[derive(Debug, Clone, Serialize)]
 pub struct Line {
     /// The item.
@@ -150,6 +187,10 @@ pub struct Line {
     pub shortfall: i64,
     /// What became of it; nothing yet before it is posted.
     pub outcome: Option<String>,
+    /// Why it is to be counted again, or would have to be.
+    pub recount_because: Option<String>,
+    /// Before it is posted: other sessions that counted it in racks that this count did not look at.
+    pub also_in: Vec<String>,
     /// Why.
     pub reason: Option<String>,
     /// The movement that set stock to what was counted.
@@ -158,18 +199,20 @@ pub struct Line {
     pub damage_movement_id: Option<Uuid>,
 }
 
-/// A session's lines.
+/// A count's lines.
 #[derive(Debug, Clone, Serialize)]
 pub struct Lines {
-    /// The session.
+    /// The session in whose name it is posted.
     pub session_id: String,
+    /// All that are this count.
+    pub session_ids: Vec<String>,
     /// Its state.
     pub state: String,
     /// When it was posted.
     pub posted_at: Option<DateTime<Utc>>,
     /// By whom.
     pub posted_by: Option<String>,
-    /// Its conflicts that nobody has resolved.
+    /// Conflicts of these sessions that nobody has resolved.
     pub open_conflicts: i64,
     /// One an item.
     pub lines: Vec<Line>,
@@ -187,6 +230,7 @@ pub(super) struct NewLine {
     pub(super) moved_since: i64,
     pub(super) expected_qty: i64,
     pub(super) outcome: Outcome,
+    pub(super) recount_because: Option<Recount>,
     reason: Option<String>,
     pub(super) shortfall: i64,
     pub(super) previous_quantity: i64,
@@ -211,6 +255,7 @@ impl NewLine {
             moved_since: 0,
             expected_qty: total.on_hand,
             outcome: Outcome::OverLimit,
+            recount_because: None,
             reason,
             shortfall: 0,
             previous_quantity: total.on_hand,

@@ -1,19 +1,21 @@
-//! Posts a session: nothing enters it any more → section by section, lease over some items → row locks → what was counted and
-//! what moved since → rule → movements and lines → commit → when all items have their line, the session is posted.
-//! Refuses a session without finalized records, and decisions on what was not counted. To post twice is the same answer; a posting that broke off goes on.
+//! Posts a session, or several as one count: nothing enters them any more → section by section, lease over some items → row locks → what was counted and
+//! what moved since → rule → movements and lines → commit → when all items have their line, the sessions are posted.
+//! Refuses sessions without finalized records or that are posted otherwise, and decisions on what was not counted. To post
+//! twice is the same answer; a posting that broke off goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use serde_json::json;
 use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::model::{Decision, Decisions, LineDecision, Lines, NewLine, Outcome};
-use super::rules::{self, Counted};
-use super::store::{self, Total};
+use super::rules::{self, Against, Counted};
+use super::store::{self, Frozen, Total};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
@@ -34,6 +36,8 @@ use crate::text::{Reason, Reference, SessionId};
 const ITEMS_A_SECTION: usize = 100;
 /// The most decisions of a request.
 const DECISIONS_MAX: usize = 2_000;
+/// The most sessions of one count, besides the one in whose name it is posted.
+pub(super) const SESSIONS_MAX: usize = 500;
 /// What movements say that nobody gave a reason for.
 const COUNTED: &str = "counted";
 /// What movements say that take damaged units out.
@@ -52,6 +56,9 @@ pub async fn post(
     let body = Body::<Decisions>::or_default(request).await?;
     if body.value.lines.len() > DECISIONS_MAX {
         return Err(Problem::invalid("lines", format!("must be {DECISIONS_MAX} at most")));
+    }
+    if body.value.session_ids.len() > SESSIONS_MAX {
+        return Err(Problem::invalid("session_ids", format!("must be {SESSIONS_MAX} at most")));
     }
     let claim = keyed::claim_of(&caller, session_id.as_str(), body.keyed);
     Ok(post_session(&app, &caller, &session_id, &body.value, claim.as_ref()).await?)
@@ -74,9 +81,9 @@ async fn post_session(
     {
         return Ok(first);
     }
-    let (decisions, items) = freeze(app, session_id, decisions).await?;
-    let by_item: HashMap<_, _> = decisions.lines.iter().map(|line| (line.item_code.as_str(), line)).collect();
-    let posting = Posting { session_id, decisions: &decisions, by_item };
+    let (posted_as, frozen, items) = freeze(app, session_id, decisions).await?;
+    let by_item = frozen.decisions.lines.iter().map(|line| (line.item_code.as_str(), line)).collect();
+    let posting = Posting { posted_as: &posted_as, frozen: &frozen, by_item };
     let mut lock = Evidence { mode: app.locks.mode(), wait_ms: 0 };
     for section in items.chunks(ITEMS_A_SECTION) {
         lock = posting.section(app, caller, section).await?;
@@ -85,45 +92,78 @@ async fn post_session(
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let outcome = finish_in_tx(&mut work.tx, session_id, &caller.principal.subject).await;
+    let outcome = finish_in_tx(&mut work.tx, &posted_as, &caller.principal.subject).await;
     Ok(work.finish(StatusCode::OK, outcome).await?.guarded(lock, began.elapsed()))
 }
 
-/// Lets nothing enter the session any more. Gives the decisions that hold, and the items to be posted.
+/// Lets nothing enter the sessions any more. Gives in whose name what is posted, and the items that are left.
 async fn freeze(
     app: &App,
     session_id: &SessionId,
     decisions: &Decisions,
-) -> Result<(Decisions, Vec<Uuid>), CountError> {
+) -> Result<(String, Frozen, Vec<Uuid>), CountError> {
     let mut tx = app.db.begin().await?;
-    let frozen = store::freeze_in_tx(&mut tx, session_id, decisions).await?;
-    let frozen = frozen.ok_or_else(error::session_not_found)?;
-    if frozen.is_posted {
-        return Ok((frozen.decisions, Vec::new()));
-    }
-    let items = store::find_open_items(&mut tx, session_id).await?;
-    if items.is_empty() && store::find_lines(&mut tx, session_id).await?.is_empty() {
-        // Rolled back: it may still be counted in.
-        return Err(error::nothing_to_post());
-    }
-    check_lines(&mut tx, session_id, &decisions.lines).await?;
+    let posted_as = freeze_in_tx(&mut tx, session_id, decisions).await?;
+    let frozen = store::find_frozen(&mut tx, &posted_as).await?;
+    let items = if frozen.is_posted {
+        Vec::new()
+    } else {
+        let items = store::find_open_items(&mut tx, &frozen.sessions, &posted_as).await?;
+        if items.is_empty() && store::find_lines(&mut tx, &posted_as).await?.is_empty() {
+            // Rolled back: they may still be counted in.
+            return Err(error::nothing_to_post());
+        }
+        check_lines(&mut tx, &frozen.sessions, &decisions.lines).await?;
+        items
+    };
     tx.commit().await.map_err(DbError::from)?;
-    Ok((frozen.decisions, items))
+    Ok((posted_as, frozen, items))
+}
+
+/// Locks the sessions, and freezes them in the name of the first, unless that is being posted already: then the others are
+/// among those that are posted with it.
+async fn freeze_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    decisions: &Decisions,
+) -> Result<String, CountError> {
+    let named: BTreeSet<_> =
+        decisions.session_ids.iter().chain([session_id]).map(SessionId::as_str).collect();
+    let named: Vec<_> = named.into_iter().collect();
+    let found = store::lock_to_post_in_tx(conn, &named).await?;
+    let first = found.iter().find(|session| session.session_id == session_id.as_str());
+    let posted_as = first.ok_or_else(error::session_not_found)?.posted_as.clone();
+    if let Some(place) = decisions
+        .session_ids
+        .iter()
+        .position(|id| found.iter().all(|session| session.session_id != id.as_str()))
+    {
+        return Err(Problem::invalid(format!("session_ids[{place}]"), "is no session").into());
+    }
+    if let Some(posted_as) = posted_as {
+        let are_one = found.iter().all(|session| session.posted_as.as_ref() == Some(&posted_as));
+        return if are_one { Ok(posted_as) } else { Err(error::session_posted()) };
+    }
+    if found.iter().any(|session| session.is_over) {
+        return Err(error::session_posted());
+    }
+    store::freeze_in_tx(conn, &named, session_id, decisions).await?;
+    Ok(session_id.as_str().to_owned())
 }
 
 /// Each decision is on an item that was counted, and on another one: one that is mistyped would be missed silently, and
 /// its line posted all the same.
 async fn check_lines(
     conn: &mut PgConnection,
-    session_id: &SessionId,
+    sessions: &[String],
     lines: &[LineDecision],
 ) -> Result<(), CountError> {
     let skus: Vec<_> = lines.iter().map(|line| line.item_code.as_str()).collect();
-    let mut undecided = store::find_counted(conn, session_id, &skus).await?;
+    let mut undecided = store::find_counted(conn, sessions, &skus).await?;
     for (place, sku) in skus.iter().enumerate() {
         if !undecided.remove(*sku) {
             let field = format!("lines[{place}].item_code");
-            let why = "must be an item with finalized records in the session, and decided on once";
+            let why = "must be an item with finalized records in what is posted, and decided on once";
             return Err(Problem::invalid(field, why).into());
         }
     }
@@ -131,8 +171,8 @@ async fn check_lines(
 }
 
 struct Posting<'a> {
-    session_id: &'a SessionId,
-    decisions: &'a Decisions,
+    posted_as: &'a str,
+    frozen: &'a Frozen,
     by_item: HashMap<&'a str, &'a LineDecision>,
 }
 
@@ -174,7 +214,7 @@ impl Posting<'_> {
     ) -> Result<(), CountError> {
         let ids = keys.variant_ids();
         let mut ledger = Ledger::lock_in_tx(conn, &ids).await?;
-        let totals = store::find_totals(conn, self.session_id, Some(&ids)).await?;
+        let totals = store::find_totals(conn, &self.frozen.sessions, self.posted_as, Some(&ids)).await?;
         let mut lines = Vec::with_capacity(totals.len());
         for total in &totals {
             lines.push(self.settle(total, &mut ledger, witness)?);
@@ -185,7 +225,7 @@ impl Posting<'_> {
             line.movement_id = if line.outcome == Outcome::Posted { movements.next() } else { None };
             line.damage_movement_id = if line.takes_damaged { movements.next() } else { None };
         }
-        Ok(store::write_lines_in_tx(conn, self.session_id, &lines).await?)
+        Ok(store::write_lines_in_tx(conn, self.posted_as, &lines).await?)
     }
 
     /// Decides what becomes of an item.
@@ -197,7 +237,7 @@ impl Posting<'_> {
     ) -> Result<NewLine, CountError> {
         let id = total.variant_id;
         let decision = self.by_item.get(total.sku.as_str());
-        let reason = decision.and_then(|line| line.reason.as_ref()).or(self.decisions.reason.as_ref());
+        let reason = decision.and_then(|line| line.reason.as_ref()).or(self.frozen.decisions.reason.as_ref());
         let mut line = NewLine::of(total, reason.map(|reason| reason.as_str().to_owned()));
         let on_hand = ledger.level(id).ok_or(Refusal::VariantNotFound(id))?.on_hand;
         (line.previous_quantity, line.new_quantity) = (on_hand, on_hand);
@@ -206,12 +246,11 @@ impl Posting<'_> {
             return Ok(line);
         };
         (line.moved_since, line.expected_qty) = (settled.moved, settled.expected);
-        let decision = decision.map(|line| line.decision);
-        let is_far = |most: u32| settled.variance.unsigned_abs() > u64::from(most);
-        line.outcome = match decision {
-            Some(Decision::Reject) => Outcome::Rejected,
-            None if self.decisions.recount_over.is_some_and(is_far) => Outcome::Recount,
-            _ => Outcome::Posted,
+        let doubt = rules::doubt(settled, on_hand, total.against(self.frozen.decisions.recount_over));
+        (line.outcome, line.recount_because) = match (decision.map(|line| line.decision), doubt) {
+            (Some(Decision::Reject), _) => (Outcome::Rejected, None),
+            (None, Some(why)) => (Outcome::Recount, Some(why)),
+            _ => (Outcome::Posted, None),
         };
         if line.outcome != Outcome::Posted {
             return Ok(line);
@@ -237,7 +276,7 @@ impl Posting<'_> {
     ) -> Result<(), CountError> {
         let units =
             OnHand::try_from(units).map_err(|why| DbError::Unexpected(sqlx::Error::Decode(why.into())))?;
-        let reference = Reference::try_from(self.session_id.as_str().to_owned()).ok();
+        let reference = Reference::try_from(self.posted_as.to_owned()).ok();
         let occasion = Occasion { reason, reference, ..Occasion::default() };
         Ok(ledger.decide(variant_id, Change::Count(units), occasion, witness)?)
     }
@@ -245,40 +284,52 @@ impl Posting<'_> {
 
 impl Total {
     pub(super) fn counted(&self) -> Counted {
-        let Self { units, damaged, went_out, came_in, .. } = *self;
-        Counted { units, damaged, went_out, came_in }
+        let Self { units, damaged, went_out, moved_after, .. } = *self;
+        Counted { units, damaged, went_out, moved_after }
+    }
+
+    pub(super) fn against(&self, recount_over: Option<u32>) -> Against {
+        let counted_elsewhere = !self.also_in.is_empty();
+        let Self { counted_since, counted_twice, .. } = *self;
+        Against { recount_over, counted_since, counted_elsewhere, counted_twice }
     }
 }
 
 /// Notes that all is posted, and tells of it, once.
-async fn finish_in_tx(
-    conn: &mut PgConnection,
-    session_id: &SessionId,
-    by: &str,
-) -> Result<Lines, CountError> {
-    let is_new = store::finish_in_tx(conn, session_id, by).await?;
-    let posted = posted(conn, session_id).await?;
+async fn finish_in_tx(conn: &mut PgConnection, posted_as: &str, by: &str) -> Result<Lines, CountError> {
+    let is_new = store::finish_in_tx(conn, posted_as, by).await?;
+    let posted = posted(conn, posted_as, &[]).await?;
     if is_new {
-        let about = About::SessionNamed(session_id.as_str());
-        let ended = serde_json::json!({"session_id": session_id, "state": "posted", "posted_by": by});
-        let tell = [
-            NewEvent::new(EventKind::CountPosted, about, &posted)?,
-            NewEvent::new(EventKind::SessionEnded, about, &ended)?,
-        ];
+        let mut tell = vec![NewEvent::new(EventKind::CountPosted, About::SessionNamed(posted_as), &posted)?];
+        for session_id in &posted.session_ids {
+            let ended = json!({"session_id": session_id, "state": "posted", "posted_by": by,
+                               "posted_as": posted_as});
+            tell.push(NewEvent::new(EventKind::SessionEnded, About::SessionNamed(session_id), &ended)?);
+        }
         events::append_all_in_tx(conn, &tell).await?;
     }
     Ok(posted)
 }
 
-/// What posting a session came to.
-pub(super) async fn posted(conn: &mut PgConnection, session_id: &SessionId) -> Result<Lines, CountError> {
-    let session = store::find(conn, session_id).await?.ok_or_else(error::session_not_found)?;
+/// What posting in a session's name came to; before that, with these others.
+pub(super) async fn posted(
+    conn: &mut PgConnection,
+    posted_as: &str,
+    others: &[&str],
+) -> Result<Lines, CountError> {
+    let mut all = store::find_each(conn, &[&[posted_as], others].concat()).await?;
+    let first = all.iter().position(|session| session.session_id == posted_as);
+    let session = all.swap_remove(first.ok_or_else(error::session_not_found)?);
+    let mut session_ids: Vec<_> = all.iter().map(|session| session.session_id.clone()).collect();
+    session_ids.push(session.session_id.clone());
+    session_ids.sort_unstable();
     Ok(Lines {
+        session_ids,
         session_id: session.session_id,
         state: session.state,
         posted_at: session.posted_at,
         posted_by: session.posted_by,
-        open_conflicts: session.open_conflicts,
-        lines: store::find_lines(conn, session_id).await?,
+        open_conflicts: session.open_conflicts + all.iter().map(|other| other.open_conflicts).sum::<i64>(),
+        lines: store::find_lines(conn, posted_as).await?,
     })
 }

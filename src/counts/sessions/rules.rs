@@ -1,19 +1,20 @@
 //! What a count means for stock. Pure: no database, no clock, no network.
 
+use super::model::Recount;
 use crate::inventory::model::ON_HAND_MAX;
 
-/// What was counted of an item in a session, and what moved since. Other counts are not among what moved: they say
-/// nothing of the shelf that this one did not see for itself.
+/// What was counted of an item, and what moved since. Other counts are not among what moved: they say nothing of the
+/// shelf that this one did not see for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     /// Units, damaged ones among them.
     pub units: i64,
     /// Damaged units.
     pub damaged: i64,
-    /// The sum of what went out since the first of its records was counted: not positive.
+    /// The sum of what went out between the first and the last of its records: not positive.
     pub went_out: i64,
-    /// The sum of what came in since the last of them was: not negative.
-    pub came_in: i64,
+    /// The sum of what moved since the last of them.
+    pub moved_after: i64,
 }
 
 /// What that means.
@@ -47,7 +48,7 @@ pub struct OverLimit;
 /// # Errors
 /// [`OverLimit`].
 pub fn settle(counted: Counted, on_hand: i64) -> Result<Settled, OverLimit> {
-    let moved = counted.went_out + counted.came_in;
+    let moved = counted.went_out + counted.moved_after;
     let target = counted.units.checked_add(moved).filter(|target| *target <= ON_HAND_MAX).ok_or(OverLimit)?;
     let units = target.max(0);
     Ok(Settled {
@@ -60,12 +61,45 @@ pub fn settle(counted: Counted, on_hand: i64) -> Result<Settled, OverLimit> {
     })
 }
 
+/// What is known against a count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Against {
+    /// How far it may be from what was expected.
+    pub recount_over: Option<u32>,
+    /// Whether a count was posted that is as new or newer.
+    pub counted_since: bool,
+    /// Whether the item was counted in a rack that this count did not look at.
+    pub counted_elsewhere: bool,
+    /// Whether several sessions of this count counted it in one rack.
+    pub counted_twice: bool,
+}
+
+/// Why an item is to be counted again rather than posted, if nobody approves of it. A count sets the whole of an item's
+/// stock: one that left out a rack would take what is there off the books, and one that is older than another would undo
+/// it. Of two sessions that counted one rack nobody knows whether they saw the same units. A count that changes nothing is
+/// only evidence, whatever its age.
+#[must_use]
+pub fn doubt(settled: Settled, on_hand: i64, against: Against) -> Option<Recount> {
+    let changes = settled.units - settled.damaged != on_hand;
+    if against.counted_elsewhere {
+        Some(Recount::CountedElsewhere)
+    } else if against.counted_twice {
+        Some(Recount::CountedTwice)
+    } else if against.counted_since && changes {
+        Some(Recount::CountedSince)
+    } else if against.recount_over.is_some_and(|most| settled.variance.unsigned_abs() > u64::from(most)) {
+        Some(Recount::TooFar)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn counted(units: i64, damaged: i64, went_out: i64, came_in: i64) -> Counted {
-        Counted { units, damaged, went_out, came_in }
+    fn counted(units: i64, damaged: i64, went_out: i64, moved_after: i64) -> Counted {
+        Counted { units, damaged, went_out, moved_after }
     }
 
     #[test]
@@ -88,5 +122,29 @@ mod tests {
         assert!(settle(counted(ON_HAND_MAX, 0, 0, 0), 0).is_ok());
         assert_eq!(settle(counted(ON_HAND_MAX, 0, 0, 1), 0), Err(OverLimit));
         assert_eq!(settle(counted(i64::MAX, 0, 0, 1), 0), Err(OverLimit));
+    }
+
+    #[test]
+    fn a_count_that_another_contradicts_is_counted_again() {
+        let settled = |units, damaged, on_hand| settle(counted(units, damaged, 0, 0), on_hand).unwrap();
+        let (since, elsewhere, far) = (
+            Against { counted_since: true, ..Against::default() },
+            Against { counted_elsewhere: true, ..Against::default() },
+            Against { recount_over: Some(3), ..Against::default() },
+        );
+        for (units, damaged, on_hand, against, why) in [
+            (5, 0, 8, Against::default(), None),
+            (5, 0, 8, since, Some(Recount::CountedSince)),
+            // It says what the books say.
+            (8, 0, 8, since, None),
+            (8, 1, 7, since, None),
+            (8, 1, 8, since, Some(Recount::CountedSince)),
+            (8, 0, 8, elsewhere, Some(Recount::CountedElsewhere)),
+            (8, 0, 8, Against { counted_twice: true, ..Against::default() }, Some(Recount::CountedTwice)),
+            (5, 0, 8, far, None),
+            (4, 0, 8, far, Some(Recount::TooFar)),
+        ] {
+            assert_eq!(doubt(settled(units, damaged, on_hand), on_hand, against), why, "{units} {against:?}");
+        }
     }
 }

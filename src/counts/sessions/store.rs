@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::model::{Decisions, Line, NewLine, Present, Session};
 use super::{LASTS_FOR, PRESENT_FOR, SERIALS_KEPT_FOR};
 use crate::counts::error::{self, CountError};
+use crate::counts::records::rules::AGE_MAX;
 use crate::db::DbError;
 use crate::text::{RackId, SessionId};
 
@@ -18,7 +19,7 @@ pub(in crate::counts) async fn check_open(
     user_id: &str,
 ) -> Result<(), CountError> {
     let found = sqlx::query!(
-        r#"SELECT user_id, posting_at IS NOT NULL AS "is_over!" FROM count_sessions WHERE session_id = $1"#,
+        "SELECT user_id, is_over FROM count_sessions WHERE session_id = $1",
         session_id.as_str(),
     )
     .fetch_optional(conn)
@@ -72,7 +73,7 @@ pub(in crate::counts) async fn open_in_tx(
 
 /// What a heartbeat came to.
 pub(super) struct Beat {
-    /// Whether the session is there and the caller's.
+    /// Whether the session is there, the caller's, and not over.
     pub(super) is_known: bool,
     /// When, in seconds since 1970.
     pub(super) at: f64,
@@ -98,7 +99,7 @@ pub(super) async fn beat(
         r#"WITH wanted AS MATERIALIZED (
             SELECT r.rack_id, r.ttl_seconds FROM count_sessions s
                 JOIN racks r ON r.rack_id = CASE WHEN $4 THEN coalesce($3, s.rack_id) ELSE $3 END
-            WHERE s.session_id = $1 AND s.user_id = $2 AND r.paused_at IS NULL
+            WHERE s.session_id = $1 AND s.user_id = $2 AND NOT s.is_over AND r.paused_at IS NULL
         ), renewed AS (
             UPDATE leases SET renewed_at = clock_timestamp(),
                    -- Never earlier: it may have been paused since `wanted` was read.
@@ -109,7 +110,7 @@ pub(super) async fn beat(
         ), renewals AS MATERIALIZED (SELECT count(*) AS n FROM renewed),
         seen AS (
             UPDATE count_sessions SET last_seen_at = clock_timestamp()
-            FROM renewals WHERE session_id = $1 AND user_id = $2 AND renewals.n >= 0 RETURNING 1
+            FROM renewals WHERE session_id = $1 AND user_id = $2 AND NOT is_over AND renewals.n >= 0 RETURNING 1
         )
         SELECT EXISTS (SELECT FROM seen) AS "is_known!",
                extract(epoch FROM clock_timestamp())::float8 AS "at!",
@@ -130,7 +131,7 @@ pub(super) async fn list_present(conn: &mut PgConnection, limit: i64) -> Result<
     Ok(sqlx::query_as!(
         Present,
         "SELECT user_id, session_id, rack_id, last_seen_at AS last_heartbeat_at FROM count_sessions
-         WHERE last_seen_at > (SELECT clock_timestamp() - make_interval(secs => $1))
+         WHERE last_seen_at > (SELECT clock_timestamp() - make_interval(secs => $1)) AND NOT is_over
          ORDER BY last_seen_at DESC LIMIT $2",
         PRESENT_FOR.as_secs_f64(),
         limit,
@@ -144,10 +145,18 @@ pub(super) async fn find(
     conn: &mut PgConnection,
     session_id: &SessionId,
 ) -> Result<Option<Session>, DbError> {
+    let found = find_each(conn, &[session_id.as_str()]).await?;
+    Ok(found.into_iter().find(|session| session.session_id == session_id.as_str()))
+}
+
+/// These sessions and all that are posted in their names, as of now, by id.
+pub(super) async fn find_each(conn: &mut PgConnection, sessions: &[&str]) -> Result<Vec<Session>, DbError> {
     Ok(sqlx::query_as!(
         Session,
         r#"SELECT session_id, user_id, blind, rack_id, opened_at, last_seen_at AS last_heartbeat_at, posted_at, posted_by,
+                  posted_as, discarded_at,
                   CASE WHEN posted_at IS NOT NULL THEN 'posted' WHEN posting_at IS NOT NULL THEN 'posting'
+                       WHEN discarded_at IS NOT NULL THEN 'discarded'
                        WHEN last_seen_at > clock_timestamp() - make_interval(secs => $2) THEN 'open'
                        ELSE 'lapsed' END AS "state!",
                   (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'finalized')
@@ -156,11 +165,11 @@ pub(super) async fn find(
                       AS "draft_records!",
                   (SELECT count(*) FROM count_conflicts c WHERE c.session_id = s.session_id AND resolution IS NULL)
                       AS "open_conflicts!"
-           FROM count_sessions s WHERE session_id = $1"#,
-        session_id.as_str(),
+           FROM count_sessions s WHERE session_id = ANY($1) OR posted_as = ANY($1) ORDER BY session_id"#,
+        sessions as &[&str],
         LASTS_FOR.as_secs_f64(),
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?)
 }
 
@@ -176,7 +185,7 @@ pub(super) async fn list(
     Ok(sqlx::query_as!(
         Session,
         r#"SELECT session_id, user_id, blind, rack_id, opened_at, last_seen_at AS last_heartbeat_at, posted_at, posted_by,
-                  state AS "state!",
+                  posted_as, discarded_at, state AS "state!",
                   (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'finalized')
                       AS "finalized_records!",
                   (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'draft')
@@ -186,6 +195,7 @@ pub(super) async fn list(
            FROM (
                SELECT * FROM count_sessions CROSS JOIN LATERAL (
                    SELECT CASE WHEN posted_at IS NOT NULL THEN 'posted' WHEN posting_at IS NOT NULL THEN 'posting'
+                               WHEN discarded_at IS NOT NULL THEN 'discarded'
                                WHEN last_seen_at > clock_timestamp() - make_interval(secs => $5) THEN 'open'
                                ELSE 'lapsed' END AS state) AS judged
                WHERE (last_seen_at, session_id)
@@ -203,63 +213,98 @@ pub(super) async fn list(
     .await?)
 }
 
-/// What somebody posts.
-pub(super) struct Frozen {
-    pub(super) decisions: Decisions,
-    pub(super) is_posted: bool,
+/// A session that is to be posted.
+pub(super) struct Posted {
+    pub(super) session_id: String,
+    pub(super) posted_as: Option<String>,
+    pub(super) is_over: bool,
 }
 
-/// Lets nothing enter a session any more, and keeps the decisions of whoever began to post it: those that are there
-/// already hold.
-pub(super) async fn freeze_in_tx(
+/// Locks those of these sessions that are there, sorted by their ids.
+pub(super) async fn lock_to_post_in_tx(
     conn: &mut PgConnection,
-    session_id: &SessionId,
-    decisions: &Decisions,
-) -> Result<Option<Frozen>, DbError> {
-    let decisions = serde_json::to_value(decisions).map_err(unwritable)?;
-    let row = sqlx::query!(
-        r#"UPDATE count_sessions SET posting_at = coalesce(posting_at, clock_timestamp()),
-                  decisions = coalesce(decisions, $2)
-           WHERE session_id = $1 RETURNING decisions AS "decisions!", posted_at IS NOT NULL AS "is_posted!""#,
-        session_id.as_str(),
-        decisions,
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(|row| {
-        let decisions = serde_json::from_value(row.decisions).map_err(unwritable)?;
-        Ok(Frozen { decisions, is_posted: row.is_posted })
-    })
-    .transpose()
-}
-
-/// The items of a session's finalized records that have no line yet, by id.
-pub(super) async fn find_open_items(
-    conn: &mut PgConnection,
-    session_id: &SessionId,
-) -> Result<Vec<Uuid>, DbError> {
-    Ok(sqlx::query_scalar!(
-        "SELECT DISTINCT variant_id FROM count_records r
-         WHERE session_id = $1 AND status = 'finalized' AND NOT EXISTS (
-             SELECT FROM count_lines l WHERE (l.session_id, l.variant_id) = (r.session_id, r.variant_id))
-         ORDER BY variant_id",
-        session_id.as_str(),
+    sessions: &[&str],
+) -> Result<Vec<Posted>, DbError> {
+    Ok(sqlx::query_as!(
+        Posted,
+        "SELECT session_id, posted_as, is_over FROM count_sessions WHERE session_id = ANY($1)
+         ORDER BY session_id FOR NO KEY UPDATE",
+        sessions as &[&str],
     )
     .fetch_all(conn)
     .await?)
 }
 
-/// Which of these items have finalized records in a session.
+/// Lets nothing enter these sessions any more, which are locked, and keeps the decisions of whoever posts them.
+pub(super) async fn freeze_in_tx(
+    conn: &mut PgConnection,
+    sessions: &[&str],
+    posted_as: &SessionId,
+    decisions: &Decisions,
+) -> Result<(), DbError> {
+    let frozen = sqlx::query!(
+        "UPDATE count_sessions SET posting_at = clock_timestamp(), posted_as = $2, decisions = $3
+         WHERE session_id = ANY($1) AND NOT is_over",
+        sessions as &[&str],
+        posted_as.as_str(),
+        serde_json::to_value(decisions).map_err(unwritable)?,
+    )
+    .execute(conn)
+    .await?;
+    let whole = frozen.rows_affected() == sessions.len() as u64;
+    if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// What is posted as one count.
+pub(super) struct Frozen {
+    pub(super) sessions: Vec<String>,
+    pub(super) decisions: Decisions,
+    pub(super) is_posted: bool,
+}
+
+/// What is posted in a session's name.
+pub(super) async fn find_frozen(conn: &mut PgConnection, posted_as: &str) -> Result<Frozen, DbError> {
+    let row = sqlx::query!(
+        r#"SELECT decisions AS "decisions!", posted_at IS NOT NULL AS "is_posted!",
+                  ARRAY(SELECT session_id FROM count_sessions WHERE posted_as = $1 ORDER BY session_id) AS "sessions!"
+           FROM count_sessions WHERE session_id = $1 AND posting_at IS NOT NULL"#,
+        posted_as,
+    )
+    .fetch_one(conn)
+    .await?;
+    let decisions = serde_json::from_value(row.decisions).map_err(unwritable)?;
+    Ok(Frozen { sessions: row.sessions, decisions, is_posted: row.is_posted })
+}
+
+/// The items of these sessions' finalized records that have no line yet, by id.
+pub(super) async fn find_open_items(
+    conn: &mut PgConnection,
+    sessions: &[String],
+    posted_as: &str,
+) -> Result<Vec<Uuid>, DbError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT DISTINCT variant_id FROM count_records r
+         WHERE session_id = ANY($1) AND status = 'finalized' AND NOT EXISTS (
+             SELECT FROM count_lines l WHERE (l.session_id, l.variant_id) = ($2, r.variant_id))
+         ORDER BY variant_id",
+        sessions,
+        posted_as,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Which of these items have finalized records in these sessions.
 pub(super) async fn find_counted(
     conn: &mut PgConnection,
-    session_id: &SessionId,
+    sessions: &[String],
     skus: &[&str],
 ) -> Result<HashSet<String>, DbError> {
     let found = sqlx::query_scalar!(
         "SELECT sku FROM variants WHERE sku = ANY($2) AND EXISTS (
              SELECT FROM count_records r
-             WHERE r.session_id = $1 AND r.variant_id = variants.variant_id AND status = 'finalized')",
-        session_id.as_str(),
+             WHERE r.session_id = ANY($1) AND r.variant_id = variants.variant_id AND status = 'finalized')",
+        sessions,
         skus as &[&str],
     )
     .fetch_all(conn)
@@ -267,7 +312,7 @@ pub(super) async fn find_counted(
     Ok(found.into_iter().collect())
 }
 
-/// What was counted of an item, by all its records in a session, and what moved since.
+/// What was counted of an item, by all its records in these sessions, what moved since, and what is known against it.
 pub(super) struct Total {
     pub(super) variant_id: Uuid,
     pub(super) sku: String,
@@ -276,43 +321,78 @@ pub(super) struct Total {
     pub(super) damaged: i64,
     pub(super) first_version: i64,
     pub(super) last_version: i64,
+    /// Between the first and the last record.
     pub(super) went_out: i64,
-    pub(super) came_in: i64,
+    /// After the last.
+    pub(super) moved_after: i64,
+    /// Whether several of these sessions counted it in one rack.
+    pub(super) counted_twice: bool,
+    /// Whether a count was posted that is as new or newer.
+    pub(super) counted_since: bool,
+    /// Other sessions that counted it, within the time of one count, in racks where these did not.
+    pub(super) also_in: Vec<String>,
     /// Stock now.
     pub(super) on_hand: i64,
 }
 
-/// The totals of these items, or of all, that have no line yet.
+/// The totals of these items, or of all, that have no line yet. What moved after the last record is read off the levels,
+/// however many movements there were. Of other sessions count those that are not posted, and those that were as lately as
+/// serial numbers stay with their records, unless somebody gave them up or rejected the item there.
 pub(super) async fn find_totals(
     conn: &mut PgConnection,
-    session_id: &SessionId,
+    sessions: &[String],
+    posted_as: &str,
     variants: Option<&[Uuid]>,
 ) -> Result<Vec<Total>, DbError> {
     Ok(sqlx::query_as!(
         Total,
         r#"SELECT c.variant_id AS "variant_id!", sku, records AS "records!", units AS "units!", damaged AS "damaged!",
                   first_version AS "first_version!", last_version AS "last_version!", on_hand,
-                  coalesce(m.went_out, 0)::bigint AS "went_out!", coalesce(m.came_in, 0)::bigint AS "came_in!"
+                  counted_twice AS "counted_twice!",
+                  (on_hand - coalesce(last.on_hand_after, 0) - coalesce((
+                      SELECT sum(delta) FROM stock_movements m
+                      WHERE m.variant_id = c.variant_id AND kind = 'count' AND m.version > c.last_version
+                  ), 0))::bigint AS "moved_after!",
+                  coalesce((
+                      SELECT sum(delta) FROM stock_movements m
+                      WHERE m.variant_id = c.variant_id AND m.version > c.first_version
+                        AND m.version <= c.last_version AND delta < 0 AND kind <> 'count'
+                  ), 0)::bigint AS "went_out!",
+                  EXISTS (
+                      SELECT FROM count_lines l
+                      WHERE l.variant_id = c.variant_id AND outcome = 'posted' AND l.last_version >= c.last_version
+                  ) AS "counted_since!",
+                  ARRAY(
+                      SELECT DISTINCT o.session_id FROM count_records o JOIN count_sessions s USING (session_id)
+                          LEFT JOIN count_lines l ON (l.session_id, l.variant_id) = (s.posted_as, o.variant_id)
+                      WHERE o.variant_id = c.variant_id AND o.status = 'finalized' AND o.verified_qty > 0
+                        AND o.counted_at > (SELECT clock_timestamp() - make_interval(secs => $4))
+                        AND o.session_id <> ALL ($1) AND coalesce(o.rack_id, '') <> ALL (c.racks)
+                        AND discarded_at IS NULL
+                        AND (s.posted_at IS NULL OR l.outcome IN ('posted', 'recount')
+                             AND s.posted_at > (SELECT clock_timestamp() - make_interval(secs => $5)))
+                      ORDER BY 1 LIMIT 20
+                  ) AS "also_in!"
            FROM (
                SELECT variant_id, count(*) AS records, sum(verified_qty)::bigint AS units,
                       sum(damage_qty)::bigint AS damaged, min(counted_version) AS first_version,
-                      max(counted_version) AS last_version
+                      max(counted_version) AS last_version, array_agg(DISTINCT coalesce(rack_id, '')) AS racks,
+                      count(DISTINCT (session_id, coalesce(rack_id, ''))) > count(DISTINCT coalesce(rack_id, ''))
+                          AS counted_twice
                FROM count_records r
-               WHERE session_id = $1 AND status = 'finalized' AND ($2::uuid[] IS NULL OR variant_id = ANY($2))
+               WHERE session_id = ANY($1) AND status = 'finalized' AND ($3::uuid[] IS NULL OR variant_id = ANY($3))
                  AND NOT EXISTS (SELECT FROM count_lines l
-                                 WHERE (l.session_id, l.variant_id) = (r.session_id, r.variant_id))
+                                 WHERE (l.session_id, l.variant_id) = ($2, r.variant_id))
                GROUP BY variant_id
            ) AS c
            JOIN variants USING (variant_id) JOIN stock USING (variant_id)
-           LEFT JOIN LATERAL (
-               SELECT sum(delta) FILTER (WHERE delta < 0) AS went_out,
-                      sum(delta) FILTER (WHERE delta > 0 AND version > c.last_version) AS came_in
-               FROM stock_movements sm
-               WHERE sm.variant_id = c.variant_id AND version > c.first_version AND kind <> 'count'
-           ) AS m ON true
+           LEFT JOIN stock_movements last ON (last.variant_id, last.version) = (c.variant_id, c.last_version)
            ORDER BY c.variant_id"#,
-        session_id.as_str(),
+        sessions,
+        posted_as,
         variants,
+        AGE_MAX.as_secs_f64(),
+        SERIALS_KEPT_FOR.as_secs_f64(),
     )
     .fetch_all(conn)
     .await?)
@@ -321,19 +401,19 @@ pub(super) async fn find_totals(
 /// Writes lines that were just decided on, beside their movements.
 pub(super) async fn write_lines_in_tx(
     conn: &mut PgConnection,
-    session_id: &SessionId,
+    posted_as: &str,
     lines: &[NewLine],
 ) -> Result<(), DbError> {
     let written = sqlx::query!(
         "INSERT INTO count_lines (session_id, variant_id, records, counted_qty, damage_qty, first_version, last_version,
-             moved_since, expected_qty, outcome, reason, shortfall, previous_quantity, new_quantity, movement_id,
-             damage_movement_id)
+             moved_since, expected_qty, outcome, recount_because, reason, shortfall, previous_quantity, new_quantity,
+             movement_id, damage_movement_id)
          SELECT $1, variant_id, records, counted_qty, damage_qty, first_version, last_version, moved_since, expected_qty,
-             outcome, reason, shortfall, previous_quantity, new_quantity, movement_id, damage_movement_id
+             outcome, recount_because, reason, shortfall, previous_quantity, new_quantity, movement_id, damage_movement_id
          FROM jsonb_to_recordset($2) AS l (variant_id uuid, records bigint, counted_qty bigint, damage_qty bigint,
-             first_version bigint, last_version bigint, moved_since bigint, expected_qty bigint, outcome text, reason text,
-             shortfall bigint, previous_quantity bigint, new_quantity bigint, movement_id uuid, damage_movement_id uuid)",
-        session_id.as_str(),
+             first_version bigint, last_version bigint, moved_since bigint, expected_qty bigint, outcome text,
+             recount_because text, reason text, shortfall bigint, previous_quantity bigint, new_quantity bigint, movement_id uuid, damage_movement_id uuid)",
+        posted_as,
         serde_json::to_value(lines).map_err(unwritable)?,
     )
     .execute(conn)
@@ -342,23 +422,26 @@ pub(super) async fn write_lines_in_tx(
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Notes that all of a session is posted, and from when on its serial numbers may be counted anew. False if somebody has
-/// noted that.
+/// Notes that all that is posted in a session's name is posted, and from when on the serial numbers may be counted anew: at
+/// once where nothing was posted of them. False if somebody has noted that.
 pub(super) async fn finish_in_tx(
     conn: &mut PgConnection,
-    session_id: &SessionId,
+    posted_as: &str,
     by: &str,
 ) -> Result<bool, DbError> {
     let done = sqlx::query!(
         r#"WITH posted AS (
             UPDATE count_sessions SET posted_at = clock_timestamp(), posted_by = $2
-            WHERE session_id = $1 AND posted_at IS NULL RETURNING posted_at
+            WHERE posted_as = $1 AND posted_at IS NULL RETURNING session_id, posted_at
         ), freed AS (
-            UPDATE count_serials SET free_from = posted_at + make_interval(secs => $3) FROM posted
-            WHERE count_serials.session_id = $1
+            UPDATE count_serials n SET free_from = posted.posted_at + make_interval(
+                secs => CASE WHEN r.status = 'finalized' AND l.outcome = 'posted' THEN $3::float8 ELSE 0::float8 END)
+            FROM posted JOIN count_records r USING (session_id)
+                LEFT JOIN count_lines l ON (l.session_id, l.variant_id) = ($1, r.variant_id)
+            WHERE (n.session_id, n.client_record_id) = (r.session_id, r.client_record_id)
         )
         SELECT EXISTS (SELECT FROM posted) AS "now!""#,
-        session_id.as_str(),
+        posted_as,
         by,
         SERIALS_KEPT_FOR.as_secs_f64(),
     )
@@ -367,19 +450,46 @@ pub(super) async fn finish_in_tx(
     Ok(done.now)
 }
 
-/// The lines of a session that were written, by item.
-pub(super) async fn find_lines(
+/// Gives up a session: nothing enters it any more, nothing of it is posted, its serial numbers are free and its conflicts
+/// closed. False if it is over. Its row is locked.
+pub(super) async fn discard_in_tx(
     conn: &mut PgConnection,
     session_id: &SessionId,
-) -> Result<Vec<Line>, DbError> {
+    by: &str,
+    reason: Option<&str>,
+) -> Result<bool, DbError> {
+    let done = sqlx::query!(
+        r#"WITH discarded AS (
+            UPDATE count_sessions SET discarded_at = clock_timestamp(), discarded_by = $2, discard_reason = $3
+            WHERE session_id = $1 AND NOT is_over RETURNING session_id, discarded_at
+        ), freed AS (
+            UPDATE count_serials n SET free_from = discarded_at FROM discarded d WHERE n.session_id = d.session_id
+        ), closed AS (
+            UPDATE count_conflicts c SET resolution = 'ignore', resolved_by = $2, resolved_at = discarded_at,
+                   reason = 'the session was discarded'
+            FROM discarded d WHERE c.session_id = d.session_id AND resolution IS NULL
+        )
+        SELECT EXISTS (SELECT FROM discarded) AS "now!""#,
+        session_id.as_str(),
+        by,
+        reason,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(done.now)
+}
+
+/// The lines that were written in a session's name, by item.
+pub(super) async fn find_lines(conn: &mut PgConnection, posted_as: &str) -> Result<Vec<Line>, DbError> {
     Ok(sqlx::query_as!(
         Line,
         r#"SELECT variant_id, sku AS item_code, records, counted_qty, damage_qty, moved_since AS "moved_since?",
                   expected_qty AS "expected_qty?", counted_qty - expected_qty AS "variance?",
                   previous_quantity AS "previous_quantity?", new_quantity AS "new_quantity?", shortfall,
-                  outcome AS "outcome?", reason, movement_id, damage_movement_id
+                  outcome AS "outcome?", recount_because, '{}'::text[] AS "also_in!", reason, movement_id,
+                  damage_movement_id
            FROM count_lines JOIN variants USING (variant_id) WHERE session_id = $1 ORDER BY variant_id"#,
-        session_id.as_str(),
+        posted_as,
     )
     .fetch_all(conn)
     .await?)

@@ -5,44 +5,69 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
 
-use super::model::{Line, Lines};
+use super::model::{Line, Lines, Session};
+use super::post::{self, SESSIONS_MAX};
+use super::rules;
 use super::store::{self, Total};
-use super::{post, rules};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::http::auth::{Caller, Scope};
-use crate::http::extract::InPath;
+use crate::http::extract::{InPath, Params};
+use crate::http::problem::Problem;
 use crate::text::SessionId;
 
-/// `GET /sessions/{session_id}/variances`
-///
+/// `GET /sessions/{session_id}/variances?session_ids=`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithSessions {
+    /// Others, by commas, to be looked at as one count with this one.
+    session_ids: Option<String>,
+}
+
 /// # Errors
 /// [`CountError`].
 pub async fn variances(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(session_id): InPath<SessionId>,
+    Params(query): Params<WithSessions>,
 ) -> Result<Json<Lines>, CountError> {
     let mut conn = app.db.snapshot().await?;
     let session = store::find(&mut conn, &session_id).await?.ok_or_else(error::session_not_found)?;
-    let mut lines = post::posted(&mut conn, &session_id).await?;
-    let open = store::find_totals(&mut conn, &session_id, None).await?;
-    lines.lines.extend(open.iter().map(expected));
+    let others = query.session_ids.as_deref().unwrap_or_default();
+    let others: Vec<_> = others.split(',').filter(|other| !other.is_empty()).collect();
+    if others.len() > SESSIONS_MAX {
+        return Err(Problem::invalid("session_ids", format!("must be {SESSIONS_MAX} at most")).into());
+    }
+    let posted_as = session.posted_as.as_deref().unwrap_or(session_id.as_str());
+    let mut lines = post::posted(&mut conn, posted_as, &others).await?;
+    if let Some(place) = others.iter().position(|other| lines.session_ids.iter().all(|id| id != other)) {
+        return Err(Problem::invalid(format!("session_ids[{place}]"), "is no session").into());
+    }
+    let members: Vec<_> = lines.session_ids.iter().map(String::as_str).collect();
+    let members = store::find_each(&mut conn, &members).await?;
+    if members.iter().any(|other| other.posted_as != session.posted_as) {
+        return Err(error::session_posted());
+    }
+    let open = store::find_totals(&mut conn, &lines.session_ids, posted_as, None).await?;
+    lines.lines.extend(open.into_iter().map(expected));
     let is_operator = caller.principal.scopes.contains(&Scope::Operator);
-    let is_blind = session.blind && session.user_id == caller.principal.subject && !is_operator;
-    if is_blind && session.posted_at.is_none() {
+    let is_blind = |member: &Session| member.blind && member.user_id == caller.principal.subject;
+    if session.posted_at.is_none() && !is_operator && members.iter().any(is_blind) {
         lines.lines.iter_mut().for_each(blinded);
     }
     Ok(Json(lines))
 }
 
 /// What a count would mean now.
-fn expected(total: &Total) -> Line {
+fn expected(total: Total) -> Line {
     let settled = rules::settle(total.counted(), total.on_hand).ok();
+    let doubt = settled.and_then(|settled| rules::doubt(settled, total.on_hand, total.against(None)));
     Line {
         variant_id: total.variant_id,
-        item_code: total.sku.clone(),
+        item_code: total.sku,
         records: total.records,
         counted_qty: total.units,
         damage_qty: total.damaged,
@@ -53,6 +78,8 @@ fn expected(total: &Total) -> Line {
         new_quantity: settled.map(|settled| settled.units - settled.damaged),
         shortfall: settled.map_or(0, |settled| settled.shortfall),
         outcome: None,
+        recount_because: doubt.map(|why| why.as_str().to_owned()),
+        also_in: total.also_in,
         reason: None,
         movement_id: None,
         damage_movement_id: None,

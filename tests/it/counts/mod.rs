@@ -7,10 +7,13 @@ use uuid::Uuid;
 
 use crate::support::{Client, Reply, TestApp};
 
+mod anchors;
 mod leads;
+mod one_count;
 mod posting;
 mod purge;
 mod racks;
+mod shelf;
 mod sync;
 
 /// A call under the root that field devices know.

@@ -1,14 +1,10 @@
 //! Posting: a count is what was there when it was counted, and the shop goes on.
 
 use holdfast::http::auth::Scope;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::{batch, counter, get, ids, post, record, sku_of};
-use crate::support::campaign::amount;
 use crate::support::{Client, Peer, TestApp, TestDatabase, at_once, shared_redis, unique};
 
 const MANY: &[(&str, &str)] = &[("HOLDFAST_SYNC_BATCHES_PER_MINUTE", "1000000")];
@@ -281,83 +277,4 @@ async fn a_decision_on_what_was_not_counted_is_refused_and_nothing_is_posted() {
         (&json!(2), &json!("rejected"))
     );
     app.finish().await;
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Sell(i64),
-    Return(i64),
-    /// Units that nobody has booked.
-    Lose(i64),
-    Count,
-    Post,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => (1..4_i64).prop_map(Step::Sell),
-        1 => (1..4_i64).prop_map(Step::Return),
-        1 => (1..3_i64).prop_map(Step::Lose),
-        2 => Just(Step::Count),
-        2 => Just(Step::Post),
-    ]
-}
-
-/// After each posting of a count the books are the shelf, but for what was lost since it was counted.
-async fn walk(app: &TestApp, ann: &Client, steps: &[Step]) -> Result<(), String> {
-    let (variant, sku) = item(app, 12).await;
-    let (mut shelf, mut open): (i64, Option<(String, i64)>) = (12, None);
-    for step in steps {
-        match *step {
-            Step::Sell(units) => {
-                // What is not on the shelf can't be handed over, whatever the books say.
-                if units <= shelf && app.client.decrement(variant, units).await.status == 200 {
-                    shelf -= units;
-                }
-            }
-            Step::Return(units) => {
-                let path = format!("/inventory/{variant}/increment");
-                app.client.post(&path, &json!({"quantity": units})).await.expect(200);
-                shelf += units;
-            }
-            Step::Lose(units) => {
-                let lost = units.min(shelf);
-                shelf -= lost;
-                if let Some((_, since)) = &mut open {
-                    *since += lost;
-                }
-            }
-            Step::Count => {
-                let session = unique("s");
-                batch(ann, &[record("1", &session, &sku, shelf)]).await;
-                open = Some((session, 0));
-            }
-            Step::Post => {
-                let Some((session, lost_since)) = open.take() else { continue };
-                posted(ann, &session).await;
-                let books = app.client.on_hand(variant).await;
-                if books != shelf + lost_since {
-                    return Err(format!(
-                        "{books} on the books, {shelf} on the shelf, {lost_since} lost since"
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn whatever_is_sold_while_it_is_counted_the_books_come_to_be_the_shelf() {
-    let runtime = Runtime::new().unwrap();
-    let app = runtime.block_on(start(true));
-    let ann = runtime.block_on(counter(&app, "ann"));
-    let cases = u32::try_from(amount(24, 1_000)).unwrap();
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config)
-        .run(&proptest::collection::vec(step(), 1..14), |steps| {
-            runtime.block_on(walk(&app, &ann, &steps)).map_err(TestCaseError::fail)
-        })
-        .unwrap();
-    runtime.block_on(app.finish());
 }

@@ -322,3 +322,37 @@ async fn a_heartbeat_that_races_with_a_pause_does_not_shorten_it() {
     assert!(paused.json()["seconds_left"].as_i64().unwrap() > 1_000);
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_again_ends_no_pause_and_the_end_by_an_operator_is_told() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+        let (session, fence) = claimed(&ann, &rack).await;
+        let by = json!({"session_id": session});
+        post(&ann, &format!("/racks/{rack}/pause"), &by).await.expect(200);
+        for verb in ["claim", "pause"] {
+            let told = post(&ann, &format!("/racks/{rack}/{verb}"), &by).await.expect(200).json();
+            assert_eq!((&told["state"], &told["fence"]), (&json!("paused"), &json!(fence)), "{verb}");
+            let left = told["lock_ttl"].as_u64().unwrap();
+            assert!((1_000..1_800).contains(&left), "{verb}: {left}");
+        }
+        assert_eq!(state(&ann, &rack).await, "paused");
+        lapse(&app, &rack).await;
+        let over = post(&ann, &format!("/racks/{rack}/pause"), &by).await.expect(200).json();
+        assert_eq!((&over["state"], &over["lock_ttl"]), (&json!("available"), &json!(0)));
+        post(&ann, &format!("/racks/{rack}/resume"), &by).await.expect(200);
+        post(&ann, &format!("/racks/{rack}/pause"), &by).await.expect(200);
+        let path = format!("/locks/rack%3Alock%3A{rack}/release");
+        app.client.post(&path, &json!({"reason": "broken device"})).await.expect(200);
+        assert_eq!(post(&ann, &format!("/racks/{rack}/pause"), &by).await.code(), "not_rack_owner");
+        let told: Value = sqlx::query_scalar("SELECT data FROM events WHERE kind = 'rack.released'")
+            .fetch_one(&app.database.pool)
+            .await
+            .unwrap();
+        assert_eq!(
+            (&told["session_id"], &told["fence"], &told["state"]),
+            (&json!(session), &json!(fence), &json!("available"))
+        );
+        app.finish().await;
+    }
+}

@@ -353,7 +353,8 @@ async fn no_unit_leaves_a_session_that_is_being_posted() {
     // The posting of the first session is under way: it has the session's row.
     let mut posting = app.database.pool.begin().await.unwrap();
     sqlx::query(
-        "UPDATE count_sessions SET posting_at = clock_timestamp(), decisions = '{}' WHERE session_id = $1",
+        "UPDATE count_sessions SET posting_at = clock_timestamp(), posted_as = session_id, decisions = '{}'
+         WHERE session_id = $1",
     )
     .bind(&first)
     .execute(&mut *posting)

@@ -86,6 +86,7 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("POST", "/racks/{rack_id}/renew", Some(&[Warehouse])),
     ("POST", "/racks/{rack_id}/resume", Some(&[Warehouse])),
     ("POST", "/sessions", Some(&[Warehouse])),
+    ("POST", "/sessions/{session_id}/discard", Some(&[Warehouse])),
     ("POST", "/sessions/{session_id}/heartbeat", Some(&[Warehouse])),
     ("POST", "/sessions/{session_id}/post", Some(&[Warehouse])),
     ("POST", "/sync/batch", Some(&[Warehouse])),

@@ -243,8 +243,8 @@ pub const INVARIANTS: &[Invariant] = &[
     (
         "I-15: a session that is posted has a line for each item that was counted, and no other",
         "SELECT format('session %s, item %s', session_id, variant_id) FROM (
-             SELECT session_id, variant_id, count(*) AS n, sum(verified_qty) AS units FROM count_records
-             WHERE status = 'finalized' GROUP BY 1, 2
+             SELECT coalesce(posted_as, session_id) AS session_id, variant_id, count(*) AS n, sum(verified_qty) AS units
+             FROM count_records JOIN count_sessions USING (session_id) WHERE status = 'finalized' GROUP BY 1, 2
          ) AS r FULL JOIN count_lines l USING (session_id, variant_id) JOIN count_sessions s USING (session_id)
          WHERE (s.posted_at IS NOT NULL OR l.session_id IS NOT NULL)
            AND coalesce(s.posted_at > clock_timestamp() - interval '400 days', true)
@@ -259,7 +259,7 @@ pub const INVARIANTS: &[Invariant] = &[
          SELECT format('record %s of session %s, serial number %s', client_record_id, session_id, own.serial_number)
          FROM count_records r JOIN count_sessions s USING (session_id),
              jsonb_array_elements_text(serial_numbers) AS own (serial_number)
-         WHERE s.posted_at IS NULL AND NOT EXISTS (
+         WHERE s.posted_at IS NULL AND s.discarded_at IS NULL AND NOT EXISTS (
              SELECT FROM count_serials n WHERE n.serial_number = own.serial_number
                  AND (n.session_id, n.client_record_id) = (r.session_id, r.client_record_id))",
     ),

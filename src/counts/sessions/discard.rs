@@ -1,0 +1,70 @@
+//! Gives up a session that is not to be posted: nothing enters it any more, its serial numbers may be counted anew, and
+//! other counts need not look where it counted. Its records stay as evidence. To discard twice is the same answer. Refuses
+//! a session that is posted or being posted.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::model::Session;
+use super::store;
+use crate::app::App;
+use crate::counts::error::{self, CountError};
+use crate::counts::keyed::{self, Begun};
+use crate::events::{self, About, EventKind};
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::extract::{Body, InPath};
+use crate::http::problem::Problem;
+use crate::text::{Reason, SessionId};
+
+/// `POST /sessions/{session_id}/discard`
+#[derive(Debug, Default, Deserialize)]
+pub struct DiscardSession {
+    reason: Option<Reason>,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn discard(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    InPath(session_id): InPath<SessionId>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let body = Body::<DiscardSession>::or_default(request).await?;
+    let claim = keyed::claim_of(&caller, &format!("discard {}", session_id.as_str()), body.keyed);
+    let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
+        Begun::Known(first) => return Ok(first),
+        Begun::New(work) => work,
+    };
+    let by = &caller.principal.subject;
+    let outcome = discard_in_tx(&mut work.tx, &session_id, by, body.value.reason.as_ref()).await;
+    Ok(work.finish(StatusCode::OK, outcome).await?)
+}
+
+async fn discard_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+    by: &str,
+    reason: Option<&Reason>,
+) -> Result<Session, CountError> {
+    store::lock_to_post_in_tx(conn, &[session_id.as_str()]).await?;
+    let reason = reason.map(Reason::as_str);
+    let is_new = store::discard_in_tx(conn, session_id, by, reason).await?;
+    let session = store::find(conn, session_id).await?.ok_or_else(error::session_not_found)?;
+    if session.discarded_at.is_none() {
+        return Err(error::session_posted());
+    }
+    if is_new {
+        let told =
+            json!({"session_id": session_id, "state": "discarded", "discarded_by": by, "reason": reason});
+        let about = About::SessionNamed(session_id.as_str());
+        events::append_in_tx(conn, EventKind::SessionEnded, about, &told).await?;
+    }
+    Ok(session)
+}
