@@ -201,7 +201,7 @@ done
     echo "$(getconf _NPROCESSORS_ONLN) cores, $(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -1)," \
         "$(uname -sr); Postgres with fsync on; service, servers and load on this one machine."
     part shop 'The shop replayed'
-    part model 'The lock protocol, every state of it'
+    part model 'The lock protocol and shared sections, every state of them'
     part scenarios 'Scenarios: checkouts, cancellations, everything at once, while something breaks'
     part faults 'Hang-ups, and every fault of Redis let loose on three replicas'
     part events 'Events: kills under readers and receivers, a transaction that lasts, a thousand readers'

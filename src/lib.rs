@@ -10,6 +10,7 @@
 //! | [`json`] | JSON into a plain tree |
 //! | [`locks`] | the locking core: a fair queue in front of the row locks |
 //! | [`leases`] | claims that outlive a transaction, their fences, processing markers |
+//! | [`admission`] | queues that turn away whoever would wait in vain |
 //! | [`db`] | Postgres: pool, transactions, what its errors mean |
 //! | [`idempotency`] | one effect a key |
 //! | [`section`] | the one way in which a guarded write runs |
@@ -41,6 +42,8 @@ pub mod json;
 pub mod locks;
 
 pub mod leases;
+
+pub mod admission;
 
 pub mod db;
 

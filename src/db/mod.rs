@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use self::metrics::DbMetrics;
+use crate::admission::{Queue, TooLong};
 use crate::locks::timing::{IDLE_IN_TRANSACTION_TIMEOUT, ROW_LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 
 /// How long a request waits for a connection before it is told that the service is overloaded.
@@ -50,6 +51,8 @@ pub type Tx = Transaction<'static, Postgres>;
 #[derive(Debug)]
 pub struct Db {
     pool: PgPool,
+    /// Those who wait for a connection of it.
+    queue: Queue,
     /// One connection for those who only look on: they see what happens when all others are busy.
     onlookers: PgPool,
     /// When Postgres was last looked for, and whether it was there. Locked while somebody looks.
@@ -91,6 +94,13 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// Whether a statement ran into its time limit: then nothing else is wrong with the database.
+    #[must_use]
+    pub fn took_too_long(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
+    }
+
     /// The same once more, for another who is to be told of it.
     #[must_use]
     pub fn repeated(&self) -> Self {
@@ -156,7 +166,13 @@ impl Db {
             .acquire_timeout(LOOK_ON_TIMEOUT)
             .idle_timeout(LOOK_ON_IDLE)
             .connect_lazy_with(session_options(url)?.application_name("holdfast onlooker"));
-        Ok(Self { pool, onlookers, seen: Mutex::default(), metrics: DbMetrics::default() })
+        Ok(Self {
+            pool,
+            queue: Queue::default(),
+            onlookers,
+            seen: Mutex::default(),
+            metrics: DbMetrics::default(),
+        })
     }
 
     /// Begins a transaction. A pooled connection that turns out dead is thrown away and the next is tried,
@@ -173,9 +189,13 @@ impl Db {
         let deadline = Instant::now() + ACQUIRE_TIMEOUT;
         // So many may be dead. Without this limit, a socket that is gone would be knocked at without a pause.
         let mut dead_at_most = self.pool.size();
+        let waiting = self.queue.join(ACQUIRE_TIMEOUT).map_err(|TooLong| DbError::PoolExhausted)?;
         loop {
             match self.pool.begin().await {
-                Ok(tx) => return Ok(tx),
+                Ok(tx) => {
+                    waiting.served();
+                    return Ok(tx);
+                }
                 Err(sqlx::Error::Io(_)) if dead_at_most > 0 && Instant::now() < deadline => dead_at_most -= 1,
                 Err(error) => return Err(self.explain(error).await),
             }
@@ -200,12 +220,19 @@ impl Db {
     /// # Errors
     /// [`DbError`] if none could be had.
     pub async fn read(&self) -> Result<PoolConnection<Postgres>, DbError> {
-        let waiting = self.metrics.wait();
-        let had = match self.pool.acquire().await {
-            Ok(conn) => Ok(conn),
+        let asked = self.metrics.wait();
+        asked.ended(self.try_to_read().await)
+    }
+
+    async fn try_to_read(&self) -> Result<PoolConnection<Postgres>, DbError> {
+        let waiting = self.queue.join(ACQUIRE_TIMEOUT).map_err(|TooLong| DbError::PoolExhausted)?;
+        match self.pool.acquire().await {
+            Ok(conn) => {
+                waiting.served();
+                Ok(conn)
+            }
             Err(error) => Err(self.explain(error).await),
-        };
-        waiting.ended(had)
+        }
     }
 
     /// Brings those metrics up to date that are looked at and not counted.

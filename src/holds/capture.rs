@@ -83,10 +83,11 @@ pub async fn capture_hold(
     claim: Claim,
 ) -> Result<Answer, HoldError> {
     let order = LockKey::order(&whose.user_id, &claim.key);
+    let lines = whose.variants.len();
     let keys = LockKeys::new(whose.variants.into_iter().map(LockKey::Inventory).chain([order]).collect())?;
     let capturing = Capturing(Arc::new(Wanted { hold_id, cmd, claim, keys: keys.clone() }));
     let alone = Section { app, caller, claim: Some(&capturing.claim), success: StatusCode::CREATED };
-    let request = Arc::new(Request::new(caller, keys, Work::Capture(capturing.clone())));
+    let request = Arc::new(Request::new(caller, keys, lines, Work::Capture(capturing.clone())));
     share(app, request, alone, &capturing).await
 }
 

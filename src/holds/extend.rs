@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::error::HoldError;
 use super::model::{Hold, HoldTtl};
+use super::store::Whose;
 use super::{rules, store};
 use crate::app::App;
 use crate::events::{self, About, EventKind};
@@ -52,13 +53,15 @@ pub async fn extend_hold(
     cmd: &ExtendHold,
     claim: Option<&Claim>,
 ) -> Result<Answer, HoldError> {
-    let keys = LockKeys::variants(store::find_whose(app, hold_id).await?.variants)?;
+    let Whose { user_id, variants } = store::find_whose(app, hold_id).await?;
+    let keys = LockKeys::variants(variants)?;
     let section = Section { app, caller, claim, success: StatusCode::OK };
-    section.run(&keys, &Extending { hold_id, cmd, keys: &keys }).await
+    section.run(&keys, &Extending { hold_id, user_id: &user_id, cmd, keys: &keys }).await
 }
 
 struct Extending<'a> {
     hold_id: Uuid,
+    user_id: &'a str,
     cmd: &'a ExtendHold,
     keys: &'a LockKeys,
 }
@@ -68,6 +71,8 @@ impl Verb for Extending<'_> {
     type Error = HoldError;
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Hold, HoldError> {
+        // Who counts the user's holds at its end is not to find it ended, and then to see it live on.
+        store::lock_number_of_holds_in_tx(conn, self.user_id).await?;
         extend_in_tx(conn, self.hold_id, self.cmd, self.keys, witness).await
     }
 }

@@ -1,5 +1,7 @@
-//! Holds stock for a user: all lines or none, at the catalogue's prices of now.
-//! Refuses if a line is short, a variant unknown, a currency another, or the user has too many holds.
+//! Holds stock for a user: all lines or none, at the catalogue's prices of now; in place of another hold of theirs, if
+//! they say so, which is not counted against them and is let go in the same transaction.
+//! Refuses if a line is short, a variant unknown, a currency another, the user has too many holds, or what would be
+//! replaced is over.
 
 use std::sync::Arc;
 
@@ -8,11 +10,12 @@ use axum::http::StatusCode;
 use chrono::DateTime;
 use serde::Deserialize;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::error::HoldError;
 use super::model::{Hold, HoldLine, HoldState, HoldTtl, LIVE_HOLDS_MAX};
-use super::rules::made_low;
-use super::store;
+use super::rules::{made_low, still_held, without};
+use super::{release, store};
 use crate::app::App;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
@@ -39,6 +42,8 @@ pub struct HoldStock {
     lines: Vec<LineWanted>,
     #[serde(default)]
     ttl_seconds: HoldTtl,
+    /// The user's hold that this one takes the place of: kept as it is, if this one is refused.
+    replaces: Option<Uuid>,
 }
 
 /// # Errors
@@ -66,7 +71,15 @@ pub async fn hold_stock(
     cmd: &HoldStock,
     claim: &Claim,
 ) -> Result<Answer, HoldError> {
-    let keys = LockKeys::variants(cmd.lines.iter().map(|line| line.variant_id))?;
+    let mut variants: Vec<_> = cmd.lines.iter().map(|line| line.variant_id).collect();
+    if let Some(hold_id) = cmd.replaces {
+        let replaced = store::find_whose(app, hold_id).await?;
+        if replaced.user_id != cmd.user_id.as_str() {
+            return Err(HoldError::NotFound);
+        }
+        variants.extend(replaced.variants);
+    }
+    let keys = LockKeys::variants(variants)?;
     let section = Section { app, caller, claim: Some(claim), success: StatusCode::CREATED };
     section.run(&keys, &Holding { cmd, keys: &keys }).await
 }
@@ -85,7 +98,7 @@ impl Verb for Holding<'_> {
     }
 }
 
-/// Counts the user's holds, locks the stock rows, decides on all lines, and writes the hold.
+/// Counts the user's holds, locks the one that is replaced and the stock rows, decides on all lines, and writes the hold.
 ///
 /// # Errors
 /// A refusal before anything was written, or a database error.
@@ -95,11 +108,23 @@ pub async fn hold_in_tx(
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<Hold, HoldError> {
-    if store::count_live_holds_in_tx(conn, cmd.user_id.as_str()).await? >= LIVE_HOLDS_MAX {
-        return Err(HoldError::TooMany);
+    store::lock_number_of_holds_in_tx(conn, cmd.user_id.as_str()).await?;
+    if let Some(hold_id) = cmd.replaces {
+        store::lock_row_in_tx(conn, hold_id).await?;
     }
     let Locked { levels, catalogue, .. } = lock_items_in_tx(conn, &keys.variant_ids(), None).await?;
-    let offers = rules::offers(&cmd.lines, |id| levels.get(&id), &catalogue);
+    let replaced = match cmd.replaces {
+        Some(hold_id) => Some(store::find_hold(conn, hold_id).await?.ok_or(HoldError::NotFound)?),
+        None => None,
+    };
+    replaced.as_ref().map_or(Ok(()), |hold| still_held(hold.state))?;
+    let live = store::count_live_holds_in_tx(conn, cmd.user_id.as_str()).await?;
+    if live - i64::from(replaced.is_some()) >= LIVE_HOLDS_MAX {
+        return Err(HoldError::TooMany);
+    }
+    let let_go = replaced.as_ref().map(|hold| hold.lines.as_slice()).unwrap_or_default();
+    let free = without(&levels, let_go);
+    let offers = rules::offers(&cmd.lines, |id| free.get(&id), &catalogue);
     let currency = rules::common_currency(&cmd.lines, &offers, cmd.currency)?;
     let (line_totals, total) = rules::totals(&cmd.lines, &offers, currency, None)?;
     rules::all_available(&cmd.lines, &offers)?;
@@ -127,8 +152,12 @@ pub async fn hold_in_tx(
         held_at: DateTime::UNIX_EPOCH,
         lock: witness.lock.into(),
     };
+    let low = made_low(&levels, let_go, &hold.lines);
+    if let Some(replaced) = replaced {
+        release::write_in_tx(conn, replaced, witness).await?;
+    }
     (hold.held_at, hold.expires_at) = store::insert_hold_in_tx(conn, &hold, cmd.ttl_seconds, witness).await?;
     events::append_in_tx(conn, EventKind::HoldCreated, About::Hold(hold.hold_id), &hold).await?;
-    tell_of_low_in_tx(conn, made_low(&levels, &hold.lines).iter()).await?;
+    tell_of_low_in_tx(conn, low.iter()).await?;
     Ok(hold)
 }

@@ -13,6 +13,7 @@ use super::error::HoldError;
 use super::model::{Hold, HoldState};
 use super::{rules, store};
 use crate::app::App;
+use crate::db::DbError;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -79,10 +80,19 @@ pub async fn release_in_tx(
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<Hold, HoldError> {
-    let (mut hold, _levels) = store::lock_hold_in_tx(conn, hold_id, keys).await?;
+    let (hold, _levels) = store::lock_hold_in_tx(conn, hold_id, keys).await?;
     rules::still_held(hold.state)?;
-    store::resolve_in_tx(conn, hold_id, HoldState::Released, None).await?;
+    Ok(write_in_tx(conn, hold, witness).await?)
+}
+
+/// Writes down that a hold is over, which is held, and locked with its stock rows.
+pub(super) async fn write_in_tx(
+    conn: &mut PgConnection,
+    mut hold: Hold,
+    witness: Witness<'_>,
+) -> Result<Hold, DbError> {
+    store::resolve_in_tx(conn, hold.hold_id, HoldState::Released, None).await?;
     (hold.state, hold.lock) = (HoldState::Released, witness.lock.into());
-    events::append_in_tx(conn, EventKind::HoldReleased, About::Hold(hold_id), &hold).await?;
+    events::append_in_tx(conn, EventKind::HoldReleased, About::Hold(hold.hold_id), &hold).await?;
     Ok(hold)
 }

@@ -23,15 +23,26 @@ pub enum Refusal {
     CaptureExceedsHeld(Vec<Excess>),
 }
 
-/// The levels that become low when `lines` are held, as they are then.
+/// The levels once `lines` are held no more.
 #[must_use]
-pub fn made_low(levels: &HashMap<Uuid, Level>, lines: &[HoldLine]) -> Vec<Level> {
+pub fn without(levels: &HashMap<Uuid, Level>, lines: &[HoldLine]) -> HashMap<Uuid, Level> {
+    with(levels, lines, -1)
+}
+
+fn with(levels: &HashMap<Uuid, Level>, lines: &[HoldLine], sign: i64) -> HashMap<Uuid, Level> {
     let mut after = levels.clone();
     for line in lines {
         if let Some(level) = after.get_mut(&line.variant_id) {
-            level.held += line.quantity;
+            level.held += sign * line.quantity;
         }
     }
+    after
+}
+
+/// The levels that become low when `lines` are held in place of those `let_go`, as they are then.
+#[must_use]
+pub fn made_low(levels: &HashMap<Uuid, Level>, let_go: &[HoldLine], lines: &[HoldLine]) -> Vec<Level> {
+    let mut after = with(&without(levels, let_go), lines, 1);
     after.retain(|id, after| levels.get(id).is_some_and(|before| becomes_low(before, after)));
     after.into_values().collect()
 }
@@ -53,11 +64,11 @@ pub fn to_capture(lines: &[HoldLine], asked: Option<&[(Uuid, i64)]>) -> Result<V
     let Some(asked) = asked else {
         return Ok(lines.iter().map(|line| line.quantity).enumerate().collect());
     };
+    let places: HashMap<_, _> = lines.iter().zip(0..).map(|(line, place)| (line.line_id, place)).collect();
     let mut wanted: BTreeMap<usize, i64> = BTreeMap::new();
     let mut excess = Vec::new();
     for (index, (line_id, units)) in asked.iter().enumerate() {
-        let place =
-            lines.iter().position(|line| line.line_id == *line_id).ok_or(Refusal::NoSuchLine(index))?;
+        let place: usize = *places.get(line_id).ok_or(Refusal::NoSuchLine(index))?;
         let together = wanted.entry(place).or_default();
         *together += units;
         let left = lines[place].quantity;

@@ -16,15 +16,24 @@ use crate::inventory::model::{Level, LockSeen, Witness};
 use crate::inventory::store::{lock_levels_in_tx, stored_currency};
 use crate::locks::LockKeys;
 
-/// How many holds of a user live now. Whoever counts for the same user waits until this transaction has ended.
-pub(super) async fn count_live_holds_in_tx(conn: &mut PgConnection, user_id: &str) -> Result<i64, DbError> {
+/// Whoever counts the same user's holds, or makes one last longer, waits until this transaction has ended. Taken before
+/// any row is locked.
+pub(super) async fn lock_number_of_holds_in_tx(
+    conn: &mut PgConnection,
+    user_id: &str,
+) -> Result<(), DbError> {
     sqlx::query!(
         r#"SELECT 1 AS "one!" FROM pg_advisory_xact_lock(hashtextextended('holds of ' || $1, 0))"#,
         user_id
     )
-    .fetch_one(&mut *conn)
+    .fetch_one(conn)
     .await?;
-    // Another statement, so that it sees what was committed while this one waited.
+    Ok(())
+}
+
+/// How many holds of a user live now: in a statement of its own, that it sees what was committed while the lock was
+/// waited for.
+pub(super) async fn count_live_holds_in_tx(conn: &mut PgConnection, user_id: &str) -> Result<i64, DbError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT count(*) AS "live!" FROM holds
            WHERE user_id = $1 AND state = 'held' AND expires_at > (SELECT clock_timestamp())"#,
@@ -95,7 +104,7 @@ pub(super) async fn insert_hold_in_tx(
 pub struct Whose {
     /// The user.
     pub(super) user_id: String,
-    /// What its lines are of.
+    /// What each of its lines is of.
     pub(super) variants: Vec<Uuid>,
 }
 
@@ -104,7 +113,7 @@ pub(super) async fn find_whose(app: &App, hold_id: Uuid) -> Result<Whose, HoldEr
     let mut conn = app.db.read().await?;
     let found = sqlx::query_as!(
         Whose,
-        r#"SELECT user_id, (SELECT array_agg(DISTINCT variant_id) FROM hold_lines l WHERE l.hold_id = h.hold_id)
+        r#"SELECT user_id, (SELECT array_agg(variant_id) FROM hold_lines l WHERE l.hold_id = h.hold_id)
                   AS "variants!"
            FROM holds h WHERE hold_id = $1"#,
         hold_id,

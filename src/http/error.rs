@@ -70,7 +70,7 @@ impl From<&LockError> for Problem {
                 Self::new(Code::LockTimeout, detail).retry_after(SOON)
             }
             LockError::Overloaded => {
-                Self::new(Code::Overloaded, "Too many requests wait for the same item. Nothing was done.")
+                Self::new(Code::Overloaded, "Too many requests wait already. Nothing was done.")
                     .retry_after(SOON)
             }
             LockError::CallerGone => Self::new(Code::RequestTimeout, "The caller hung up while it waited."),
@@ -293,6 +293,11 @@ impl From<&WebhookError> for Problem {
             ),
             WebhookError::EntryNotFound => {
                 Self::new(Code::InboxEntryNotFound, "There is no entry with this id in the inbox.")
+            }
+            // It has no key of its own that could be in flight.
+            WebhookError::Order(OrderError::Lock(LockError::Busy { key: LockKey::Order(_), .. })) => {
+                let detail = "Its order stayed busy. Nothing was done. Deliver it again.";
+                Self::new(Code::LockTimeout, detail).retry_after(SOON)
             }
             WebhookError::Order(error) => error.into(),
         }

@@ -38,7 +38,7 @@ pub struct StockChange {
 /// [`StockError`], but for refusals by the business, which are answers.
 pub async fn change(app: &Arc<App>, caller: &Caller, cmd: StockChange) -> Result<Answer, StockError> {
     let keys = LockKeys::variant(cmd.variant_id);
-    let request = Arc::new(Request::new(caller, keys, Work::Change(Box::new(cmd.clone()))));
+    let request = Arc::new(Request::new(caller, keys, 1, Work::Change(Box::new(cmd.clone()))));
     let alone = Section { app, caller, claim: cmd.claim.as_ref(), success: StatusCode::OK };
     share(app, request, alone, &cmd).await
 }

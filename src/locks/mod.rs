@@ -136,7 +136,7 @@ pub enum LockError {
         waited: Duration,
     },
     /// Too many wait for one key already.
-    #[error("too many requests wait for the same item")]
+    #[error("too many requests wait already")]
     Overloaded,
     /// The caller went away while it waited.
     #[error("the caller went away while waiting for a lock")]

@@ -96,10 +96,11 @@ pub async fn cancel_order(
     if variants.is_empty() {
         return Err(OrderError::NotFound);
     }
+    let lines = variants.len();
     let keys = LockKeys::variants(variants)?;
     let cancelling = Cancelling(Arc::new(Wanted { order_id, cmd, claim }));
     let alone = Section { app, caller, claim: cancelling.claim.as_ref(), success: StatusCode::OK };
-    let request = Arc::new(InSection::new(caller, keys, Work::Cancel(cancelling.clone())));
+    let request = Arc::new(InSection::new(caller, keys, lines, Work::Cancel(cancelling.clone())));
     share(app, request, alone, &cancelling).await
 }
 

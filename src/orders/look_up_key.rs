@@ -60,7 +60,8 @@ pub async fn look_up_key(
         Some(user_id) => idempotency::user_scope(user_id.as_str()),
         None => idempotency::subject_scope(&caller.principal.subject),
     };
-    let mut conn = app.db.read().await?;
+    // As of one moment: else an order might commit after it was looked for, and its answer be found.
+    let mut conn = app.db.snapshot().await?;
     let order = match &query.user_id {
         Some(user_id) => store::find_by_key(&mut conn, user_id.as_str(), key).await?.order,
         None => None,

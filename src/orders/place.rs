@@ -102,9 +102,10 @@ pub async fn place_order(
     let order = LockKey::order(cmd.user_id.as_str(), &claim.key);
     let variants = cmd.lines.iter().map(|line| LockKey::Inventory(line.variant_id));
     let keys = LockKeys::new(variants.chain([order]).collect())?;
+    let lines = cmd.lines.len();
     let placing = Placing(Arc::new(Wanted { cmd, claim, keys: keys.clone() }));
     let alone = Section { app, caller, claim: Some(&placing.claim), success: StatusCode::CREATED };
-    let request = Arc::new(Request::new(caller, keys, Work::Place(placing.clone())));
+    let request = Arc::new(Request::new(caller, keys, lines, Work::Place(placing.clone())));
     share(app, request, alone, &placing).await
 }
 

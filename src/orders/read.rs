@@ -13,6 +13,7 @@ use super::store;
 use crate::app::App;
 use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
+use crate::http::problem::Problem;
 use crate::inventory::model::StoredTime;
 use crate::text::UserId;
 
@@ -49,18 +50,25 @@ pub struct ListOrders {
 /// Orders, newest first.
 ///
 /// # Errors
-/// [`OrderError`].
+/// [`Problem`].
 pub async fn list_orders(
     State(app): State<Arc<App>>,
     Params(query): Params<ListOrders>,
-) -> Result<Json<Page<Order>>, OrderError> {
+) -> Result<Json<Page<Order>>, Problem> {
     let mut conn = app.db.snapshot().await?;
+    let before = match query.cursor {
+        Some(last) => {
+            let placed_at = store::when_placed(&mut conn, last).await?;
+            Some((placed_at.ok_or_else(|| Problem::invalid("cursor", "is of no page"))?, last))
+        }
+        None => None,
+    };
     let filter = store::Filter {
         user_id: query.user_id.as_ref().map(UserId::as_str),
-        status: query.status.map(OrderStatus::as_str),
+        status: query.status,
         from: query.from.map(StoredTime::get),
         to: query.to.map(StoredTime::get),
-        before: query.cursor,
+        before,
     };
     let limit = query.limit.at_most(PAGE_MAX);
     let found = store::list_orders(&mut conn, &filter, limit.and_one()).await?;

@@ -199,11 +199,11 @@ pub fn to_cancel(lines: &[Line], asked: Option<&[(Uuid, i64)]>) -> Result<Vec<(u
     let Some(asked) = asked else {
         return Ok(lines.iter().map(left).enumerate().filter(|(_, left)| *left > 0).collect());
     };
+    let places: HashMap<_, _> = lines.iter().zip(0..).map(|(line, place)| (line.line_id, place)).collect();
     let mut wanted: HashMap<usize, i64> = HashMap::new();
     let mut excess = Vec::new();
     for (index, (line_id, quantity)) in asked.iter().enumerate() {
-        let found =
-            lines.iter().position(|line| line.line_id == *line_id).ok_or(Refusal::NoSuchLine(index))?;
+        let found = *places.get(line_id).ok_or(Refusal::NoSuchLine(index))?;
         let together = wanted.entry(found).or_default();
         *together += quantity;
         if *together > left(&lines[found]) {

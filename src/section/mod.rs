@@ -14,8 +14,10 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde::Serialize;
 use sqlx::PgConnection;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::admission::TooLong;
 use crate::app::App;
 use crate::db::{ATTEMPTS, Collides, Db, DbError, pause_after_collision};
 use crate::http::answer::Answer;
@@ -23,6 +25,11 @@ use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
 use crate::inventory::model::Witness;
 use crate::locks::{Evidence, LockError, LockKeys, lock_names_in_tx};
+
+/// A request over more keys than so many is large. It shares no section, for those who shared with it would wait for its
+/// size; and it stands in no line before it is its turn among the large, for it would stand in the lines of nearly
+/// everybody.
+const SHARED_KEYS_MAX: usize = 64;
 
 /// A guarded verb: what it does inside the transaction.
 pub trait Verb: Sync {
@@ -121,7 +128,18 @@ impl Section<'_> {
         keys: &LockKeys,
         verb: &V,
     ) -> Result<Answer, V::Error> {
-        let (limit, gone) = (self.left(deadline), &self.caller.gone);
+        let (mut limit, gone) = (self.left(deadline), &self.caller.gone);
+        let _passed = if keys.as_slice().len() > SHARED_KEYS_MAX {
+            let (came, wait) = (Instant::now(), limit.unwrap_or(self.app.locks.longest_wait()));
+            let passed = match self.pass_as_large(wait, keys).await {
+                Ok(passed) => passed,
+                Err(error) => return self.answer_of_the_first_or(error).await,
+            };
+            limit = Some(wait.saturating_sub(came.elapsed()));
+            Some(passed)
+        } else {
+            None
+        };
         let lease = match self.app.locks.acquire_within(limit, keys.clone(), gone).await {
             Ok(lease) => lease,
             Err(busy) => return self.answer_if_busy(busy).await,
@@ -135,6 +153,21 @@ impl Section<'_> {
             answer
         };
         lease.release_after(timed).await
+    }
+
+    /// Waits until it is its turn among the large requests of this process.
+    async fn pass_as_large(
+        &self,
+        wait: Duration,
+        keys: &LockKeys,
+    ) -> Result<OwnedSemaphorePermit, LockError> {
+        let passed = tokio::select! {
+            biased;
+            passed = self.app.sections.large.pass(wait) => passed.map_err(|TooLong| LockError::Overloaded),
+            () = self.caller.gone.cancelled() => Err(LockError::CallerGone),
+            () = tokio::time::sleep(wait) => Err(LockError::Overloaded),
+        };
+        passed.inspect_err(|error| self.app.locks.count_refused(keys.class(), error))
     }
 
     async fn under<V: Verb>(
@@ -167,20 +200,29 @@ impl Section<'_> {
         self.caller.patience.left().or_else(left)
     }
 
-    /// Whoever waited in vain may have waited for the very request it repeats.
-    pub(crate) async fn answer_if_busy<E>(&self, busy: LockError) -> Result<Answer, E>
+    /// Whoever waited in vain for a key may have waited for the very request it repeats.
+    pub(crate) async fn answer_if_busy<E>(&self, error: LockError) -> Result<Answer, E>
     where
         E: From<IdempotencyError> + From<DbError> + From<LockError>,
     {
-        let Some(claim) = self.claim.filter(|_| matches!(busy, LockError::Busy { .. })) else {
-            return Err(busy.into());
-        };
+        match error {
+            LockError::Busy { .. } => self.answer_of_the_first_or(error).await,
+            error => Err(error.into()),
+        }
+    }
+
+    /// The answer to the request that this one repeats, or why it has none; `error` if it repeats none.
+    async fn answer_of_the_first_or<E>(&self, error: LockError) -> Result<Answer, E>
+    where
+        E: From<IdempotencyError> + From<DbError> + From<LockError>,
+    {
+        let Some(claim) = self.claim else { return Err(error.into()) };
         if let Some(first) = idempotency::known_answer::<E>(&self.app.db, claim).await? {
             return Ok(first.guarded(Evidence { mode: self.app.locks.mode(), wait_ms: 0 }, Duration::ZERO));
         }
         if idempotency::is_claimed_now(&self.app.db, &claim.scope, &claim.key).await? {
             return Err(IdempotencyError::InFlight.into());
         }
-        Err(busy.into())
+        Err(error.into())
     }
 }

@@ -15,18 +15,22 @@
 //! - No slot is held while another replica, a row or a commit is waited for.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
 //! - Whoever was not answered runs alone, unless its fate is unknown: then it is told so.
+//!
+//! Who joins, is set apart and waits is searched state by state, with mistakes planted: `tests/model/section.pml`.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::SectionMetrics;
 use super::together::{Failed, Joined, together};
-use super::{Section, Verb};
+use super::{SHARED_KEYS_MAX, Section, Verb};
+use crate::admission::{Gate, TooLong};
 use crate::app::App;
 use crate::db::DbError;
 use crate::holds::capture::Capturing;
@@ -42,8 +46,10 @@ use crate::orders::place::Placing;
 const REQUESTS_MAX: usize = 256;
 /// The most keys that one section stands for.
 const KEYS_MAX: usize = 512;
-/// A request over more keys goes alone: those who shared with it would wait for its size.
-const SHARED_KEYS_MAX: usize = 64;
+/// The most lines that its requests have in all: so many rows and more it writes.
+const LINES_MAX: usize = 4_096;
+/// A request of more lines goes alone: those who shared with it would wait for its size.
+const SHARED_LINES_MAX: usize = 256;
 /// How many of a process's cores there are for one section that prepares its commit. A section's work is Postgres's, which
 /// needs about as much again as all else; more at a time would each carry less, and cost more a request.
 const CORES_A_SECTION: usize = 2;
@@ -71,14 +77,15 @@ pub struct Request {
     /// Who asks.
     pub(super) caller: Caller,
     keys: LockKeys,
+    lines: usize,
     arrived: Instant,
 }
 
 impl Request {
-    /// A request that has just come.
+    /// A request of so many lines that has just come.
     #[must_use]
-    pub fn new(caller: &Caller, keys: LockKeys, work: Work) -> Self {
-        Self { work, caller: caller.clone(), keys, arrived: Instant::now() }
+    pub fn new(caller: &Caller, keys: LockKeys, lines: usize, work: Work) -> Self {
+        Self { work, caller: caller.clone(), keys, lines, arrived: Instant::now() }
     }
 
     /// Its idempotency claim, if it has a key.
@@ -125,7 +132,9 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Sections {
     state: Mutex<State>,
-    slots: Arc<Semaphore>,
+    slots: Gate,
+    /// What a request over very many keys goes through before it stands in any line.
+    pub large: Gate,
     /// What is counted of them.
     pub metrics: SectionMetrics,
 }
@@ -171,8 +180,8 @@ struct Member {
 
 impl Default for Sections {
     fn default() -> Self {
-        let slots = Arc::new(Semaphore::new(at_once()));
-        Self { state: Mutex::default(), slots, metrics: SectionMetrics::default() }
+        let (slots, large) = (Gate::new(at_once()), Gate::new(at_once()));
+        Self { state: Mutex::default(), slots, large, metrics: SectionMetrics::default() }
     }
 }
 
@@ -195,7 +204,8 @@ pub async fn share<V: Verb>(
 ) -> Result<Answer, V::Error> {
     let caller = &request.caller;
     // Whoever sets the limit of its wait has it kept to the letter, which is easier alone.
-    if request.keys.as_slice().len() > SHARED_KEYS_MAX || caller.patience.left().is_some() {
+    let is_large = request.keys.as_slice().len() > SHARED_KEYS_MAX || request.lines > SHARED_LINES_MAX;
+    if is_large || caller.patience.left().is_some() {
         return alone.run(&request.keys, verb).await;
     }
     app.pulse.wanted(&request.keys);
@@ -242,7 +252,7 @@ impl Sections {
     /// Brings those metrics up to date that are looked at and not counted.
     pub fn update_metrics(&self) {
         let all = at_once();
-        let busy = all.saturating_sub(self.slots.available_permits());
+        let busy = all.saturating_sub(self.slots.free());
         self.metrics.slots.set(i64::try_from(all).unwrap_or(i64::MAX));
         self.metrics.slots_busy.set(i64::try_from(busy).unwrap_or(i64::MAX));
     }
@@ -285,10 +295,15 @@ impl Sections {
 
     /// Tells those who have waited too long.
     fn expire(&self, app: &App, ticket: u64, error: &LockError) {
+        let too_long = |member: &Member| member.request.arrived.elapsed() >= app.locks.longest_wait();
+        self.turn_away(app, ticket, error, too_long);
+    }
+
+    /// Tells some of a section's requests that they wait in vain.
+    fn turn_away(&self, app: &App, ticket: u64, error: &LockError, whom: impl Fn(&Member) -> bool) {
         let mut state = self.state();
         let Some(open) = state.open.get_mut(&ticket) else { return };
-        let too_long = |member: &mut Member| member.request.arrived.elapsed() >= app.locks.longest_wait();
-        for member in open.members.extract_if(.., too_long) {
+        for member in open.members.extract_if(.., |member| whom(member)) {
             let mut error = error.clone();
             if let LockError::Busy { waited, .. } = &mut error {
                 *waited = member.request.arrived.elapsed();
@@ -370,7 +385,7 @@ impl Sections {
         let members = sections.close(ticket);
         turn.serve();
         // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
-        slot = slot.or_else(|| sections.slots.clone().try_acquire_owned().ok());
+        slot = slot.or_else(|| sections.slots.try_pass());
         let turn_keys = turn.keys().as_slice().len();
         let lease = turn.lease(taken);
         let (started, evidence) = (Instant::now(), lease.evidence());
@@ -417,20 +432,26 @@ impl Sections {
                 }
             }
         }
-        let slot = match self.slots.clone().try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => loop {
+        let mut passes = pin!(self.slots.pass(wait));
+        let slot = loop {
+            if !self.slots.is_open() {
                 self.state().is_ready(ticket);
-                let deadline = self.deadline(ticket, wait)?;
-                tokio::select! {
-                    biased;
-                    slot = self.slots.clone().acquire_owned() => break slot.ok()?,
-                    () = empty.cancelled() => return None,
-                    () = tokio::time::sleep_until(deadline) => self.expire(app, ticket, &LockError::Overloaded),
-                }
-            },
+            }
+            let deadline = self.deadline(ticket, wait)?;
+            tokio::select! {
+                biased;
+                slot = &mut passes => break slot,
+                () = empty.cancelled() => return None,
+                () = tokio::time::sleep_until(deadline) => self.expire(app, ticket, &LockError::Overloaded),
+            }
         };
-        Some((self.take_turn(ticket)?, Some(slot)))
+        match slot {
+            Ok(slot) => Some((self.take_turn(ticket)?, Some(slot))),
+            Err(TooLong) => {
+                self.turn_away(app, ticket, &LockError::Overloaded, |_| true);
+                None
+            }
+        }
     }
 
     /// Takes the lease. None if all have left.
@@ -501,7 +522,9 @@ impl State {
         if !is_its_own || open.empty.is_cancelled() {
             return Some(member);
         }
-        let has_room = open.members.len() < REQUESTS_MAX;
+        let lines = |member: &Member| member.request.lines;
+        let has_room = open.members.len() < REQUESTS_MAX
+            && open.members.iter().chain([&member]).map(lines).sum::<usize>() <= LINES_MAX;
         let stands_for_all = match &mut open.turn {
             _ if !has_room => false,
             Some(turn) if turn.keys().as_slice().len() + keys.as_slice().len() <= KEYS_MAX => {
@@ -522,8 +545,7 @@ impl State {
     /// Opens a section for a request.
     fn begin(&mut self, app: &Arc<App>, member: Member, apart: Option<&LockKey>) {
         let keys = member.request.keys.clone();
-        let waits_for_a_slot =
-            app.sections.slots.available_permits() == 0 && app.locks.last_in(&keys) == Ahead::Nobody;
+        let waits_for_a_slot = !app.sections.slots.is_open() && app.locks.last_in(&keys) == Ahead::Nobody;
         let turn = match app.locks.queue_since(keys.clone(), member.request.arrived) {
             Ok(turn) => turn,
             Err(full) => {
@@ -563,7 +585,10 @@ fn answer(
             }
         }
         Err(ended) => {
-            if let Failed::Nothing(error) = ended {
+            // A request whose key is in use elsewhere is ordinary: it is told so alone.
+            if let Failed::Nothing(error) = ended
+                && !matches!(error, DbError::RowLocked(_))
+            {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
                     section.requests = members.len(),

@@ -57,9 +57,11 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    /// What came to an end before the commit: with the database, for all; else it may be due to one of them.
+    /// What came to an end before the commit: with the database, for all; else it may be due to one of them, as when a
+    /// statement takes too long.
     pub(super) fn inside(error: DbError) -> Self {
         match error {
+            error if error.took_too_long() => Self::Nothing(error),
             DbError::Unavailable(_) => Self::ForAll(error),
             error => Self::Nothing(error),
         }

@@ -88,7 +88,7 @@ pub(crate) async fn find_id_by_key(
 
 /// The variants of an order's lines, which never change.
 pub(crate) async fn variants_of(conn: &mut PgConnection, order_id: Uuid) -> Result<Vec<Uuid>, DbError> {
-    Ok(sqlx::query_scalar!("SELECT DISTINCT variant_id FROM order_lines WHERE order_id = $1", order_id)
+    Ok(sqlx::query_scalar!("SELECT variant_id FROM order_lines WHERE order_id = $1", order_id)
         .fetch_all(conn)
         .await?)
 }
@@ -111,13 +111,23 @@ pub(crate) async fn find_orders(conn: &mut PgConnection, ids: &[Uuid]) -> Result
     if rows.is_empty() { Ok(Vec::new()) } else { with_lines(conn, rows).await }
 }
 
+/// When an order was placed.
+pub(super) async fn when_placed(
+    conn: &mut PgConnection,
+    order_id: Uuid,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    let placed = sqlx::query_scalar!("SELECT placed_at FROM orders WHERE order_id = $1", order_id);
+    Ok(placed.fetch_optional(conn).await?)
+}
+
 /// Which orders are listed.
 pub(super) struct Filter<'a> {
     pub(super) user_id: Option<&'a str>,
-    pub(super) status: Option<&'a str>,
+    pub(super) status: Option<OrderStatus>,
     pub(super) from: Option<DateTime<Utc>>,
     pub(super) to: Option<DateTime<Utc>>,
-    pub(super) before: Option<Uuid>,
+    /// The last one of the page before.
+    pub(super) before: Option<(DateTime<Utc>, Uuid)>,
 }
 
 /// Orders with their lines, newest first.
@@ -126,36 +136,63 @@ pub(super) async fn list_orders(
     filter: &Filter<'_>,
     limit: i64,
 ) -> Result<Vec<Order>, DbError> {
-    // Two statements, each with its index: a user's few orders, or those of a time. That begins with the end of the
-    // range or after the page before, and so reads nothing that is newer.
-    let rows = match filter.user_id {
-        Some(user_id) => sqlx::query_as!(
+    // Reading begins with the end of the range, or after the page before, and so reads nothing that is newer.
+    let (at, id) = filter.before.or(filter.to.map(|to| (to, Uuid::nil()))).unzip();
+    let status = filter.status.map(OrderStatus::as_str);
+    // Three statements, each with its index: a user's few orders, the few that were cancelled, or those of a time.
+    let rows = match (filter.user_id, filter.status) {
+        (Some(user_id), _) => sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
-                 FROM orders WHERE user_id = $1 AND order_id < $2 AND ($3::text IS NULL OR status = $3)
-                     AND placed_at >= coalesce($4::timestamptz, '-infinity') AND placed_at < coalesce($5::timestamptz, 'infinity')
-                 ORDER BY order_id DESC LIMIT $6",
+             FROM orders
+             WHERE user_id = $6 AND ($3::text IS NULL OR status = $3)
+               AND (placed_at, order_id)
+                       < (coalesce($1::timestamptz, 'infinity'),
+                          coalesce($2::uuid, '00000000-0000-0000-0000-000000000000'))
+               AND placed_at >= coalesce($4::timestamptz, '-infinity') AND placed_at < coalesce($5::timestamptz, 'infinity')
+             ORDER BY placed_at DESC, order_id DESC LIMIT $7",
+            at,
+            id,
+            status,
+            filter.from,
+            filter.to,
             user_id,
-            filter.before.unwrap_or(Uuid::max()),
-            filter.status,
+            limit,
+        )
+        .fetch_all(&mut *conn)
+        .await?,
+        (None, Some(OrderStatus::Cancelled | OrderStatus::PartlyCancelled)) => sqlx::query_as!(
+            OrderRow,
+            "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
+             FROM orders
+             WHERE status = $3 AND status <> 'placed'
+               AND (placed_at, order_id)
+                       < (coalesce($1::timestamptz, 'infinity'),
+                          coalesce($2::uuid, '00000000-0000-0000-0000-000000000000'))
+               AND placed_at >= coalesce($4::timestamptz, '-infinity') AND placed_at < coalesce($5::timestamptz, 'infinity')
+             ORDER BY placed_at DESC, order_id DESC LIMIT $6",
+            at,
+            id,
+            status,
             filter.from,
             filter.to,
             limit,
         )
         .fetch_all(&mut *conn)
         .await?,
-        None => sqlx::query_as!(
+        (None, _) => sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
-                 FROM orders
-                 WHERE (placed_at, order_id)
-                         < (coalesce((SELECT placed_at FROM orders WHERE order_id = $1), $4, 'infinity'),
-                            coalesce($1, '00000000-0000-0000-0000-000000000000'))
-                     AND ($2::text IS NULL OR status = $2)
-                     AND placed_at >= coalesce($3::timestamptz, '-infinity') AND placed_at < coalesce($4::timestamptz, 'infinity')
-                 ORDER BY placed_at DESC, order_id DESC LIMIT $5",
-            filter.before,
-            filter.status,
+             FROM orders
+             WHERE ($3::text IS NULL OR status = $3)
+               AND (placed_at, order_id)
+                       < (coalesce($1::timestamptz, 'infinity'),
+                          coalesce($2::uuid, '00000000-0000-0000-0000-000000000000'))
+               AND placed_at >= coalesce($4::timestamptz, '-infinity') AND placed_at < coalesce($5::timestamptz, 'infinity')
+             ORDER BY placed_at DESC, order_id DESC LIMIT $6",
+            at,
+            id,
+            status,
             filter.from,
             filter.to,
             limit,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{held, resolve};
 use crate::support::TestApp;
+use crate::support::row::until_at_a_row;
 
 fn end(hold: &Value) -> DateTime<Utc> {
     hold["expires_at"].as_str().unwrap().parse().unwrap()
@@ -22,5 +23,24 @@ async fn an_extended_hold_counts_its_time_anew_from_now() {
     assert!(end(&shorter) < end(&hold));
     assert_eq!(resolve(&app.client, &hold, "extend", &json!({"ttl_seconds": 9})).await.status, 422);
     assert_eq!(resolve(&app.client, &hold, "extend", &json!({})).await.status, 422);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_extends_a_hold_waits_for_whoever_counts_that_users_holds() {
+    let app = TestApp::start().await;
+    let variant = app.client.variant(5).await;
+    let one = held(&app, &[(variant, 1)]).await;
+    let mut counting = app.database.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('holds of ann', 0))")
+        .execute(&mut *counting)
+        .await
+        .unwrap();
+    let client = app.client.clone();
+    let extended =
+        tokio::spawn(async move { resolve(&client, &one, "extend", &json!({"ttl_seconds": 60})).await });
+    until_at_a_row(&app.database.pool, 1).await;
+    counting.commit().await.unwrap();
+    extended.await.unwrap().expect(200);
     app.finish().await;
 }

@@ -14,6 +14,7 @@ mod purge;
 mod races;
 mod read;
 mod release;
+mod replace;
 
 /// Asks for a hold.
 async fn hold(client: &Client, user: &str, lines: &[(Uuid, i64)]) -> Reply {

@@ -1,6 +1,7 @@
 //! Orders.
 
 mod cancel;
+mod checkout;
 mod history;
 mod look_up_key;
 mod place;

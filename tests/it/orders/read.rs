@@ -190,3 +190,35 @@ async fn an_order_is_never_read_half_before_and_half_after_its_cancellation() {
     }
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_users_orders_come_in_the_order_in_which_they_were_placed_whatever_the_clocks_of_replicas_say() {
+    let app = TestApp::start().await;
+    let id = app.client.variant(10).await;
+    let mut placed = Vec::new();
+    for _ in 0..3 {
+        placed.push(app.client.order("ann", &unique("k"), &[(id, 1)]).await.expect(201).json());
+    }
+    // As if the first two had been given their ids by replicas whose clocks are behind.
+    for (hours, order) in placed[..2].iter().enumerate() {
+        sqlx::query(
+            "UPDATE orders SET placed_at = now() + make_interval(hours => $1) WHERE order_id = $2::uuid",
+        )
+        .bind(2 - i32::try_from(hours).unwrap())
+        .bind(order["order_id"].as_str().unwrap())
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    }
+    for filter in ["&user_id=ann", "", "&user_id=ann&status=placed", "&status=placed"] {
+        let listed: Vec<_> = all_pages(&app.client, filter, 2).await.iter().map(id_of).collect();
+        assert_eq!(listed, placed.iter().map(id_of).collect::<Vec<_>>(), "{filter}");
+    }
+    let lost = app.client.get(&format!("/orders?user_id=ann&cursor={}", Uuid::now_v7())).await.expect(422);
+    assert_eq!(lost.json()["errors"][0]["field"], "cursor");
+    app.finish().await;
+}
+
+fn id_of(order: &Value) -> String {
+    order["order_id"].as_str().unwrap().to_owned()
+}

@@ -95,5 +95,7 @@ async fn a_redis_that_is_killed_and_started_again_costs_no_unit() {
 #[track_caller]
 fn assert_was_resent(found: &serde_json::Value) {
     let resent = ["unknown_resent", "refused_resent"].map(|field| found[field].as_u64().unwrap());
-    assert!(resent.iter().sum::<u64>() > 0, "nobody noticed: {found}");
+    // One break may meet nobody in the middle; several do.
+    let noticed = if amount(0, 1) == 1 { resent[0] } else { resent.iter().sum() };
+    assert!(noticed > 0, "nobody noticed: {found}");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 mod cancels_and_captures;
+mod large;
 mod round_trips;
 mod set_apart;
 mod shared;

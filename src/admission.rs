@@ -1,0 +1,202 @@
+//! Who would wait in vain is told at once, and not when its time is over.
+//!
+//! A queue knows how fast it moves: by the time from one grant to the next while somebody waits. Whoever comes when those
+//! before it will take longer than it may wait, is turned away. A queue that does not move at all turns nobody away, for
+//! nothing is known of it; those in it are told when their time is over.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// How much of what is known of the pace one grant makes: an eighth.
+const WEIGHT: u32 = 8;
+
+/// Those who wait for one thing, and how fast they get it.
+#[derive(Debug, Default)]
+pub struct Queue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: u32,
+    /// When somebody was served while others waited on.
+    last: Option<Instant>,
+    /// The time from one grant to the next, smoothed. Forgotten when nobody waits.
+    pace: Option<Duration>,
+}
+
+/// A place in a queue. Dropped, it is given up.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a Queue);
+
+/// Those before it will take longer than it may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("those who wait already will take longer than may be waited")]
+pub struct TooLong;
+
+impl Queue {
+    /// Joins, if those who wait already will be served within `limit`.
+    ///
+    /// # Errors
+    /// [`TooLong`]; then nothing was joined.
+    pub fn join(&self, limit: Duration) -> Result<Waiting<'_>, TooLong> {
+        let mut state = self.state();
+        if state.pace.is_some_and(|pace| pace.saturating_mul(state.waiting) > limit) {
+            return Err(TooLong);
+        }
+        state.waiting += 1;
+        Ok(Waiting(self))
+    }
+
+    /// How many wait now.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.state().waiting
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting<'_> {
+    /// It has what it waited for.
+    pub fn served(self) {
+        let (mut state, now) = (self.0.state(), Instant::now());
+        if let Some(last) = state.last {
+            let took = now.saturating_duration_since(last);
+            let smoothed = |pace: Duration| (pace * (WEIGHT - 1) + took) / WEIGHT;
+            state.pace = Some(state.pace.map_or(took, smoothed));
+        }
+        state.last = Some(now);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            (state.last, state.pace) = (None, None);
+        }
+    }
+}
+
+/// Lets so many pass at a time; the rest wait, first come, first served.
+#[derive(Debug)]
+pub struct Gate {
+    permits: Arc<Semaphore>,
+    queue: Queue,
+}
+
+impl Gate {
+    /// For `at_once` at a time.
+    #[must_use]
+    pub fn new(at_once: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(at_once)), queue: Queue::default() }
+    }
+
+    /// How many may pass now.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.permits.available_permits()
+    }
+
+    /// Whether nobody would have to wait now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.free() > 0
+    }
+
+    /// How many wait before it.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.queue.waiting()
+    }
+
+    /// Passes if that takes no wait.
+    #[must_use]
+    pub fn try_pass(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().try_acquire_owned().ok()
+    }
+
+    /// Waits until it may pass.
+    ///
+    /// # Errors
+    /// [`TooLong`], at once, if that would take longer than `limit`.
+    pub async fn pass(&self, limit: Duration) -> Result<OwnedSemaphorePermit, TooLong> {
+        if let Some(permit) = self.try_pass() {
+            return Ok(permit);
+        }
+        let waiting = self.queue.join(limit)?;
+        // It is never closed.
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| TooLong)?;
+        waiting.served();
+        Ok(permit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn wait(queue: &Queue) -> Waiting<'_> {
+        queue.join(LIMIT).expect("there is time enough")
+    }
+
+    async fn after(ms: u64, waiting: Waiting<'_>) {
+        tokio::time::advance(Duration::from_millis(ms)).await;
+        waiting.served();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_would_be_served_too_late_is_turned_away_and_nobody_else() {
+        let queue = Queue::default();
+        let mut crowd: Vec<_> = (0..6).map(|_| wait(&queue)).collect();
+        after(300, crowd.remove(0)).await;
+        // Nothing is known of the pace yet.
+        crowd.push(wait(&queue));
+        after(300, crowd.remove(0)).await;
+        assert_eq!(queue.join(LIMIT).err(), Some(TooLong), "five wait, and each takes 300 ms");
+        crowd.truncate(3);
+        crowd.push(wait(&queue));
+        assert_eq!(queue.join(LIMIT).err(), Some(TooLong));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_moves_faster_takes_more() {
+        let queue = Queue::default();
+        let mut crowd: Vec<_> = (0..40).map(|_| wait(&queue)).collect();
+        after(0, crowd.remove(0)).await;
+        after(300, crowd.remove(0)).await;
+        assert_eq!(queue.join(LIMIT).err(), Some(TooLong));
+        for _ in 0..20 {
+            after(1, crowd.remove(0)).await;
+        }
+        crowd.push(wait(&queue));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_was_empty_since_knows_nothing() {
+        let queue = Queue::default();
+        let slow: Vec<_> = (0..3).map(|_| wait(&queue)).collect();
+        for one in slow {
+            after(5_000, one).await;
+        }
+        let _crowd: Vec<_> = (0..100).map(|_| wait(&queue)).collect();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_is_waited_for_no_more() {
+        let queue = Queue::default();
+        let mut crowd: Vec<_> = (0..4).map(|_| wait(&queue)).collect();
+        after(0, crowd.remove(0)).await;
+        after(600, crowd.remove(0)).await;
+        assert_eq!(queue.join(LIMIT).err(), Some(TooLong));
+        drop(crowd.remove(0));
+        crowd.push(wait(&queue));
+    }
+}
