@@ -4,11 +4,13 @@
 //! the sum of its lines' totals, and each keeps every decimal it has. Amounts are written with at least as
 //! many decimals as the currency's minor unit (ISO 4217), so a dollar is `"1.00"` and a yen is `"1"`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use iso_currency::Currency as Iso;
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The most decimals a price may have.
@@ -66,6 +68,20 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
+impl JsonSchema for Currency {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "description": "An ISO 4217 currency code.", "pattern": "^[A-Z]{3}$"})
+    }
+}
+
 impl Serialize for Currency {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
@@ -73,8 +89,9 @@ impl Serialize for Currency {
 }
 
 /// An amount of money that is not negative: up to 13 digits, a point, up to 4 decimals. Zero is an amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(inline, extend("pattern" = r"^[0-9]{1,13}(\.[0-9]{1,4})?$"))]
 pub struct Amount(Decimal);
 
 impl Amount {
@@ -95,8 +112,9 @@ impl TryFrom<String> for Amount {
 }
 
 /// A sum of line totals: up to 24 digits, a point, up to 4 decimals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(inline, extend("pattern" = r"^[0-9]{1,24}(\.[0-9]{1,4})?$"))]
 pub struct Total(Decimal);
 
 impl Total {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why a text is refused. Says what would be right, never what was sent.
@@ -50,11 +51,18 @@ fn is_of_a_hash(c: char) -> bool {
     is_visible_ascii(c) && c != ':'
 }
 
+// The same rules as patterns, for the description of the API. A test holds them together.
+const PLAIN: &str = r"^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]+$";
+const TRIMMED: &str = r"^[^\s\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]([^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]*[^\s\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029])?$";
+const VISIBLE: &str = "^[!-~]+$";
+const OF_A_HASH: &str = "^[!-9;-~]+$";
+
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allows:expr $(, $whole:expr)?) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $pattern:expr, $allows:expr $(, $whole:expr)?) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String")]
+        #[schemars(inline, extend("minLength" = 1, "maxLength" = $max, "pattern" = $pattern))]
         pub struct $name(String);
 
         impl TryFrom<String> for $name {
@@ -87,59 +95,59 @@ macro_rules! text {
 
 text!(
     /// Why something was done: 1 to 255 characters.
-    Reason, 255, "characters without control characters", is_plain
+    Reason, 255, "characters without control characters", PLAIN, is_plain
 );
 text!(
     /// What a change belongs to outside Holdfast, such as a document's number: 1 to 255 characters.
-    Reference, 255, "characters without control characters", is_plain
+    Reference, 255, "characters without control characters", PLAIN, is_plain
 );
 text!(
     /// What people call a variant: 1 to 255 characters.
-    Name, 255, "characters without control characters", is_plain
+    Name, 255, "characters without control characters", PLAIN, is_plain
 );
 text!(
     /// A variant's stock keeping unit: 1 to 64 characters, case-sensitive, spaces inside allowed.
-    Sku, 64, "printable characters, with no space at either end", is_plain, is_trimmed
+    Sku, 64, "printable characters, with no space at either end", TRIMMED, is_plain, is_trimmed
 );
 text!(
     /// The storefront's own id of a user: 1 to 64 visible ASCII characters.
-    UserId, 64, "visible ASCII characters", is_visible_ascii
+    UserId, 64, "visible ASCII characters", VISIBLE, is_visible_ascii
 );
 text!(
     /// A rack's name in the warehouse: 1 to 64 characters, case-sensitive, spaces inside allowed.
-    RackId, 64, "printable characters, with no space at either end", is_plain, is_trimmed
+    RackId, 64, "printable characters, with no space at either end", TRIMMED, is_plain, is_trimmed
 );
 text!(
     /// A floor of the warehouse: 1 to 64 characters.
-    Floor, 64, "printable characters, with no space at either end", is_plain, is_trimmed
+    Floor, 64, "printable characters, with no space at either end", TRIMMED, is_plain, is_trimmed
 );
 text!(
     /// A counting session's id, made by Holdfast or by a device: 1 to 64 visible ASCII characters.
-    SessionId, 64, "visible ASCII characters", is_visible_ascii
+    SessionId, 64, "visible ASCII characters", VISIBLE, is_visible_ascii
 );
 text!(
     /// A device's own id of what it sends: 1 to 128 characters.
-    ClientId, 128, "printable characters, with no space at either end", is_plain, is_trimmed
+    ClientId, 128, "printable characters, with no space at either end", TRIMMED, is_plain, is_trimmed
 );
 text!(
     /// The number of one single unit: 1 to 128 characters.
-    SerialNumber, 128, "printable characters, with no space at either end", is_plain, is_trimmed
+    SerialNumber, 128, "printable characters, with no space at either end", TRIMMED, is_plain, is_trimmed
 );
 text!(
     /// Whose books an invoice is in: 1 to 128 visible ASCII characters.
-    AccountId, 128, "visible ASCII characters", is_visible_ascii
+    AccountId, 128, "visible ASCII characters", VISIBLE, is_visible_ascii
 );
 text!(
     /// The hash of a file: 1 to 128 visible ASCII characters without a colon.
-    FileHash, 128, "visible ASCII characters without a colon", is_of_a_hash
+    FileHash, 128, "visible ASCII characters without a colon", OF_A_HASH, is_of_a_hash
 );
 text!(
     /// What a vendor says of a line: 1 to 1,000 characters.
-    Description, 1_000, "characters without control characters", is_plain
+    Description, 1_000, "characters without control characters", PLAIN, is_plain
 );
 text!(
     /// Who holds a lease: 1 to 255 characters.
-    LeaseOwner, 255, "characters without control characters", is_plain
+    LeaseOwner, 255, "characters without control characters", PLAIN, is_plain
 );
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The words of counting as types: none of them can hold what the domain does not know.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::leases::LeaseName;
@@ -14,8 +15,9 @@ impl RackId {
 }
 
 /// For how long a rack is claimed, and renewed each time: 1 to 3,600 seconds, 60 unless said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = 1, "maximum" = 3_600, "default" = 60))]
 pub struct ClaimTtl(i32);
 
 impl ClaimTtl {
@@ -42,7 +44,7 @@ impl TryFrom<i64> for ClaimTtl {
 }
 
 /// Who asks for something of a rack: the session that holds it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BySession {
     /// The session.
@@ -50,7 +52,7 @@ pub struct BySession {
 }
 
 /// A floor to look at, or all of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnFloor {
     /// The floor.

@@ -10,6 +10,7 @@ pub mod metrics;
 use std::time::Duration;
 
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -62,7 +63,7 @@ pub struct Db {
 }
 
 /// The connections of the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PoolLevels {
     /// Those there are.
     pub connections: u32,

@@ -2,6 +2,7 @@
 
 use axum::http::Uri;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,9 +12,10 @@ use crate::events::choice::Types;
 const URL_MAX_CHARS: usize = 2_048;
 
 /// The address of an endpoint: `http` or `https`, a host, and no user.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct EndpointUrl(Uri);
+#[schemars(inline, extend("format" = "uri", "maxLength" = URL_MAX_CHARS))]
+pub struct EndpointUrl(#[schemars(with = "String")] Uri);
 
 impl TryFrom<String> for EndpointUrl {
     type Error = &'static str;
@@ -55,8 +57,9 @@ impl EndpointUrl {
 }
 
 /// The types of events that an endpoint wants.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<String>")]
+#[schemars(inline, extend("minItems" = 1))]
 pub struct WantedTypes(Vec<String>);
 
 impl TryFrom<Vec<String>> for WantedTypes {
@@ -80,7 +83,7 @@ impl WantedTypes {
 }
 
 /// An endpoint as operators see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Endpoint {
     /// Its id.
     pub endpoint_id: Uuid,
@@ -107,7 +110,7 @@ pub struct Endpoint {
 }
 
 /// How far a delivery is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// It is sent, or will be.
@@ -131,7 +134,7 @@ impl DeliveryState {
 }
 
 /// A delivery as operators see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Delivery {
     /// Its id.
     pub delivery_id: Uuid,
@@ -140,6 +143,7 @@ pub struct Delivery {
     /// The event's type.
     pub r#type: String,
     /// How far it is.
+    #[schemars(with = "DeliveryState")]
     pub state: String,
     /// How often it was sent.
     pub attempts: i32,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,7 +16,8 @@ use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
 
 /// All there are: at most a hundred.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EndpointList")]
 pub struct Endpoints {
     items: Vec<Endpoint>,
 }
@@ -37,7 +39,7 @@ pub async fn get_endpoint(
 }
 
 /// `GET /webhook-endpoints/{endpoint_id}/deliveries?state=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListDeliveries {
     state: Option<DeliveryState>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -25,15 +26,18 @@ use crate::ids;
 pub const ENDPOINTS_MAX: i64 = 100;
 
 /// `POST /webhook-endpoints`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "EndpointToRegister")]
 pub struct Register {
     url: EndpointUrl,
     #[serde(default)]
     types: WantedTypes,
 }
 
-#[derive(Serialize)]
-struct Registered {
+/// An endpoint that was registered.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EndpointRegistered")]
+pub struct Registered {
     endpoint_id: Uuid,
     url: String,
     types: Vec<String>,

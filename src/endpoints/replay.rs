@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,13 +15,14 @@ use crate::app::App;
 use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::inventory::model::StoredTime;
 
 /// `POST /webhook-endpoints/{endpoint_id}/replay`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "ReplayDeliveries")]
 pub struct Replay {
     delivery_id: Option<Uuid>,
     state: Option<DeliveryState>,
@@ -30,8 +32,10 @@ pub struct Replay {
     to: Option<StoredTime>,
 }
 
-#[derive(Serialize)]
-struct Replayed {
+/// How many are sent again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayedDeliveries")]
+pub struct Replayed {
     replayed: i64,
 }
 
@@ -41,9 +45,8 @@ pub async fn replay(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(endpoint_id): InPath<Uuid>,
-    request: Request,
+    OrDefault(body): OrDefault<Replay>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<Replay>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     Ok(replay_range(&app, &caller, endpoint_id, &body.value, claim.as_ref()).await?)
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::ids;
@@ -23,11 +24,14 @@ use crate::ids;
 const OLD_SIGNS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `POST /webhook-endpoints/{endpoint_id}/rotate`: it takes no fields.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "EndpointRotate")]
 pub struct Rotate {}
 
-#[derive(Serialize)]
-struct Rotated {
+/// A new secret.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EndpointRotated")]
+pub struct Rotated {
     endpoint_id: Uuid,
     secret: String,
 }
@@ -38,9 +42,8 @@ pub async fn rotate(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(endpoint_id): InPath<Uuid>,
-    request: Request,
+    OrDefault(body): OrDefault<Rotate>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<Rotate>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     Ok(rotate_secret(&app, &caller, endpoint_id, claim.as_ref()).await?)
 }

@@ -1,22 +1,66 @@
-//! The paths of endpoints, and who may use them.
+//! The calls of endpoints: their paths, who may make them, and what is told of them.
 
-use std::sync::Arc;
+use serde_json::json;
 
-use axum::Router;
-use axum::routing::{get, post};
-
+use super::model::{Delivery, Endpoint};
 use super::{read, register, remove, replay, rotate};
-use crate::app::App;
-use crate::http::auth::Scope::Operator;
-use crate::http::open_to;
+use crate::http::api::{Group, delete, get, post};
+use crate::http::page::Page;
+use crate::http::problem::Code::{EndpointNotFound, TooManyEndpoints};
 
-/// Routes under `/api/v1`.
-pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new()
-        .route("/webhook-endpoints", get(read::list_endpoints).post(register::register))
-        .route("/webhook-endpoints/{endpoint_id}", get(read::get_endpoint).delete(remove::remove))
-        .route("/webhook-endpoints/{endpoint_id}/deliveries", get(read::list_deliveries))
-        .route("/webhook-endpoints/{endpoint_id}/replay", post(replay::replay))
-        .route("/webhook-endpoints/{endpoint_id}/rotate", post(rotate::rotate))
-        .route_layer(open_to(app, &[Operator]))
+/// Endpoints.
+#[must_use]
+pub fn routes() -> Group {
+    Group::new("Webhooks out", "Other programs that are told of events by signed `POST`s.", &[])
+        .with(
+            post("/webhook-endpoints", "endpoints.register", register::register)
+                .says(
+                    "Register an endpoint",
+                    "It is told of what happens from now on: of all, or of the types that are named. There may be 100.",
+                )
+                .answers::<register::Registered>(201, "It is registered. The secret is shown now and not again.")
+                .refuses(&[TooManyEndpoints])
+                .example(json!({"url": "https://example.com/hooks", "types": ["stock.changed", "order.*"]})),
+        )
+        .with(
+            get("/webhook-endpoints", "endpoints.list", read::list_endpoints)
+                .says("List endpoints", "")
+                .answers::<read::Endpoints>(200, "All there are."),
+        )
+        .with(
+            get("/webhook-endpoints/{endpoint_id}", "endpoints.get", read::get_endpoint)
+                .says("Look at an endpoint", "")
+                .answers::<Endpoint>(200, "The endpoint.")
+                .refuses(&[EndpointNotFound]),
+        )
+        .with(
+            get("/webhook-endpoints/{endpoint_id}/deliveries", "endpoints.deliveries", read::list_deliveries)
+                .says("List what became of its deliveries", "Newest first.")
+                .answers::<Page<Delivery>>(200, "A page of them.")
+                .refuses(&[EndpointNotFound])
+                .example(json!({"state": "dead"})),
+        )
+        .with(
+            post("/webhook-endpoints/{endpoint_id}/replay", "endpoints.replay", replay::replay)
+                .says(
+                    "Send deliveries again",
+                    "One, those of a state, or of a time; all of them if nothing is said. It opens the breaker too.",
+                )
+                .answers::<replay::Replayed>(200, "How many are sent again.")
+                .refuses(&[EndpointNotFound])
+                .example(json!({"state": "dead", "from": "2026-01-01T00:00:00Z"})),
+        )
+        .with(
+            post("/webhook-endpoints/{endpoint_id}/rotate", "endpoints.rotate", rotate::rotate)
+                .says("Give it another secret", "For 24 hours deliveries are signed with both.")
+                .answers::<rotate::Rotated>(200, "The new secret, shown now and not again.")
+                .refuses(&[EndpointNotFound])
+                .example(json!({})),
+        )
+        .with(
+            delete("/webhook-endpoints/{endpoint_id}", "endpoints.remove", remove::remove)
+                .says("Remove an endpoint", "Its deliveries go with it.")
+                .answers_nothing(204, "It is gone.")
+                .refuses(&[EndpointNotFound]),
+        )
 }

@@ -1,5 +1,6 @@
 //! Which events somebody is told of: those they may see, and of those the ones they ask for. Pure.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -11,9 +12,10 @@ const TYPES_MAX: usize = 64;
 
 /// The types that somebody asks for: names such as `stock.changed`, or families such as `order.*`, with commas between
 /// them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Types(Vec<EventKind>);
+#[schemars(inline)]
+pub struct Types(#[schemars(with = "String")] Vec<EventKind>);
 
 impl TryFrom<String> for Types {
     type Error = String;

@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const LASTS_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// `GET /events?types=&variant_id=&last_event_id=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadEvents {
     types: Option<Types>,

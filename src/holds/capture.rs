@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::DateTime;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -37,14 +38,15 @@ use crate::section::share::{Request, Work, share};
 use crate::section::{Section, Verb};
 
 /// `POST /holds/{hold_id}/capture`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct CaptureHold {
+    #[schemars(length(min = 1, max = LINES_MAX))]
     lines: Option<Vec<LineToCapture>>,
     metadata: Option<Map<String, Value>>,
 }
 
 /// So many of one line.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct LineToCapture {
     line_id: Uuid,
     quantity: Quantity,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -25,7 +26,7 @@ use crate::locks::LockKeys;
 use crate::section::{Section, Verb};
 
 /// `POST /holds/{hold_id}/extend`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct ExtendHold {
     ttl_seconds: HoldTtl,
 }

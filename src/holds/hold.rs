@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::DateTime;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -35,10 +36,11 @@ use crate::section::{Section, Verb};
 use crate::text::UserId;
 
 /// `POST /holds`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct HoldStock {
     user_id: UserId,
     currency: Option<Currency>,
+    #[schemars(length(min = 1, max = LINES_MAX))]
     lines: Vec<LineWanted>,
     #[serde(default)]
     ttl_seconds: HoldTtl,

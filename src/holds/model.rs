@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use crate::money::Currency;
 pub const LIVE_HOLDS_MAX: i64 = 20;
 
 /// How far a hold has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldState {
     /// Its stock is kept.
@@ -41,8 +42,9 @@ impl HoldState {
 }
 
 /// For how long stock is held: 10 to 3,600 seconds, 600 unless said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = 10, "maximum" = 3_600, "default" = 600))]
 pub struct HoldTtl(i64);
 
 impl HoldTtl {
@@ -70,7 +72,7 @@ impl TryFrom<i64> for HoldTtl {
 }
 
 /// A hold as callers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Hold {
     /// Its id.
     pub hold_id: Uuid,
@@ -96,7 +98,7 @@ pub struct Hold {
 }
 
 /// One line of a hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HoldLine {
     /// Its id.
     pub line_id: Uuid,

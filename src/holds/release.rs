@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use crate::db::DbError;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::inventory::model::Witness;
@@ -25,7 +26,7 @@ use crate::locks::LockKeys;
 use crate::section::{Section, Verb};
 
 /// `POST /holds/{hold_id}/release`: it takes no fields.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct ReleaseHold {}
 
 /// # Errors
@@ -34,9 +35,8 @@ pub async fn release(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(hold_id): InPath<Uuid>,
-    request: Request,
+    OrDefault(body): OrDefault<ReleaseHold>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<ReleaseHold>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     Ok(release_hold(&app, &caller, hold_id, claim.as_ref()).await?)
 }

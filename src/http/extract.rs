@@ -71,24 +71,22 @@ fn keyed(parts: &Parts, key: Option<String>, body: &Value) -> Option<KeyedReques
     Some(KeyedRequest::new(key?, parts.method.as_str(), parts.uri.path(), body))
 }
 
-/// A body that may be left out, for calls all of whose fields are optional.
-impl<T: Default> Body<T> {
-    /// The body, or the default if nothing was sent.
-    ///
-    /// # Errors
-    /// As for [`Body`].
-    pub async fn or_default(request: Request) -> Result<Self, Problem>
-    where
-        T: DeserializeOwned + Send,
-    {
+/// A body that may be left out, for calls all of whose fields are optional: then it is the default.
+#[derive(Debug)]
+pub struct OrDefault<T>(pub Body<T>);
+
+impl<S: Send + Sync, T: Default + DeserializeOwned + Send> FromRequest<S> for OrDefault<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = whole(body).await?;
         if bytes.is_empty() {
             let key = idempotency::key_of(&parts.headers)?;
-            return Ok(Self { value: T::default(), keyed: keyed(&parts, key, &Value::Null) });
+            return Ok(Self(Body { value: T::default(), keyed: keyed(&parts, key, &Value::Null) }));
         }
         check_media_type(&parts.headers)?;
-        Self::read(&parts, &bytes)
+        Body::read(&parts, &bytes).map(Self)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The shell: everything about HTTP, nothing about business.
 //!
 //! A request passes, from the outside in: the accept loop and its limits ([`server`]), an id, a task of
-//! its own and the log ([`shell`]), the route, its scopes ([`auth`]), its
+//! its own and the log ([`shell`]), the route ([`api`]), its scopes ([`auth`]), its
 //! handler, whose arguments are read by [`extract`]. What it answers is an [`answer::Answer`], plain JSON,
 //! or a [`problem::Problem`].
 
 pub mod answer;
+pub mod api;
 pub mod auth;
 pub mod error;
 pub mod extract;
@@ -25,42 +26,15 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{Route, get};
+use axum::routing::Route;
 use tower::{Layer, Service};
 
 use self::auth::Scope;
 use crate::app::App;
-use crate::{
-    console, counts, endpoints, events, holds, inventory, invoices, operations, orders, test_endpoints,
-    webhooks,
-};
 
 /// All routes, with everything a request goes through.
 pub fn router(app: &Arc<App>) -> Router {
-    let v1 = Router::new()
-        .merge(inventory::routes::routes(app))
-        .merge(orders::routes::routes(app))
-        .merge(webhooks::routes::routes(app))
-        .merge(holds::routes::routes(app))
-        .merge(invoices::routes::routes(app))
-        .merge(events::routes::routes(app))
-        .merge(endpoints::routes::routes(app))
-        .merge(counts::routes::routes(app))
-        .merge(operations::routes::routes(app))
-        .route("/whoami", get(whoami::whoami).route_layer(open_to(app, &Scope::ALL)));
-    // Field devices know the calls of counting without a version.
-    let mut routes = Router::new()
-        .nest("/api/v1", v1)
-        .nest("/api", counts::routes::routes(app))
-        .merge(operations::routes::root_routes(app))
-        .merge(console::routes::routes());
-    if app.test_holds.is_some() {
-        let test = test_endpoints::routes::routes(app);
-        routes = routes.nest("/api/v1", test.clone()).merge(test);
-    }
-    routes
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+    api::routes::router(app)
         .fallback(shell::not_found)
         .method_not_allowed_fallback(shell::method_not_allowed)
         .layer(from_fn_with_state(app.clone(), shell::run_to_completion))

@@ -1,5 +1,8 @@
 //! Lists: bounded pages, each with the cursor of the next.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The most items a page may have.
@@ -10,6 +13,23 @@ const LIMIT_DEFAULT: u16 = 50;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Limit(u16);
+
+impl JsonSchema for Limit {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "integer", "description": "How many items a page has at most.",
+            "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT,
+        })
+    }
+}
 
 impl Default for Limit {
     fn default() -> Self {
@@ -41,7 +61,8 @@ impl Limit {
 }
 
 /// Some items, and where to go on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use crate::http::auth::Caller;
 const LISTED_MAX: i64 = 100;
 
 /// What an audit found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Audit {
     /// Whether nothing was found.
     pub ok: bool,
@@ -34,7 +35,7 @@ pub struct Audit {
 }
 
 /// One thing that does not agree.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Violation {
     /// Which invariant is broken.
     pub invariant: String,

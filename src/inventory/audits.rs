@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const PAGE_MAX: u16 = 100;
 
 /// A verdict that was kept.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct KeptAudit {
     /// Its id.
     pub audit_id: Uuid,
@@ -51,7 +52,7 @@ pub struct KeptAudit {
 }
 
 /// `GET /inventory/audits?limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListAudits {
     #[serde(default)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::{Connection, PgConnection};
@@ -28,32 +29,39 @@ use crate::section::{Section, Verb};
 const OPERATIONS_MAX: usize = 1_000;
 
 /// `POST /inventory/batch`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "StockBatch")]
 pub struct Batch {
     mode: Mode,
+    #[schemars(length(min = 1, max = OPERATIONS_MAX))]
     operations: Vec<Operation>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "StockBatchMode")]
 enum Mode {
     Atomic,
     Independent,
 }
 
 /// What one operation came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "StockBatchResult")]
 struct OneResult {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Movement>")]
     movement: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<OneError>")]
     error: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "StockBatchError")]
 struct OneError {
     code: &'static str,
     detail: String,
@@ -61,7 +69,8 @@ struct OneError {
 }
 
 /// What a batch came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StockBatchResults")]
 pub struct Results {
     results: Vec<OneResult>,
     lock: Evidence,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -27,14 +28,16 @@ use crate::idempotency::{self, Claim};
 const ITEMS_MAX: usize = 1_000;
 
 /// `GET /inventory/check-stock/{variant_id}?quantity=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckStock {
     quantity: Option<Quantity>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct Checked {
+/// What is available, and whether that is enough.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "StockCheck")]
+pub struct Checked {
     variant_id: Uuid,
     available: i64,
     requested: i64,
@@ -65,15 +68,24 @@ pub async fn check_stock(
     Ok(Json(Checked::new(variant_id, level.available(), requested)))
 }
 
-/// One item of `POST /inventory/check-stock/bulk`
-#[derive(Debug, Deserialize)]
+/// How many of a variant are wanted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "StockToCheck")]
 pub struct CheckItem {
     variant_id: Uuid,
     quantity: Quantity,
 }
 
-#[derive(Serialize)]
-struct CheckedAll {
+/// `POST /inventory/check-stock/bulk`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(rename = "StocksToCheck")]
+pub struct CheckItems(#[schemars(length(min = 1, max = ITEMS_MAX))] Vec<CheckItem>);
+
+/// What is available of each, and whether that is enough for all.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StockChecks")]
+pub struct CheckedAll {
     items: Vec<Checked>,
     all_available: bool,
     unavailable_count: usize,
@@ -88,9 +100,9 @@ struct CheckedAll {
 pub async fn check_stock_bulk(
     State(app): State<Arc<App>>,
     caller: Caller,
-    body: Body<Vec<CheckItem>>,
+    body: Body<CheckItems>,
 ) -> Result<Answer, Problem> {
-    let items = body.value;
+    let CheckItems(items) = body.value;
     if !(1..=ITEMS_MAX).contains(&items.len()) {
         return Err(Problem::invalid("items", format!("must be 1 to {ITEMS_MAX} items")));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -26,7 +27,7 @@ use crate::section::{Section, Verb};
 use crate::text::{Name, Reason, Sku};
 
 /// `POST /variants`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct CreateVariant {
     /// Unique among all variants.
     pub sku: Sku,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::idempotency::Claim;
 use crate::text::{Reason, Reference};
 
 /// `POST /inventory/{variant_id}/decrement`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct Decrement {
     quantity: Quantity,
     reason: Option<Reason>,

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ use crate::http::page::{Limit, Page};
 use crate::text::Sku;
 
 /// `GET /variants?sku=&sku_prefix=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListVariants {
     sku: Option<Sku>,
@@ -69,14 +70,15 @@ pub async fn list_variants(
 }
 
 /// `GET /inventory/{variant_id}?at=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetLevel {
     at: Option<StoredTime>,
 }
 
-#[derive(Serialize)]
-struct LevelNow {
+/// A variant's stock.
+#[derive(Serialize, JsonSchema)]
+pub struct LevelNow {
     variant_id: Uuid,
     sku: String,
     on_hand: i64,
@@ -87,8 +89,9 @@ struct LevelNow {
     updated_at: DateTime<Utc>,
 }
 
-#[derive(Serialize)]
-struct LevelThen {
+/// A variant's stock at a time.
+#[derive(Serialize, JsonSchema)]
+pub struct LevelThen {
     variant_id: Uuid,
     sku: String,
     on_hand: i64,
@@ -129,11 +132,12 @@ pub async fn get_level(
 }
 
 /// `GET /inventory/{variant_id}/movements?limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListMovements {
     #[serde(default)]
     limit: Limit,
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     cursor: Option<i64>,
 }
 

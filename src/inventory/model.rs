@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,8 +18,9 @@ pub const ON_HAND_MAX: i64 = 9_000_000_000_000;
 pub const LOW_STOCK_MAX: i64 = 10;
 
 /// A number of units to take or put: 1 to 1,000,000,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = 1, "maximum" = QUANTITY_MAX))]
 pub struct Quantity(i64);
 
 impl Quantity {
@@ -39,8 +41,9 @@ impl TryFrom<i64> for Quantity {
 }
 
 /// A correction: not 0, at most 1,000,000,000 either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = -QUANTITY_MAX, "maximum" = QUANTITY_MAX, "not" = {"const": 0}))]
 pub struct Delta(i64);
 
 impl Delta {
@@ -65,8 +68,9 @@ impl TryFrom<i64> for Delta {
 }
 
 /// What a variant may open with, or is believed to have: 0 to 9,000,000,000,000.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = 0, "maximum" = ON_HAND_MAX))]
 pub struct OnHand(i64);
 
 impl OnHand {
@@ -88,8 +92,9 @@ impl TryFrom<i64> for OnHand {
 
 /// A time that can be asked for: one that Postgres can hold, in the years 1 to 9999, to the microsecond. What is finer is
 /// cut off, so that a time that was kept and the same one sent again are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "DateTime<Utc>")]
+#[schemars(inline)]
 pub struct StoredTime(DateTime<Utc>);
 
 impl StoredTime {
@@ -134,7 +139,7 @@ impl Level {
 }
 
 /// What a storefront shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StockStatus {
     /// More than [`LOW_STOCK_MAX`] available.
@@ -158,7 +163,7 @@ impl StockStatus {
 }
 
 /// Why a level changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MovementKind {
     /// A correction by hand, or the opening stock.
@@ -220,7 +225,7 @@ impl Witness<'_> {
 }
 
 /// One change of a level, as callers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Movement {
     /// Its id.
     pub movement_id: Uuid,
@@ -229,6 +234,7 @@ pub struct Movement {
     /// Its number among the variant's movements: 1, 2, 3, …
     pub version: i64,
     /// Why, by kind.
+    #[schemars(with = "MovementKind")]
     pub kind: String,
     /// By how much.
     pub delta: i64,
@@ -247,9 +253,11 @@ pub struct Movement {
 }
 
 /// The lock evidence of a movement or order, read back or just made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Lock")]
 pub struct LockSeen {
     /// `two_layer` or `database_only`.
+    #[schemars(with = "crate::locks::LockMode")]
     pub mode: String,
     /// Milliseconds waited.
     pub wait_ms: i32,
@@ -263,7 +271,7 @@ impl From<Evidence> for LockSeen {
 }
 
 /// A variant as the catalogue has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Variant {
     /// Its id.
     pub variant_id: Uuid,

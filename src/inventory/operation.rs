@@ -1,5 +1,6 @@
 //! One operation of a [`batch`](super::batch): the fields of the verb it names, held to the same rules.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,8 +12,9 @@ use crate::idempotency::{self, Claim, Fingerprint, IdempotencyError, KeyedReques
 use crate::text::{Reason, Reference};
 
 /// The verb an operation names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "StockVerb")]
 pub enum Verb {
     /// As [`super::adjust`].
     Adjust,
@@ -23,7 +25,8 @@ pub enum Verb {
 }
 
 /// An operation as it is sent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StockOperation")]
 pub struct Operation {
     op: Verb,
     variant_id: Uuid,
@@ -32,6 +35,7 @@ pub struct Operation {
     change_from: Option<OnHand>,
     reason: Option<Reason>,
     reference: Option<Reference>,
+    #[schemars(length(min = 1, max = 257))]
     key: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ const RATE_SPAN: Duration = Duration::from_secs(1);
 const HISTORY: usize = 100;
 
 /// The breaker's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Requests use Redis.
@@ -36,7 +37,7 @@ pub enum BreakerState {
 }
 
 /// One change of the mode in which leases are given: the fact behind the event `lock.mode_changed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ModeChange {
     /// When, by this host's clock.
     pub at: DateTime<Utc>,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -53,7 +54,7 @@ pub struct LockName(Box<str>);
 pub struct NotACustomName;
 
 /// Which family a key belongs to: it decides the TTL, what its waits are counted as, and what an operator is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockClass {
     /// Placing an order.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::keys::LockClass;
@@ -242,7 +243,7 @@ impl LockMetrics {
 }
 
 /// What became of locks since the process began, all classes together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LockTallies {
     /// Requests in line now.
     pub waiting: i64,

@@ -73,6 +73,7 @@ pub mod turn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -93,7 +94,7 @@ pub(crate) use self::turn::TakenOrNot;
 pub use self::turn::Turn;
 
 /// Which layers protected a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockMode {
     /// The Redis lock and the row lock.
@@ -114,7 +115,8 @@ impl LockMode {
 }
 
 /// What a write says about its lock: in its answer, in the headers and on the movement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "LockEvidence")]
 pub struct Evidence {
     /// The layers that protected it.
     pub mode: LockMode,

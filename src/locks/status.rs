@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,7 @@ use crate::clock;
 const LOCKS_TOLD: usize = 1_000;
 
 /// The locks as they are now. The answer of `GET /locks/status`, but for what the database knows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LockStatus {
     /// Whether Redis is used now.
     pub lock_service_available: bool,
@@ -46,7 +47,7 @@ pub struct LockStatus {
 }
 
 /// The breaker of this process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct BreakerStatus {
     /// Its state; `open` for good where no Redis is configured.
     pub state: BreakerState,
@@ -59,7 +60,8 @@ pub struct BreakerStatus {
 }
 
 /// One lock.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LockHeld")]
 pub struct LockSeen {
     /// Its name in Redis.
     pub key: String,

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -22,7 +23,8 @@ use crate::locks::status::LockStatus;
 const DATABASE_MAX: Duration = Duration::from_secs(2);
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LocksStatus")]
 pub struct Status {
     /// The Redis side, and this process.
     #[serde(flatten)]
@@ -34,7 +36,7 @@ pub struct Status {
 }
 
 /// One session of Postgres that waits for others.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DatabaseWait {
     /// Its process number, as in `pg_stat_activity`.
     pub pid: i32,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::pulse::{Answered, Hot};
@@ -16,7 +17,7 @@ use crate::locks::metrics::LockTallies;
 use crate::locks::{LockMode, ModeChange};
 
 /// The answer. All of it is of the process that was asked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProcessStatus {
     /// Which process.
     pub process: Process,
@@ -37,7 +38,7 @@ pub struct ProcessStatus {
 }
 
 /// A process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Process {
     /// Its name among replicas, where there is a Redis layer.
     pub replica: Option<String>,
@@ -52,7 +53,8 @@ pub struct Process {
 }
 
 /// The mode of locks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ModeNow")]
 pub struct Mode {
     /// Both layers, or the row locks alone.
     pub lock_mode: LockMode,
@@ -65,7 +67,7 @@ pub struct Mode {
 }
 
 /// An item that many want.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct HotItem {
     /// Which, and by how many.
     #[serde(flatten)]

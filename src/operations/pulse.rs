@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -59,7 +60,7 @@ struct Items {
 }
 
 /// How fast writes were answered: of so many in a hundred, the longest, to within a fifth.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Times {
     /// Half of them.
     pub p50: f64,
@@ -70,7 +71,7 @@ pub struct Times {
 }
 
 /// What was answered in a time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Answered {
     /// Requests that may write.
     pub writes: u32,
@@ -85,7 +86,7 @@ pub struct Answered {
 }
 
 /// An item that many want.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Hot {
     /// Which.
     pub variant_id: Uuid,

@@ -1,25 +1,57 @@
-//! The paths of operators, and who may use them.
+//! The calls of operators: their paths, who may make them, and what is told of them.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{get, post};
+use serde_json::json;
 
 use super::{lock_status, metrics, process_status, release_lock};
-use crate::app::App;
-use crate::http::auth::Scope::Operator;
-use crate::http::open_to;
+use crate::http::api::{Group, get, post};
+use crate::http::problem::Code::{LockNotHeld, LockServiceUnavailable, ReleaseUnknown};
 
-/// Routes under `/api/v1`.
-pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new()
-        .route("/status", get(process_status::process_status))
-        .route("/locks/status", get(lock_status::lock_status))
-        .route("/locks/{key}/release", post(release_lock::release_lock))
-        .route_layer(open_to(app, &[Operator]))
+/// What operators see and do.
+#[must_use]
+pub fn routes() -> Group {
+    Group::new(
+        "Operations",
+        "What goes on, what is locked and who waits, and the way out in an emergency.",
+        &[],
+    )
+    .with(
+        get("/status", "operations.status", process_status::process_status)
+            .says(
+                "Look at what a process does",
+                "As it knows without asking anybody: it answers whatever is away.",
+            )
+            .answers::<process_status::ProcessStatus>(200, "All of it is of the process that was asked."),
+    )
+    .with(
+        get("/locks/status", "locks.status", lock_status::lock_status)
+            .says(
+                "Look at all locks",
+                "Of every replica, and who waits for whom in Postgres. Always answers.",
+            )
+            .answers::<lock_status::Status>(200, "All locks there are, whatever can be asked."),
+    )
+    .with(
+        post("/locks/{key}/release", "locks.release", release_lock::release_lock)
+            .at("rack:lock:A-01-2")
+            .says(
+                "Take a lock away from its holder",
+                "For emergencies, and on the record. `key` is the whole name, as the status shows it.",
+            )
+            .patient()
+            .answers::<release_lock::Release>(200, "It was taken away.")
+            .refuses(&[LockNotHeld, LockServiceUnavailable, ReleaseUnknown])
+            .example(json!({"reason": "its holder hangs"})),
+    )
 }
 
-/// Routes under no prefix.
-pub fn root_routes(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new().route("/metrics", get(metrics::metrics)).route_layer(open_to(app, &[Operator]))
+/// Metrics, under no prefix.
+#[must_use]
+pub fn metrics() -> Group {
+    Group::new("Metrics", "What this process counts and measures.", &[]).at_the_root().with(
+        get("/metrics", "metrics.read", metrics::metrics)
+            .says("Read the metrics", "For Prometheus.")
+            .reads_header("Accept", "`application/openmetrics-text`, or else plain text is told.")
+            .answers_as::<String>(200, "All of them, as text.", "application/openmetrics-text")
+            .answers_as::<String>(200, "", "text/plain"),
+    )
 }

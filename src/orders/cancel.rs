@@ -4,8 +4,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::db::DbError;
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::ids;
@@ -36,16 +37,17 @@ use crate::text::{Reason, Reference};
 const REASON: &str = "order_cancelled";
 
 /// `POST /orders/{order_id}/cancel`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct CancelOrder {
     /// Why, in the caller's words.
     pub reason: Option<Reason>,
     /// What of it; all that is left if this is left out.
+    #[schemars(length(min = 1, max = LINES_MAX))]
     pub lines: Option<Vec<LineToCancel>>,
 }
 
 /// So many of one line.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct LineToCancel {
     line_id: Uuid,
     quantity: Quantity,
@@ -70,9 +72,8 @@ pub async fn cancel(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(order_id): InPath<Uuid>,
-    request: Request,
+    OrDefault(body): OrDefault<CancelOrder>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<CancelOrder>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     body.value.check("lines")?;
     Ok(cancel_order(&app, &caller, order_id, body.value, claim).await?)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::http::extract::InPath;
 use crate::idempotency;
 
 /// All that is known of an order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct OrderHistory {
     /// The order as it is.
     pub order: Order,
@@ -40,7 +41,7 @@ pub struct OrderHistory {
 }
 
 /// An answer that is kept.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct KeptClaim {
     /// Its HTTP status.
     pub status: u16,
@@ -49,7 +50,8 @@ pub struct KeptClaim {
 }
 
 /// A cancellation that came before its order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CancelledEarly")]
 pub struct CameEarly {
     /// Why.
     pub reason: Option<String>,
@@ -62,7 +64,8 @@ pub struct CameEarly {
 }
 
 /// Some of a line that was cancelled.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CancelledLine")]
 pub struct Cancelled {
     /// Its id: the `source_id` of the movement that returned its stock.
     pub cancellation_id: Uuid,
@@ -81,7 +84,8 @@ pub struct Cancelled {
 }
 
 /// A webhook's entry in the inbox.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OrderWebhook")]
 pub struct Entry {
     /// Its id.
     pub entry_id: Uuid,

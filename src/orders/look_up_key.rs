@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -19,13 +20,13 @@ use crate::locks::LockKey;
 use crate::text::UserId;
 
 /// `GET /idempotency-keys/{key}?user_id=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LookUpKey {
     user_id: Option<UserId>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum KeyState {
     /// Its first request has not ended.
@@ -36,8 +37,9 @@ enum KeyState {
     Expired,
 }
 
-#[derive(Debug, Serialize)]
-struct KeySeen {
+/// What became of a key.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KeySeen {
     state: KeyState,
     /// The HTTP status it was answered with, while that is kept.
     status: Option<u16>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -42,10 +43,11 @@ const METADATA_MAX_BYTES: usize = 16 * 1024;
 const REASON: &str = "order_purchase";
 
 /// `POST /orders`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct PlaceOrder {
     user_id: UserId,
     currency: Option<Currency>,
+    #[schemars(length(min = 1, max = LINES_MAX))]
     lines: Vec<LineWanted>,
     expected_total: Option<Total>,
     metadata: Option<Map<String, Value>>,

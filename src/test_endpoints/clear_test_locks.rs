@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::given;
+use super::given::{self, Asked};
 use crate::app::App;
 use crate::clock;
 use crate::db::DbError;
@@ -19,8 +20,9 @@ use crate::idempotency::{self, Claim};
 use crate::operations::OperationsError;
 
 /// It takes no fields.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Given {}
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ClearTestLocks")]
+pub struct Given {}
 
 impl given::Given for Given {
     const CALL: &str = "clear-test-locks";
@@ -31,8 +33,9 @@ impl given::Given for Given {
 }
 
 /// What was done.
-#[derive(Debug, Serialize)]
-struct Cleared {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TestLocksCleared")]
+pub struct Cleared {
     success: bool,
     message: &'static str,
     total_active_locks_before: usize,
@@ -45,9 +48,8 @@ struct Cleared {
 pub async fn clear_test_locks(
     State(app): State<Arc<App>>,
     caller: Caller,
-    request: Request,
+    Asked(Given {}, keyed): Asked<Given>,
 ) -> Result<Answer, Problem> {
-    let (Given {}, keyed) = given::read(request).await?;
     // Without a key to keep the answer with, it works without Postgres too.
     let Some(keyed) = keyed else { return Ok(Answer::json(StatusCode::OK, &clear(&app).await)) };
     let claim = Claim::of_subject(&caller.principal.subject, keyed);

@@ -5,7 +5,7 @@
 //! they took themselves.
 
 pub mod clear_test_locks;
-mod given;
+pub mod given;
 pub mod routes;
 pub mod test_concurrent_access;
 pub mod test_decrement;

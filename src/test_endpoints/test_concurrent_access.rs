@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::given::{self, required};
+use super::given::{self, Asked, required};
 use super::{Holding, TestHolds};
 use crate::app::App;
 use crate::clock;
@@ -38,10 +39,13 @@ const _: () = assert!(
 /// it is to end.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What to hold, and for how many seconds.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-struct Given {
+#[schemars(rename = "TestHoldAsked")]
+pub struct Given {
     variant_id: Option<Uuid>,
+    #[schemars(range(min = 1, max = SECONDS_MAX))]
     lock_duration: Option<u64>,
 }
 
@@ -57,8 +61,9 @@ impl given::Given for Given {
 }
 
 /// That it was done.
-#[derive(Debug, Serialize)]
-struct Held {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TestHold")]
+pub struct Held {
     success: bool,
     message: &'static str,
     variant_id: Uuid,
@@ -81,9 +86,8 @@ struct Task<'a> {
 pub async fn test_concurrent_access(
     State(app): State<Arc<App>>,
     caller: Caller,
-    request: Request,
+    Asked(given, keyed): Asked<Given>,
 ) -> Result<Answer, Problem> {
-    let (given, keyed) = given::read::<Given>(request).await?;
     let (variant_id, seconds) = (required(given.variant_id)?, given.lock_duration.unwrap_or(SECONDS));
     if !(1..=SECONDS_MAX).contains(&seconds) {
         return Err(Problem::invalid("lock_duration", format!("must be 1 to {SECONDS_MAX} seconds")));

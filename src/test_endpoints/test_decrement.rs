@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -31,9 +32,11 @@ use crate::text::Reason;
 /// The reason that the movement is written with unless another is given.
 const REASON: &str = "test";
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What to sell.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-struct Given {
+#[schemars(rename = "TestDecrementAsked")]
+pub struct Given {
     variant_id: Option<Uuid>,
     quantity: Option<Quantity>,
     reason: Option<Reason>,
@@ -52,11 +55,13 @@ impl given::Given for Given {
 }
 
 /// How it went.
-#[derive(Debug, Serialize)]
-struct Outcome {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TestDecrement")]
+pub struct Outcome {
     success: bool,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Code>")]
     code: Option<&'static str>,
     variant_id: Option<Uuid>,
     quantity_decremented: i64,
@@ -82,14 +87,23 @@ struct Sale {
 }
 
 /// Sells. Every outcome has the same shape.
-pub async fn test_decrement(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Response {
-    let mut asked = Asked { variant_id: None, since: Instant::now() };
-    match sell(&app, &caller, request, &mut asked).await {
+pub async fn test_decrement(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    asked: Result<given::Asked<Given>, Problem>,
+) -> Response {
+    let variant_id = asked.as_ref().ok().and_then(|given::Asked(given, _)| given.variant_id);
+    let this = Asked { variant_id, since: Instant::now() };
+    let outcome = match asked {
+        Ok(asked) => sell(&app, &caller, asked, this).await,
+        Err(problem) => Err(problem),
+    };
+    match outcome {
         Ok(answer) => respond(answer),
         Err(problem) => {
             let outcome = Outcome {
                 lock_service_available: app.locks.mode() == LockMode::TwoLayer,
-                ..asked.refused(&problem)
+                ..this.refused(&problem)
             };
             let mut response = (problem.code.status(), Json(outcome)).into_response();
             if let Some(pause) = problem.retry_after {
@@ -101,9 +115,12 @@ pub async fn test_decrement(State(app): State<Arc<App>>, caller: Caller, request
     }
 }
 
-async fn sell(app: &App, caller: &Caller, request: Request, asked: &mut Asked) -> Result<Answer, Problem> {
-    let (given, keyed) = given::read::<Given>(request).await?;
-    asked.variant_id = given.variant_id;
+async fn sell(
+    app: &App,
+    caller: &Caller,
+    given::Asked(given, keyed): given::Asked<Given>,
+    asked: Asked,
+) -> Result<Answer, Problem> {
     let variant_id = required(given.variant_id)?;
     let one = || Quantity::try_from(1).map_err(|rule| Problem::invalid("quantity", rule));
     let quantity = given.quantity.map_or_else(one, Ok)?;
@@ -114,7 +131,7 @@ async fn sell(app: &App, caller: &Caller, request: Request, asked: &mut Asked) -
         occasion: Occasion { reason, ..Occasion::default() },
         claim: keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed)),
     };
-    let sale = Sale { asked: *asked, quantity, change };
+    let sale = Sale { asked, quantity, change };
     let section = Section { app, caller, claim: sale.change.claim.as_ref(), success: StatusCode::OK };
     Ok(section.run(&LockKeys::variant(variant_id), &sale).await?)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State as Shared;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::http::page::{Limit, Page};
 const PAGE_MAX: u16 = 100;
 
 /// `GET /webhooks/inbox?state=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListInbox {
     state: Option<State>,

@@ -1,6 +1,7 @@
 //! The words of webhooks as types.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -44,20 +45,26 @@ pub enum Which {
     Key(UserId, String),
 }
 
-#[derive(Deserialize)]
-struct Envelope {
+/// That an order was cancelled. Other types are passed over; what else stands beside these two is the sender's affair.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CancellationEvent", extend("additionalProperties" = true))]
+pub(super) struct Envelope {
+    /// `order.cancelled`
     #[expect(dead_code, reason = "was looked at before")]
     r#type: String,
     data: Data,
 }
 
-/// As it is sent. Unknown fields are refused: a misspelt `lines` must not cancel the whole order.
-#[derive(Deserialize)]
+/// Which order, and what of it. Unknown fields are refused: a misspelt `lines` must not cancel the whole order.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Cancellation")]
 struct Data {
     order_id: Option<Uuid>,
     user_id: Option<UserId>,
+    #[schemars(length(min = 1, max = 257))]
     idempotency_key: Option<String>,
     reason: Option<Reason>,
+    #[schemars(length(min = 1, max = crate::orders::model::LINES_MAX))]
     lines: Option<Vec<LineToCancel>>,
 }
 
@@ -117,8 +124,9 @@ impl Event {
 }
 
 /// What was done about an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "InboxState")]
 pub enum State {
     /// Nothing: it may be tried again.
     Refused,
@@ -152,7 +160,8 @@ impl State {
 }
 
 /// What a delivery is answered with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "WebhookReceipt")]
 pub struct Receipt {
     /// What was done.
     pub result: State,
@@ -167,7 +176,8 @@ pub struct Receipt {
 }
 
 /// An entry of the inbox, as operators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InboxEntry")]
 pub struct Entry {
     /// Its id.
     pub entry_id: Uuid,
@@ -176,6 +186,7 @@ pub struct Entry {
     /// Its sender's id.
     pub event_id: String,
     /// What came of it. One that waited for an order that has come is cancelled.
+    #[schemars(with = "State")]
     pub state: String,
     /// Its order, if that is there.
     pub order_id: Option<Uuid>,

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::deliver::deliver;
 use super::model::Event;
@@ -18,17 +19,30 @@ use crate::http::problem::Problem;
 ///
 /// # Errors
 /// [`Problem`].
-pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Answer, Problem> {
-    let outcome = take(&app, request).await;
+pub async fn receive(
+    State(app): State<Arc<App>>,
+    signed: Result<Signed, Problem>,
+) -> Result<Answer, Problem> {
+    let outcome = match signed {
+        Ok(signed) => take(&app, signed).await,
+        Err(problem) => Err(problem),
+    };
     app.webhooks.count(&outcome);
     outcome
 }
 
-async fn take(app: &Arc<App>, request: Request) -> Result<Answer, Problem> {
-    let Signed { caller, scheme, id, body } = Signed::from_request(request, app).await?;
+/// What is told of an event of another type: nothing was done or kept.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Ignored {
+    /// `ignored`
+    result: &'static str,
+}
+
+async fn take(app: &Arc<App>, signed: Signed) -> Result<Answer, Problem> {
+    let Signed { caller, scheme, id, body } = signed;
     match Event::read(scheme, id, &body)? {
         Some(event) => Ok(deliver(app, &caller, &event).await?),
         // A sender need not know what is listened to; an error would only make it try again.
-        None => Ok(Answer::json(StatusCode::OK, &json!({"result": "ignored"}))),
+        None => Ok(Answer::json(StatusCode::OK, &Ignored { result: "ignored" })),
     }
 }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -14,12 +15,13 @@ use super::store;
 use crate::app::App;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 
 /// `POST /webhooks/inbox/{entry_id}/replay`, which needs no body.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "ReplayEntry")]
 pub struct Replay {}
 
 /// # Errors
@@ -28,9 +30,8 @@ pub async fn replay(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(entry_id): InPath<Uuid>,
-    request: Request,
+    OrDefault(body): OrDefault<Replay>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<Replay>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     let kept = store::find_event(&mut *app.db.read().await?, entry_id).await?;
     let (scheme, event_id, data) = kept.ok_or(WebhookError::EntryNotFound)?;

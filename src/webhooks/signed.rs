@@ -9,9 +9,11 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 
 use super::error::WebhookError;
+use super::model::Envelope;
 use super::signature::{Scheme, Signature};
 use super::store;
 use crate::app::App;
+use crate::http::api::{Argument, Takes};
 use crate::http::auth::Caller;
 use crate::http::extract::{check_media_type, whole};
 use crate::http::problem::Problem;
@@ -28,6 +30,13 @@ pub struct Signed {
     pub id: Option<String>,
     /// What was signed.
     pub body: Bytes,
+}
+
+impl Argument for Signed {
+    fn note(takes: &mut Takes) {
+        takes.is_signed = true;
+        takes.body::<Envelope>(true);
+    }
 }
 
 impl FromRequest<Arc<App>> for Signed {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -16,8 +17,9 @@ use crate::http::page::{Limit, Page};
 use crate::text::SessionId;
 
 /// Which conflicts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ConflictsShown")]
 enum Which {
     #[default]
     Open,
@@ -26,7 +28,7 @@ enum Which {
 }
 
 /// `GET /sync/conflicts?session_id=&state=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListConflicts {
     session_id: Option<SessionId>,

@@ -1,12 +1,14 @@
 //! Conflicts as callers see them.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 /// A conflict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "CountConflict")]
 pub struct Kept {
     /// Its id.
     pub conflict_id: Uuid,
@@ -17,6 +19,7 @@ pub struct Kept {
     /// Whose session that is.
     pub user_id: String,
     /// Why.
+    #[schemars(with = "crate::counts::records::model::ConflictType")]
     pub conflict_type: String,
     /// Why, in words.
     pub message: String,
@@ -33,12 +36,14 @@ pub struct Kept {
     /// When it came.
     pub detected_at: DateTime<Utc>,
     /// How it was resolved.
+    #[schemars(with = "Option<Resolution>")]
     pub resolution: Option<String>,
     /// What was written instead.
     pub merged: Option<Value>,
     /// By whom.
     pub resolved_by: Option<String>,
     /// By which policy.
+    #[schemars(with = "Option<Policy>")]
     pub policy: Option<String>,
     /// Why.
     pub reason: Option<String>,
@@ -47,7 +52,7 @@ pub struct Kept {
 }
 
 /// How a conflict is resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// What is there stays.
@@ -74,8 +79,9 @@ impl Resolution {
 }
 
 /// A rule that resolves many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ResolutionPolicy")]
 pub enum Policy {
     /// What is there stays.
     ServerWins,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::DateTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -32,7 +33,7 @@ use crate::text::{Reason, SessionId};
 const AT_ONCE_MAX: i64 = 100;
 
 /// `POST /sync/conflicts/{conflict_id}/resolve`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct ResolveConflict {
     resolution: Resolution,
     merged: Option<Map<String, Value>>,
@@ -80,7 +81,7 @@ async fn resolve_one(
 }
 
 /// `POST /sync/conflicts/auto-resolve`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct AutoResolve {
     strategy: Policy,
     session_id: Option<SessionId>,
@@ -88,7 +89,7 @@ pub struct AutoResolve {
 }
 
 /// What a policy could do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AutoResolved {
     resolved: Vec<Uuid>,
     /// Those that need a person.

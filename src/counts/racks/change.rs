@@ -1,7 +1,6 @@
 //! What the changes of a rack's claim by its holder have in common: find it held → change in one transaction → bring the
 //! shadow in step.
 
-use axum::extract::Request;
 use axum::http::StatusCode;
 use sqlx::PgConnection;
 
@@ -45,9 +44,8 @@ pub(super) async fn change<C: Change>(
     caller: &Caller,
     rack_id: &RackId,
     query: BySession,
-    request: Request,
+    body: Body<BySession>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<BySession>::or_default(request).await?;
     let claim = keyed::claim_of(caller, &format!("{} {}", C::NAME, rack_id.as_str()), body.keyed);
     let session_id = body.value.session_id.or(query.session_id);
     let session_id =

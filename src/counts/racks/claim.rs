@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
@@ -20,14 +21,14 @@ use crate::counts::sessions;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::leases::{Again, Claimed, Granted, Wanted, claim_in_tx};
 use crate::text::{Floor, LeaseOwner, RackId, SessionId};
 
 /// `POST /racks/{rack_id}/claim`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct ClaimRack {
     floor: Option<Floor>,
     #[serde(default)]
@@ -41,9 +42,8 @@ pub async fn claim(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(rack_id): InPath<RackId>,
-    request: Request,
+    OrDefault(body): OrDefault<ClaimRack>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<ClaimRack>::or_default(request).await?;
     let claim = keyed::claim_of(&caller, rack_id.as_str(), body.keyed);
     let cmd = body.value;
     let lease = rack_id.lease().ok_or_else(error::rack_not_found)?;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::leases::{Fence, Granted, LeaseName, LeaseTtl};
 use crate::text::{RackId, SessionId};
 
 /// What is known of a rack at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RackState {
     /// Nobody holds it.
@@ -36,7 +37,7 @@ impl RackState {
 }
 
 /// A rack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Rack {
     /// Its id.
     pub rack_id: String,
@@ -45,13 +46,14 @@ pub struct Rack {
     /// What people call it.
     pub name: Option<String>,
     /// By the database's clock.
+    #[schemars(with = "RackState")]
     pub state: String,
     /// Who holds it.
     pub holder: Option<HeldBy>,
 }
 
 /// Who holds a rack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HeldBy {
     /// The user.
     pub user_id: String,
@@ -66,7 +68,7 @@ pub struct HeldBy {
 }
 
 /// How many racks of a floor are in which state.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FloorTally {
     /// The floor.
     pub floor: String,
@@ -83,7 +85,7 @@ pub struct FloorTally {
 }
 
 /// What a change of a rack's claim came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RackChange {
     /// Always true: a refusal is an error.
     pub success: bool,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use sqlx::PgConnection;
 
 use super::change::{By, Change, change};
@@ -16,7 +16,7 @@ use crate::counts::model::BySession;
 use crate::events::EventKind;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{InPath, Params};
+use crate::http::extract::{InPath, OrDefault, Params};
 use crate::http::problem::Problem;
 use crate::leases::renew::renew_in_tx;
 use crate::text::RackId;
@@ -30,9 +30,9 @@ pub async fn pause(
     caller: Caller,
     InPath(rack_id): InPath<RackId>,
     Params(query): Params<BySession>,
-    request: Request,
+    OrDefault(body): OrDefault<BySession>,
 ) -> Result<Answer, Problem> {
-    change::<Pause>(&app, &caller, &rack_id, query, request).await
+    change::<Pause>(&app, &caller, &rack_id, query, body).await
 }
 
 struct Pause;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::{FloorTally, Rack, RackState};
@@ -16,7 +17,7 @@ use crate::http::page::{Limit, Page};
 use crate::text::{Floor, RackId};
 
 /// `GET /racks?floor=&state=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRacks {
     floor: Option<Floor>,
@@ -54,7 +55,7 @@ pub async fn list_available(
 }
 
 /// All floors.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Floors {
     floors: Vec<FloorTally>,
 }

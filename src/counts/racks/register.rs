@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
@@ -18,7 +19,7 @@ use crate::http::extract::Body;
 use crate::text::{Floor, Name, RackId};
 
 /// `POST /racks`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct RegisterRack {
     rack_id: RackId,
     floor: Floor,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use sqlx::PgConnection;
 
 use super::change::{By, Change, change};
@@ -14,7 +14,7 @@ use crate::counts::model::BySession;
 use crate::events::EventKind;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{InPath, Params};
+use crate::http::extract::{InPath, OrDefault, Params};
 use crate::http::problem::Problem;
 use crate::leases::renew::renew_in_tx;
 use crate::text::RackId;
@@ -28,9 +28,9 @@ pub async fn renew(
     caller: Caller,
     InPath(rack_id): InPath<RackId>,
     Params(query): Params<BySession>,
-    request: Request,
+    OrDefault(body): OrDefault<BySession>,
 ) -> Result<Answer, Problem> {
-    change::<Renew>(&app, &caller, &rack_id, query, request).await
+    change::<Renew>(&app, &caller, &rack_id, query, body).await
 }
 
 struct Renew;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::model::Evidence;
@@ -15,7 +16,7 @@ use crate::http::page::{Limit, Page};
 use crate::text::{ClientId, SessionId, Sku};
 
 /// `GET /sessions/{session_id}/records?item_code=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRecords {
     item_code: Option<Sku>,

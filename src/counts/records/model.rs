@@ -1,6 +1,7 @@
 //! Records as devices send them, and as they are kept.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,8 +20,9 @@ pub const SERIALS_MAX: usize = 1_000;
 pub const UNITS_MAX: i64 = 1_000_000_000;
 
 /// Whether a record is to be posted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RecordStatus")]
 pub enum Status {
     /// It is.
     #[default]
@@ -30,7 +32,8 @@ pub enum Status {
 }
 
 /// A record that can be judged.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "CountRecord")]
 pub struct Record {
     /// The device's own id of it.
     pub client_record_id: ClientId,
@@ -132,7 +135,8 @@ pub struct Kept {
 }
 
 /// A record as callers see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "KeptRecord")]
 pub struct Evidence {
     /// The device's own id of it.
     pub client_record_id: String,
@@ -165,7 +169,7 @@ pub struct Evidence {
 }
 
 /// Why a record waits for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConflictType {
     /// One of its serial numbers is in another record, or twice in this one.
@@ -195,7 +199,8 @@ impl ConflictType {
 }
 
 /// A record that waits for a person.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "SyncConflict")]
 pub struct Conflict {
     /// The device's own id of it.
     pub client_record_id: String,
@@ -208,7 +213,8 @@ pub struct Conflict {
 }
 
 /// A record that can't be taken.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "SyncError")]
 pub struct Fault {
     /// The device's own id of it, if it could be read.
     pub client_record_id: Option<String>,

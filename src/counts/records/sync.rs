@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -31,8 +32,9 @@ use crate::inventory::model::StoredTime;
 use crate::text::{ClientId, RackId};
 
 /// `POST /sync/batch`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct SyncBatch {
+    #[schemars(length(min = 1, max = RECORDS_MAX))]
     records: Vec<Value>,
     batch_id: Option<ClientId>,
     /// What the device's clock said when it sent this: by that a clock that is ahead is known.
@@ -40,7 +42,7 @@ pub struct SyncBatch {
 }
 
 /// What a batch came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Synced {
     ok: Vec<String>,
     conflicts: Vec<Conflict>,

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -18,12 +19,12 @@ use crate::counts::keyed::{self, Begun};
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::text::{Reason, SessionId};
 
 /// `POST /sessions/{session_id}/discard`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct DiscardSession {
     reason: Option<Reason>,
 }
@@ -34,9 +35,8 @@ pub async fn discard(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(session_id): InPath<SessionId>,
-    request: Request,
+    OrDefault(body): OrDefault<DiscardSession>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<DiscardSession>::or_default(request).await?;
     let claim = keyed::claim_of(&caller, &format!("discard {}", session_id.as_str()), body.keyed);
     let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
         Begun::Known(first) => return Ok(first),

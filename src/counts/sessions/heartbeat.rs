@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, Beat};
@@ -13,13 +14,13 @@ use super::{LASTS_FOR, PRESENT_FOR};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath, Params};
+use crate::http::extract::{InPath, OrDefault, Params};
 use crate::http::problem::Problem;
 use crate::leases::Fence;
 use crate::text::{RackId, SessionId};
 
 /// `POST /sync/heartbeat?session_id=&rack_id=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InQuery {
     session_id: SessionId,
@@ -27,13 +28,14 @@ pub struct InQuery {
 }
 
 /// `POST /sessions/{session_id}/heartbeat`; without a rack, that of its last claim.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct Heartbeat {
     rack_id: Option<RackId>,
 }
 
 /// What a device is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "HeartbeatTold")]
 pub struct Told {
     success: bool,
     session_id: String,
@@ -60,9 +62,8 @@ pub async fn heartbeat(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(session_id): InPath<SessionId>,
-    request: Request,
+    OrDefault(body): OrDefault<Heartbeat>,
 ) -> Result<Json<Told>, Problem> {
-    let body = Body::<Heartbeat>::or_default(request).await?;
     Ok(beat(&app, &caller, &session_id, body.value.rack_id.as_ref(), true).await?)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::model::{Session, SessionState};
@@ -18,7 +19,7 @@ use crate::text::{SessionId, UserId};
 const PAGE_MAX: u16 = 100;
 
 /// `GET /sessions?user_id=&state=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListSessions {
     user_id: Option<UserId>,

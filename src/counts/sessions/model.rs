@@ -1,6 +1,7 @@
 //! Sessions as callers see them.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use super::store::Total;
 use crate::text::{Reason, SessionId, Sku};
 
 /// How far a session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionState {
     /// It takes records.
@@ -38,7 +39,7 @@ impl SessionState {
 }
 
 /// A session.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Session {
     /// Its id.
     pub session_id: String,
@@ -71,7 +72,7 @@ pub struct Session {
 }
 
 /// Somebody who is active.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Present {
     /// The user.
     pub user_id: String,
@@ -84,8 +85,9 @@ pub struct Present {
 }
 
 /// What is to become of an item's line when its session is posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LineVerdict")]
 pub enum Decision {
     /// It is posted, however far it is from what was expected.
     Approve,
@@ -94,7 +96,7 @@ pub enum Decision {
 }
 
 /// A decision on a line.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LineDecision {
     /// Whose line.
     pub item_code: Sku,
@@ -105,7 +107,8 @@ pub struct LineDecision {
 }
 
 /// How a session is to be posted. Kept with it, so that a posting that broke off goes on as it began.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PostSession")]
 pub struct Decisions {
     /// A line that is further than this from what was expected, and not approved, is to be counted again.
     pub recount_over: Option<u32>,
@@ -113,15 +116,18 @@ pub struct Decisions {
     pub reason: Option<Reason>,
     /// Decisions on lines.
     #[serde(default)]
+    #[schemars(length(max = super::post::DECISIONS_MAX))]
     pub lines: Vec<LineDecision>,
     /// Sessions that are one count with this one: what several devices counted of an item adds up.
     #[serde(default)]
+    #[schemars(length(max = super::post::SESSIONS_MAX))]
     pub session_ids: Vec<SessionId>,
 }
 
 /// What became of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "CountOutcome")]
 pub enum Outcome {
     /// Stock was set.
     Posted,
@@ -134,7 +140,7 @@ pub enum Outcome {
 }
 
 /// Why an item is to be counted again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recount {
     /// It is further from what was expected than its poster wants.
@@ -161,7 +167,8 @@ impl Recount {
 }
 
 /// One item of a count: what was counted of it, and what that means. Before it is posted, what it would mean now.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "CountLine")]
 pub struct Line {
     /// The item.
     pub variant_id: Uuid,
@@ -186,8 +193,10 @@ pub struct Line {
     /// Units sold since that were not among those counted.
     pub shortfall: i64,
     /// What became of it; nothing yet before it is posted.
+    #[schemars(with = "Option<Outcome>")]
     pub outcome: Option<String>,
     /// Why it is to be counted again, or would have to be.
+    #[schemars(with = "Option<Recount>")]
     pub recount_because: Option<String>,
     /// Before it is posted: other sessions that counted it in racks that this count did not look at.
     pub also_in: Vec<String>,
@@ -200,7 +209,8 @@ pub struct Line {
 }
 
 /// A count's lines.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "CountLines")]
 pub struct Lines {
     /// The session in whose name it is posted.
     pub session_id: String,

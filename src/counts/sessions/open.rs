@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
@@ -15,12 +16,12 @@ use crate::counts::keyed::{self, Begun};
 use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::Body;
+use crate::http::extract::OrDefault;
 use crate::http::problem::Problem;
 use crate::text::SessionId;
 
 /// `POST /sessions`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct OpenSession {
     session_id: Option<SessionId>,
     #[serde(default)]
@@ -29,8 +30,11 @@ pub struct OpenSession {
 
 /// # Errors
 /// [`Problem`].
-pub async fn open(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Result<Answer, Problem> {
-    let body = Body::<OpenSession>::or_default(request).await?;
+pub async fn open(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    OrDefault(body): OrDefault<OpenSession>,
+) -> Result<Answer, Problem> {
     let cmd = body.value;
     let claim = keyed::claim_of(&caller, "open", body.keyed);
     let session_id = cmd.session_id.unwrap_or_else(fresh_id);

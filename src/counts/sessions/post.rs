@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -23,7 +23,7 @@ use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::inventory::ledger::Ledger;
@@ -35,7 +35,7 @@ use crate::text::{Reason, Reference, SessionId};
 /// The items of one section: so long the lease is held, and no longer, while the shop wants to sell them.
 const ITEMS_A_SECTION: usize = 100;
 /// The most decisions of a request.
-const DECISIONS_MAX: usize = 2_000;
+pub(super) const DECISIONS_MAX: usize = 2_000;
 /// The most sessions of one count, besides the one in whose name it is posted.
 pub(super) const SESSIONS_MAX: usize = 500;
 /// What movements say that nobody gave a reason for.
@@ -51,9 +51,8 @@ pub async fn post(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(session_id): InPath<SessionId>,
-    request: Request,
+    OrDefault(body): OrDefault<Decisions>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<Decisions>::or_default(request).await?;
     if body.value.lines.len() > DECISIONS_MAX {
         return Err(Problem::invalid("lines", format!("must be {DECISIONS_MAX} at most")));
     }

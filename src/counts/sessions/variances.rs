@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::model::{Line, Lines, Session};
@@ -19,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::text::SessionId;
 
 /// `GET /sessions/{session_id}/variances?session_ids=`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithSessions {
     /// Others, by commas, to be looked at as one count with this one.

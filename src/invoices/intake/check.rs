@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -18,8 +19,10 @@ use crate::http::extract::Body;
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 
-#[derive(Debug, Serialize)]
-struct Checked {
+/// What an invoice would be judged as.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InvoiceCheck")]
+pub struct Checked {
     verdict: Verdict,
 }
 

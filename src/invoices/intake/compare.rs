@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use chrono::{Datelike, Days, NaiveDate};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Serialize;
 use strsim::{damerau_levenshtein, jaro_winkler, osa_distance};
 
@@ -41,7 +42,8 @@ pub struct Lines {
 }
 
 /// One field of two invoices.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "VerdictEvidence")]
 pub struct Evidence {
     /// Which.
     pub field: &'static str,

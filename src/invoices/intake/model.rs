@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -23,8 +24,9 @@ const FIRST_YEAR: i32 = 1970;
 macro_rules! spelled {
     ($(#[$doc:meta])* $name:ident, $key:path, $rule:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
         #[serde(try_from = "String")]
+        #[schemars(inline, extend("minLength" = 1, "maxLength" = 255))]
         pub struct $name {
             written: String,
             key: String,
@@ -70,8 +72,9 @@ spelled!(
 );
 
 /// The date of an invoice, from 1970 on. That it is not over a year ahead is seen by the database's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(inline, extend("format" = "date"))]
 pub struct InvoiceDate(NaiveDate);
 
 impl InvoiceDate {
@@ -94,7 +97,7 @@ impl TryFrom<String> for InvoiceDate {
 }
 
 /// `POST /invoices`, `POST /invoices/check`, and one of `POST /invoices/batch`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct GivenInvoice {
     /// Whose books.
     pub account_id: AccountId,
@@ -110,6 +113,7 @@ pub struct GivenInvoice {
     pub currency: Currency,
     /// What is billed.
     #[serde(default)]
+    #[schemars(length(max = LINES_MAX))]
     pub lines: Vec<GivenLine>,
     /// The hash of the file it was read from.
     pub file_hash: Option<FileHash>,
@@ -120,7 +124,7 @@ pub struct GivenInvoice {
 }
 
 /// A line of an invoice as it was read.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct GivenLine {
     /// The stock keeping unit, where it is ours.
     pub sku: Option<Sku>,
@@ -178,7 +182,7 @@ fn hashed(text: &str) -> i64 {
 }
 
 /// What an invoice was found to be.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// Whether and why it is in already.
     pub r#type: Kind,
@@ -211,7 +215,7 @@ impl Verdict {
 }
 
 /// How far an invoice has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InvoiceState {
     /// It is in.
@@ -241,7 +245,7 @@ impl InvoiceState {
 }
 
 /// An invoice as callers see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Invoice {
     /// Its id.
     pub invoice_id: Uuid,
@@ -278,7 +282,8 @@ pub struct Invoice {
 }
 
 /// An earlier invoice that a flagged one is near to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "InvoiceMatch")]
 pub struct Match {
     /// The earlier one.
     pub invoice_id: Uuid,
@@ -289,7 +294,7 @@ pub struct Match {
 }
 
 /// One line of an invoice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct InvoiceLine {
     /// Its id.
     pub line_id: Uuid,
@@ -306,7 +311,8 @@ pub struct InvoiceLine {
 }
 
 /// What somebody decided on an invoice, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "InvoiceDecision")]
 pub struct Decision {
     /// `override` or `void`.
     pub kind: String,
@@ -319,7 +325,8 @@ pub struct Decision {
 }
 
 /// An invoice of which something came in.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "ReceivedInvoice")]
 pub struct Received {
     /// It, as it is now.
     #[serde(flatten)]

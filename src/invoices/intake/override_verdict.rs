@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ use crate::section::{Section, Verb};
 use crate::text::Reason;
 
 /// `POST /invoices/{invoice_id}/override`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct OverrideVerdict {
     reason: Reason,
     #[serde(default)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ pub async fn get_invoice(
 }
 
 /// `GET /invoices?account_id=&vendor_name=&invoice_number=&state=&from=&to=&limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListInvoices {
     account_id: Option<AccountId>,

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::app::App;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::ids;
@@ -33,13 +34,14 @@ use crate::text::{Reason, Reference};
 const REASON: &str = "invoice_receipt";
 
 /// `POST /invoices/{invoice_id}/receive`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct ReceiveInvoice {
+    #[schemars(length(min = 1, max = LINES_MAX))]
     lines: Option<Vec<LineCame>>,
 }
 
 /// What came in of a line.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub struct LineCame {
     line_id: Uuid,
     quantity: Quantity,
@@ -51,9 +53,8 @@ pub async fn receive(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(invoice_id): InPath<Uuid>,
-    request: Request,
+    OrDefault(body): OrDefault<ReceiveInvoice>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<ReceiveInvoice>::or_default(request).await?;
     if body.value.lines.as_ref().is_some_and(|lines| !(1..=LINES_MAX).contains(&lines.len())) {
         return Err(Problem::invalid("lines", format!("must be 1 to {LINES_MAX} lines")));
     }

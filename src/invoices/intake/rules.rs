@@ -5,6 +5,7 @@
 
 use chrono::{Datelike, Days, NaiveDate};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,8 +28,9 @@ const SERIES: [i64; 24] =
 const READABLE_MAX: usize = 64;
 
 /// By whose rules near duplicates are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "PolicyRules")]
 pub enum Rules {
     /// By the score.
     Holdfast,
@@ -57,7 +59,7 @@ impl Rules {
 }
 
 /// What becomes of a near duplicate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDuplicate {
     /// It is refused.
@@ -106,8 +108,9 @@ impl Default for Policy {
 }
 
 /// Why an invoice is in already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "VerdictType")]
 pub enum Kind {
     /// It is not.
     New,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::IntakeError;
@@ -18,17 +19,19 @@ use crate::money::Amount;
 use crate::text::AccountId;
 
 /// A policy as callers see it; what is left out is as usual.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 pub struct PolicyGiven {
     rules: Option<Rules>,
     on_duplicate: Option<OnDuplicate>,
+    #[schemars(range(min = 1, max = 100))]
     threshold: Option<i64>,
+    #[schemars(range(min = 0, max = WINDOW_DAYS_MAX))]
     date_window_days: Option<i64>,
     total_tolerance: Option<Amount>,
 }
 
 /// A policy in force.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PolicyTold {
     account_id: AccountId,
     rules: Rules,

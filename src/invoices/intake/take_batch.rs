@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -26,19 +27,22 @@ use crate::section::{Section, Verb};
 const INVOICES_MAX: usize = 100;
 
 /// `POST /invoices/batch`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct TakeBatch {
+    #[schemars(length(min = 1, max = INVOICES_MAX))]
     invoices: Vec<GivenInvoice>,
 }
 
 /// What came of a batch.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InvoiceBatchResults")]
 pub struct Results {
     results: Vec<OneResult>,
     lock: Evidence,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InvoiceBatchResult")]
 struct OneResult {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]

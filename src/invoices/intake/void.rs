@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -25,13 +26,14 @@ use crate::section::{Section, Verb};
 use crate::text::Reason;
 
 /// `POST /invoices/{invoice_id}/void`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct VoidInvoice {
     reason: Reason,
 }
 
 /// An invoice that is out, and those it stood in the way of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "VoidedInvoice")]
 pub struct Voided {
     #[serde(flatten)]
     invoice: Invoice,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::error::MarkerError;
-use super::model::{MarkerName, MarkerTtl, Progress, TTL_SECONDS};
+use super::model::{MarkerName, MarkerTtl, Progress, Started, TTL_SECONDS};
 use crate::app::App;
 use crate::http::answer::Answer;
 use crate::http::extract::{Body, InPath};
@@ -17,7 +17,8 @@ use crate::http::problem::Problem;
 use crate::leases::Fence;
 
 /// `POST /invoices/processing/{marker}/beat`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MarkerBeat")]
 pub struct Beat {
     fence: Fence,
     progress: Option<Progress>,
@@ -39,6 +40,6 @@ pub async fn beat(
     let progress = progress.map(Progress::get);
     let beaten = app.leases.beat(&app.db, marker.get(), fence, progress, ttl.get()).await;
     let expires_at = beaten.map_err(MarkerError::from)?;
-    let told = json!({"marker": marker.get().name().as_str(), "fence": fence, "expires_at": expires_at});
+    let told = Started { marker: marker.get().name().as_str().to_owned(), fence, expires_at };
     Ok(Answer::json(StatusCode::OK, &told))
 }

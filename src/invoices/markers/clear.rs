@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::MarkerError;
@@ -18,7 +19,7 @@ use crate::leases::{Ending, Fence};
 use crate::text::{AccountId, FileHash};
 
 /// `DELETE /invoices/processing?account_id=&file_hash=&fence=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearFile {
     account_id: AccountId,
@@ -39,7 +40,7 @@ pub async fn clear_of_file(
 }
 
 /// `DELETE /invoices/processing/{marker}?fence=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearMarker {
     fence: Option<i64>,

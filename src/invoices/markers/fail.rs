@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::finish::end_once;
@@ -18,7 +19,8 @@ use crate::leases::Fence;
 use crate::text::Reason;
 
 /// `POST /invoices/processing/{marker}/fail`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MarkerFail")]
 pub struct Fail {
     fence: Fence,
     reason: Reason,

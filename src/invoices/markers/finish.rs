@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::MarkerError;
@@ -20,7 +21,8 @@ use crate::leases::{Ending, Fence};
 use crate::text::Reason;
 
 /// `POST /invoices/processing/{marker}/finish`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MarkerFinish")]
 pub struct Finish {
     fence: Fence,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::leases::marker::{Marker, Percent};
@@ -13,9 +14,10 @@ use crate::text::{AccountId, FileHash};
 const PREFIX: &str = "processing:";
 
 /// For how long a worker may be silent: 1 second to 24 hours, 300 seconds unless said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
-pub struct MarkerTtl(LeaseTtl);
+#[schemars(inline, extend("minimum" = 1, "maximum" = 86_400, "default" = TTL_SECONDS))]
+pub struct MarkerTtl(#[schemars(with = "i64")] LeaseTtl);
 
 impl MarkerTtl {
     /// As leases have it.
@@ -40,9 +42,10 @@ impl TryFrom<i64> for MarkerTtl {
 pub const TTL_SECONDS: i64 = 300;
 
 /// How far the work is: 0 to 100.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
-pub struct Progress(Percent);
+#[schemars(inline, extend("minimum" = 0, "maximum" = 100))]
+pub struct Progress(#[schemars(with = "i64")] Percent);
 
 impl Progress {
     /// As markers have it.
@@ -62,9 +65,10 @@ impl TryFrom<i64> for Progress {
 }
 
 /// A marker by its name, as [`Started`] tells it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct MarkerName(Marker);
+#[schemars(inline, extend("minLength" = 14, "pattern" = "^processing:[!-~]+:[!-9;-~]+$"))]
+pub struct MarkerName(#[schemars(with = "String")] Marker);
 
 impl MarkerName {
     /// The marker.
@@ -85,7 +89,7 @@ impl TryFrom<String> for MarkerName {
 }
 
 /// Which file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfFile {
     /// Whose.
@@ -103,7 +107,8 @@ impl OfFile {
 }
 
 /// Work that began.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "MarkerStarted")]
 pub struct Started {
     /// The marker's name, and its key in Redis.
     pub marker: String,
@@ -114,7 +119,8 @@ pub struct Started {
 }
 
 /// Work that is under way.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "MarkerRunning")]
 pub struct Running {
     /// The marker's name.
     pub marker: String,
@@ -131,7 +137,8 @@ pub struct Running {
 }
 
 /// What became of a marker.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "MarkerEnded")]
 pub struct Ended {
     /// The marker's name.
     pub marker: String,

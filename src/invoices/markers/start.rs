@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::MarkerError;
@@ -20,7 +21,8 @@ use crate::leases::{Again, Claimed, Wanted, claim_in_tx};
 use crate::text::{AccountId, FileHash, LeaseOwner};
 
 /// `POST /invoices/processing`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "MarkerStart")]
 pub struct StartWork {
     account_id: AccountId,
     file_hash: FileHash,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -12,8 +13,9 @@ use crate::money::{Amount, Currency};
 pub const ITEMS_MAX: usize = 2_000;
 
 /// Which version an edit was made from: 0 where there is none yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
+#[schemars(inline, extend("minimum" = 0, "maximum" = u32::MAX - 1))]
 pub struct Version(i64);
 
 impl Version {
@@ -34,7 +36,7 @@ impl TryFrom<i64> for Version {
 }
 
 /// How far an invoice has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PosState {
     /// It may be edited.
@@ -61,7 +63,7 @@ impl PosState {
 }
 
 /// An item that is wanted on an invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ItemWanted {
     /// Of what.
     pub variant_id: Uuid,
@@ -72,7 +74,7 @@ pub struct ItemWanted {
 }
 
 /// An invoice in one of its versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PosInvoice {
     /// What tills call it.
     pub name: String,
@@ -101,7 +103,7 @@ pub struct PosInvoice {
 }
 
 /// One item of an invoice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PosItem {
     /// Its id, new with each version.
     pub item_id: Uuid,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::PosError;
@@ -30,7 +31,7 @@ pub async fn get_invoice(
 }
 
 /// `GET /pos/invoices/{name}/history?limit=&cursor=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListHistory {
     #[serde(default)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
@@ -25,10 +26,11 @@ use crate::section::{Section, Verb};
 use crate::text::Name;
 
 /// `PUT /pos/invoices/{name}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct SaveInvoice {
     version: Version,
     customer: Option<Name>,
+    #[schemars(length(min = 1, max = ITEMS_MAX))]
     items: Vec<ItemWanted>,
 }
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
@@ -17,7 +18,7 @@ use crate::db::ATTEMPTS;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::inventory::ledger::Ledger;
@@ -31,7 +32,7 @@ use crate::text::{Name, Reason, Reference};
 const REASON: &str = "pos_sale";
 
 /// `POST /pos/invoices/{name}/submit`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct SubmitInvoice {
     version: Option<Version>,
 }
@@ -42,9 +43,8 @@ pub async fn submit(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(name): InPath<Name>,
-    request: Request,
+    OrDefault(body): OrDefault<SubmitInvoice>,
 ) -> Result<Answer, Problem> {
-    let body = Body::<SubmitInvoice>::or_default(request).await?;
     let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
     Ok(submit_invoice(&app, &caller, &name, &body.value, claim.as_ref()).await?)
 }

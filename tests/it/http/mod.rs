@@ -1,7 +1,9 @@
 //! The shell.
 
 mod access;
+mod api;
 mod bad_input;
+mod examples;
 mod health;
 mod idempotency;
 mod prefer_wait;

@@ -1,4 +1,5 @@
-//! A plain HTTP client: one connection a request, so that nothing is hidden by a pool.
+//! A plain HTTP client: one connection a request, so that nothing is hidden by a pool. Whatever it is answered must be
+//! [described](super::api).
 
 use std::net::SocketAddr;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::{ADMIN_KEY, unique};
+use super::{ADMIN_KEY, api, unique};
 
 /// Speaks to one replica as one key.
 #[derive(Debug, Clone)]
@@ -71,7 +72,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Reply> {
-        let mut request = Request::builder().method(method).uri(path).header("host", "test");
+        let mut request = Request::builder().method(method.clone()).uri(path).header("host", "test");
         if !self.key.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.key));
         }
@@ -85,7 +86,9 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await?.to_bytes();
         connection.abort();
-        Ok(Reply { status: parts.status, headers: parts.headers, bytes })
+        let reply = Reply { status: parts.status, headers: parts.headers, bytes };
+        api::check(method.as_str(), path, &reply);
+        Ok(reply)
     }
 
     pub async fn try_post(&self, path: &str, body: &Value, key: Option<&str>) -> anyhow::Result<Reply> {
