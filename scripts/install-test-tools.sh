@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sees to it that `make test` has what it needs besides servers: Spin, which searches the model of the lock protocol,
 # promtool, which reads the alerts as Prometheus does, Chromium, which shows the console (any version will do, and Chrome
-# too), and redis-py of the version in tests/requirements.txt, whose lock must get on with ours. Says what it installs and
-# why before it does, and does nothing when there is nothing to do. A C compiler is taken to be there: Rust needs one.
+# too), and of the versions in tests/requirements.txt redis-py, whose lock must get on with ours, and Schemathesis, which
+# asks for whatever the API's description allows. Says what it installs and why before it does, and does nothing when there
+# is nothing to do. A C compiler is taken to be there: Rust needs one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/as-root.sh
@@ -12,7 +13,9 @@ source scripts/as-root.sh
 python_oldest=3.10
 venv=${CARGO_TARGET_DIR:-target}/python
 tools=${CARGO_TARGET_DIR:-target}/tools
-pin=$(sed -n 's/^redis==//p' tests/requirements.txt)
+pinned() { sed -n "s/^$1==//p" tests/requirements.txt; }
+redis_py=$(pinned redis)
+schemathesis=$(pinned schemathesis)
 
 say() { echo "tools: $*" >&2; }
 
@@ -38,7 +41,12 @@ has_python() {
 }
 
 has_redis_py() {
-    [[ $("$venv/bin/python" -c 'import redis.lock; print(redis.__version__)' 2>/dev/null) == "$pin" ]]
+    [[ $("$venv/bin/python" -c 'import redis.lock; print(redis.__version__)' 2>/dev/null) == "$redis_py" ]]
+}
+
+has_schemathesis() {
+    [[ -x $venv/bin/schemathesis ]] && "$venv/bin/python" -c "import importlib.metadata as m, sys
+sys.exit(m.version('schemathesis') != '$schemathesis')" 2>/dev/null
 }
 
 install() { # WHY APT_PACKAGES BREW_FORMULAS
@@ -97,14 +105,16 @@ if ! has_promtool; then
     fi
     has_promtool || give_up "no promtool: install Prometheus with this system's package manager"
 fi
-if has_redis_py; then exit 0; fi
+if has_redis_py && has_schemathesis; then exit 0; fi
 if ! has_python; then
     install "for another program's lock beside ours" 'python3 python3-venv' python3
     has_python || give_up "no Python $python_oldest or newer with venv and pip: install it with this system's package manager"
 fi
-say "installing redis-py $pin with pip into $venv (its lock must get on with ours)"
+say "installing redis-py $redis_py (its lock must get on with ours) and Schemathesis $schemathesis (it tries the API's" \
+    "description, about 100 MB) with pip into $venv"
 mkdir -p "${venv%/*}"
 "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt ||
-    give_up "pip could not install redis-py $pin"
-has_redis_py || give_up "what pip installed is not redis-py $pin"
+    give_up "pip could not install what tests/requirements.txt names"
+has_redis_py || give_up "what pip installed is not redis-py $redis_py"
+has_schemathesis || give_up "what pip installed is not Schemathesis $schemathesis"

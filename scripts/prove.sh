@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The long campaigns, and their results in docs/PROOF.md. Called by `make prove DATA=FILE.csv.gz`, where FILE is a
 # shop's orders as load/README.md describes; without DATA that part is left out and the page says so. PARTS names those
-# that are run (default: shop model scenarios faults events mutants); of the others the page keeps what it has.
+# that are run (default: shop model scenarios faults events api mutants); of the others the page keeps what it has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}
 data=${DATA:-}
-parts=${PARTS:-shop model scenarios faults events mutants}
+parts=${PARTS:-shop model scenarios faults events api mutants}
 
 # First call: start the servers, and run this again with them.
 if [[ ${1:-} != --with-servers ]]; then
@@ -150,6 +150,19 @@ events() {
     fi
 }
 
+# Whatever the API's description allows and forbids, asked for and looked at: tests/it/http/fuzz.rs.
+api() {
+    local status=0
+    HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture http::fuzz >"$work/api" 2>&1 ||
+        status=$?
+    sed -n 's/^.*measured: //p' "$work/api"
+    grep '^test result' "$work/api" || true
+    if ((status)); then
+        failed=yes
+        tail -200 "$work/api"
+    fi
+}
+
 mutants() {
     local status=0
     scripts/mutants.sh 2>"$work/mutants.err" || status=$?
@@ -205,6 +218,7 @@ done
     part scenarios 'Scenarios: checkouts, cancellations, everything at once, while something breaks'
     part faults 'Hang-ups, and every fault of Redis let loose on three replicas'
     part events 'Events: kills under readers and receivers, a transaction that lasts, a thousand readers'
+    part api 'The API as it is described: requests made of its description, good ones and bad ones'
     part mutants 'Mutants: mistakes planted, and the tests that notice'
 } >"$work/page"
 cp "$work/page" docs/PROOF.md

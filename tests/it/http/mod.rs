@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod bad_input;
 mod examples;
+mod fuzz;
 mod health;
 mod idempotency;
 mod prefer_wait;
