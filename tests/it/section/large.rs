@@ -6,7 +6,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::SOON;
-use crate::support::{HeldRow, TestApp, eventually, order_body, sell};
+use crate::support::client::order_body;
+use crate::support::{HeldRow, TestApp, eventually};
 
 /// More items than a request may want that shares a section.
 const MANY: usize = 70;
@@ -44,7 +45,7 @@ async fn a_large_order_that_waits_for_others_as_large_stands_in_nobodys_way() {
     let client = app.client.clone();
     let last = tokio::spawn(async move { client.order("last", "last", &waiting).await });
     eventually(SOON, "it waits", async || app.app.sections.large.waiting() == 1).await;
-    sell(&app.client, item).await.unwrap().expect(200);
+    app.client.decrement(item, 1).await.expect(200);
     assert_eq!(app.app.sections.large.waiting(), 1, "the small one went first");
     for row in rows {
         row.let_go().await;
