@@ -28,7 +28,7 @@ pub fn routes() -> Group {
     let about = "Counting the warehouse while the shop goes on selling. Field devices may call these under `/api` too. The \
                  counter is the key's subject.";
     let group = Group::new("Counts", about, &[Warehouse]);
-    conflicts(sessions(racks(group)))
+    conflicts(results(sessions(racks(group))))
 }
 
 fn racks(group: Group) -> Group {
@@ -111,7 +111,10 @@ fn sessions(group: Group) -> Group {
     group
         .with(
             post("/sessions", "sessions.open", open::open)
-                .says("Open a session", "By an id that a device made, or blind: its counter does not see what is expected.")
+                .says(
+                    "Open a session",
+                    "By an id that a device made, or blind: its counter does not see what is expected.",
+                )
                 .patient()
                 .answers::<Session>(201, "It is open.")
                 .refuses(&[SessionExists])
@@ -125,7 +128,10 @@ fn sessions(group: Group) -> Group {
         )
         .with(
             get("/sessions/{session_id}/records", "sessions.records", records::list_records)
-                .says("List the records of a session", "All, or those of an item: the evidence behind a variance.")
+                .says(
+                    "List the records of a session",
+                    "All, or those of an item: the evidence behind a variance.",
+                )
                 .answers::<Page<Evidence>>(200, "A page of them.")
                 .refuses(&[SessionNotFound])
                 .example(json!({"item_code": "15056BL"})),
@@ -138,7 +144,10 @@ fn sessions(group: Group) -> Group {
         )
         .with(
             post("/sessions/{session_id}/heartbeat", "sessions.heartbeat", heartbeat::heartbeat)
-                .says("Say that a session lives", "It renews its rack too, that of its last claim unless one is named.")
+                .says(
+                    "Say that a session lives",
+                    "It renews its rack too, that of its last claim unless one is named.",
+                )
                 .ignores_key()
                 .answers::<heartbeat::Told>(200, "It was heard.")
                 .refuses(&[SessionNotFound, NotSessionOwner, SessionPosted])
@@ -151,6 +160,11 @@ fn sessions(group: Group) -> Group {
                 .refuses(&[SessionNotFound, NotSessionOwner, SessionPosted])
                 .example(json!({"session_id": example_of("session_id"), "rack_id": example_of("rack_id")})),
         )
+}
+
+/// Who counts, what was counted, and how a session ends.
+fn results(group: Group) -> Group {
+    group
         .with(
             get("/presence", "sessions.presence", presence::presence)
                 .says("Ask who is active", "Of whom something came within the last 90 seconds.")
