@@ -24,11 +24,13 @@ pub fn routes() -> Group {
                 .says(
                     "Hold stock for a user",
                     "All lines or none, at the prices of now. What is held is not available to others, until the hold \
-                     is captured or released, or its time is over. A user may have 20 that live.",
+                     is captured or released, or its time is over. A user may have 20 that live. `replaces` names one \
+                     of the user's whose place it takes.",
                 )
                 .needs_key()
                 .guarded()
                 .answers::<Hold>(201, "The hold.")
+                .refuses(over)
                 .refuses(&[VariantNotFound, InsufficientStock, CurrencyMismatch, LimitExceeded, TooManyHolds])
                 .example(json!({
                     "user_id": "ann", "ttl_seconds": 900,
