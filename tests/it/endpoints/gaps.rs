@@ -62,10 +62,13 @@ async fn an_endpoint_that_comes_back_after_what_it_wants_was_forgotten_is_told_s
 async fn what_nobody_took_for_a_week_is_a_dead_letter_which_can_be_seen_and_sent_again() {
     let app = start().await;
     let receiver = Receiver::start().await;
+    let variant = app.client.variant(10).await;
     let endpoint = register(&app, &receiver.url(), &["stock.changed"]).await;
     receiver.answers(410);
-    let variant = app.client.variant(10).await;
-    app.client.decrement(variant, 1).await.expect(200);
+    // In one transaction, so that both are there before the first is sent.
+    let sell = json!({"op": "decrement", "variant_id": variant, "quantity": 1});
+    let both = json!({"mode": "atomic", "operations": [sell, sell]});
+    app.client.post("/inventory/batch", &both).await.expect(200);
     deliver_until(&app, "it says that it is gone, and something is left", async || {
         app.count("webhook_deliveries WHERE state = 'pending'").await == 2 && receiver.sent().len() == 1
     })
