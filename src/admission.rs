@@ -1,6 +1,6 @@
 //! Who would wait in vain is told at once, and not when its time is over.
 //!
-//! A queue knows how fast it moves: by the time from one grant to the next while somebody waits. Whoever comes when those
+//! A queue knows how fast it moves: by the time from one grant to the next while whoever got it waited. Whoever comes when those
 //! before it will take longer than it may wait, is turned away. A queue that does not move at all turns nobody away, for
 //! nothing is known of it; those in it are told when their time is over.
 
@@ -28,7 +28,10 @@ struct State {
 
 /// A place in a queue. Dropped, it is given up.
 #[derive(Debug)]
-pub struct Waiting<'a>(&'a Queue);
+pub struct Waiting<'a> {
+    queue: &'a Queue,
+    since: Instant,
+}
 
 /// Those before it will take longer than it may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +49,7 @@ impl Queue {
             return Err(TooLong);
         }
         state.waiting += 1;
-        Ok(Waiting(self))
+        Ok(Waiting { queue: self, since: Instant::now() })
     }
 
     /// How many wait now.
@@ -63,9 +66,10 @@ impl Queue {
 impl Waiting<'_> {
     /// It has what it waited for.
     pub fn served(self) {
-        let (mut state, now) = (self.0.state(), Instant::now());
+        let (mut state, now) = (self.queue.state(), Instant::now());
         if let Some(last) = state.last {
-            let took = now.saturating_duration_since(last);
+            // While it was not there, nobody need have wanted what was to be had.
+            let took = now.saturating_duration_since(last.max(self.since));
             let smoothed = |pace: Duration| (pace * (WEIGHT - 1) + took) / WEIGHT;
             state.pace = Some(state.pace.map_or(took, smoothed));
         }
@@ -75,7 +79,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.queue.state();
         state.waiting -= 1;
         if state.waiting == 0 {
             (state.last, state.pace) = (None, None);
@@ -187,6 +191,17 @@ mod tests {
             after(5_000, one).await;
         }
         let _crowd: Vec<_> = (0..100).map(|_| wait(&queue)).collect();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_are_stuck_make_no_queue_slow_that_serves_all_others_at_once() {
+        let queue = Queue::default();
+        let _stuck: Vec<_> = (0..10).map(|_| wait(&queue)).collect();
+        for _ in 0..20 {
+            tokio::time::advance(Duration::from_millis(900)).await;
+            wait(&queue).served();
+        }
+        wait(&queue).served();
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,14 +1,13 @@
 //! What is counted about the pool.
 
-use std::fmt::{self, Write};
-use std::time::Instant;
-
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::fmt::{self, Write};
+use tokio::time::Instant;
 
 use super::{DbError, PoolLevels};
 
@@ -74,44 +73,25 @@ impl Default for DbMetrics {
     }
 }
 
-/// One who waits for a connection.
-pub(super) struct Waiting<'a> {
-    metrics: &'a DbMetrics,
-    since: Instant,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.metrics.waiting.dec();
-    }
-}
-
-impl Waiting<'_> {
-    /// It waits no more.
-    pub(super) fn ended<T>(self, outcome: Result<T, DbError>) -> Result<T, DbError> {
+impl DbMetrics {
+    /// Whoever asked for a connection at `since` waits no more.
+    pub(super) fn ended<T>(&self, since: Instant, outcome: Result<T, DbError>) -> Result<T, DbError> {
         let why = match &outcome {
             Ok(_) => {
-                self.metrics.acquired.observe(self.since.elapsed().as_secs_f64());
+                self.acquired.observe(since.elapsed().as_secs_f64());
                 return outcome;
             }
             Err(DbError::PoolExhausted) => Why::Exhausted,
             Err(DbError::Unavailable(_)) => Why::Unavailable,
             Err(_) => Why::Failed,
         };
-        self.metrics.failures.get_or_create(&ByWhy { why }).inc();
+        self.failures.get_or_create(&ByWhy { why }).inc();
         outcome
     }
-}
 
-impl DbMetrics {
-    /// Somebody waits from now on.
-    pub(super) fn wait(&self) -> Waiting<'_> {
-        self.waiting.inc();
-        Waiting { metrics: self, since: Instant::now() }
-    }
-
-    /// What the pool has now.
-    pub(super) fn see(&self, levels: PoolLevels) {
+    /// What the pool has now, and how many wait for it.
+    pub(super) fn see(&self, levels: PoolLevels, waiting: u32) {
+        self.waiting.set(i64::from(waiting));
         let idle = levels.connections.saturating_sub(levels.busy);
         self.connections.get_or_create(&ByState { state: "idle" }).set(i64::from(idle));
         self.connections.get_or_create(&ByState { state: "busy" }).set(i64::from(levels.busy));

@@ -182,8 +182,8 @@ impl Db {
     /// # Errors
     /// [`DbError`] if no connection could be had.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let waiting = self.metrics.wait();
-        waiting.ended(self.try_to_begin().await)
+        let since = Instant::now();
+        self.metrics.ended(since, self.try_to_begin().await)
     }
 
     async fn try_to_begin(&self) -> Result<Tx, DbError> {
@@ -221,8 +221,8 @@ impl Db {
     /// # Errors
     /// [`DbError`] if none could be had.
     pub async fn read(&self) -> Result<PoolConnection<Postgres>, DbError> {
-        let asked = self.metrics.wait();
-        asked.ended(self.try_to_read().await)
+        let since = Instant::now();
+        self.metrics.ended(since, self.try_to_read().await)
     }
 
     async fn try_to_read(&self) -> Result<PoolConnection<Postgres>, DbError> {
@@ -238,7 +238,7 @@ impl Db {
 
     /// Brings those metrics up to date that are looked at and not counted.
     pub fn update_metrics(&self) {
-        self.metrics.see(self.levels());
+        self.metrics.see(self.levels(), self.queue.waiting());
     }
 
     /// A connection for looking on, which no request of the shop's ever takes.

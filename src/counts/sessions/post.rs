@@ -1,5 +1,6 @@
-//! Posts a session, or several as one count: nothing enters them any more → section by section, lease over some items → row locks → what was counted and
-//! what moved since → rule → movements and lines → commit → when all items have their line, the sessions are posted.
+//! Posts a session, or several as one count: nothing enters them any more → section by section, lease over some items → row
+//! locks → what was counted and what moved since → rule → movements and lines → commit → when all items have their line,
+//! the sessions are posted.
 //! Refuses sessions without finalized records or that are posted otherwise, and decisions on what was not counted. To post
 //! twice is the same answer; a posting that broke off goes on.
 

@@ -72,6 +72,13 @@ impl Shop {
         format!("/holds/{}", hold["hold_id"].as_str().unwrap())
     }
 
+    /// A lease is let go after its answer.
+    async fn until_all_is_over(&self) {
+        self.app.app.tasks.close();
+        self.app.app.tasks.wait().await;
+        self.app.app.tasks.reopen();
+    }
+
     /// What an operation needs before it, and then, counted, the operation.
     async fn count(&self, redis: &mut redis::aio::MultiplexedConnection, operation: &str) -> (i64, i64) {
         let hot = self.variants[0];
@@ -95,16 +102,14 @@ impl Shop {
             unknown => panic!("the documentation names an operation that nobody counts: {unknown}"),
         };
         let pool = &self.app.database.pool;
+        self.until_all_is_over().await;
         sqlx::query("SELECT pg_stat_statements_reset()").execute(pool).await.unwrap();
         let before = counted(pool, redis).await;
         let answer = match body {
             Value::Null => self.app.client.get(&path).await.expect(200).json(),
             body => self.post(&path, &body, key.as_deref()).await,
         };
-        // Its lease is let go after its answer.
-        self.app.app.tasks.close();
-        self.app.app.tasks.wait().await;
-        self.app.app.tasks.reopen();
+        self.until_all_is_over().await;
         let after = counted(pool, redis).await;
         // To look what of a level is held no more costs a statement, which the next is not to find there.
         if answer["state"] == "held" {
@@ -139,6 +144,10 @@ async fn an_operation_goes_to_postgres_and_redis_as_often_as_is_written_down() {
         let counted = shop.count(&mut looking, operation).await;
         if counted != *says {
             let _ = writeln!(differences, "{operation}: counted {counted:?}, written down {says:?}");
+            let statements = "SELECT calls || ' x ' || query FROM pg_stat_statements ORDER BY query";
+            let statements: Vec<String> =
+                sqlx::query_scalar(statements).fetch_all(&shop.app.database.pool).await.unwrap();
+            let _ = writeln!(differences, "{}", statements.join("\n"));
         }
     }
     assert!(differences.is_empty(), "{differences}");
