@@ -52,7 +52,7 @@ a hold's end is looked at before its rows are locked|src/holds/store.rs|    let 
 what has lapsed counts as held|src/inventory/store.rs|            level.held -= row.quantity;|            drop(row.quantity);|though_nobody_has_written
 an open breaker skips the row lock too|src/section/rows.rs|    let ledger = lock_levels(conn, &requests, may_wait).await?;|    let bare = joined[0].lock.mode == crate::locks::LockMode::DatabaseOnly; if bare { sqlx::Executor::execute(&mut *conn, "SAVEPOINT m").await.map_err(\|e\| Failed::inside(e.into()))?; } let ledger = lock_levels(conn, &requests, may_wait).await?; if bare { sqlx::Executor::execute(&mut *conn, "ROLLBACK TO m").await.map_err(\|e\| Failed::inside(e.into()))?; }|sell_as_one
 orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
-the key is checked in Redis only|src/section/share.rs|Work::Change(change) => change.claim.as_ref(),|Work::Change(_) => None,|idempotency
+the key is checked in Redis only|src/section/share/mod.rs|Work::Change(change) => change.claim.as_ref(),|Work::Change(_) => None,|idempotency
 the key's claim in a transaction of its own|src/section/together.rs|    let mut rows = rows::lock(|    sqlx::Executor::execute(&mut *conn, "COMMIT; BEGIN").await.map_err(\|error\| Failed::inside(error.into()))?; let mut rows = rows::lock(|postgres_breaks_off
 a cancellation is carried out each time it is asked for|src/orders/rules.rs|let left = \|line: &Line\| line.quantity - line.cancelled_quantity;|let left = \|line: &Line\| line.quantity;|orders::cancel
 an early cancellation does not hold its order's claim|src/orders/cancel_early.rs|    idempotency::hold_in_tx(conn, &scope, key).await?;||webhooks::early webhooks::races

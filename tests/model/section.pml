@@ -1,5 +1,5 @@
 /*
- * A model of how requests share sections in one process (src/section/share.rs and src/locks/line), for Spin. check.sh
+ * A model of how requests share sections in one process (src/section/share and src/locks/line), for Spin. check.sh
  * searches all of it, and sees to it that every planted mistake is found.
  *
  * R requests want any of K keys each, and come when they like. One opens a section, or joins that which is last in line

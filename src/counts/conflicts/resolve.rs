@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::records::model::{Kept as Written, Record, Refusal, SERIALS_MAX};
-use crate::counts::records::{rules, store as records};
+use crate::counts::records::{rules, store as records, times};
 use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -218,7 +218,7 @@ async fn keep_in_tx(
     let is_as_sent = |field: &str| sent[field] == conflict.local[field];
     let counted_at = match conflict.counted_at {
         Some(at) if is_as_sent("counted_at") && is_as_sent("updated_at") => at,
-        _ => rules::counted_at(&record, came, None).map_err(told)?,
+        _ => times::counted_at(&record, came, None).map_err(told)?,
     };
     let there = records::find_records(conn, std::slice::from_ref(&key)).await?.remove(&key);
     let numbers: Vec<String> = record.serial_numbers.iter().cloned().map(String::from).collect();
@@ -250,7 +250,7 @@ async fn keep_in_tx(
             None => {
                 // An item that came to be since is known from now on.
                 let newest = if then.version > 0 { then.version } else { item.newest };
-                rules::anchor(&record, counted_at, came, (item.version, newest)).map_err(told)?
+                times::anchor(&record, counted_at, came, (item.version, newest)).map_err(told)?
             }
         };
     let written = Written {

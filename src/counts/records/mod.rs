@@ -1,6 +1,7 @@
 //! Records: what devices counted, sent in batches.
 //!
-//! Verb: [`sync`]; read: [`list`]. The rules by which a record is judged are in [`rules`].
+//! Verb: [`sync`]; read: [`list`]. The rules by which a record is judged are in [`rules`], those
+//! of when it was counted in [`times`].
 //!
 //! What must stay true: a batch takes a fixed number of statements, whatever is in it. Records are judged in their order,
 //! each on what the one before it left. A record is known by its session and the id its device gave it: sent again it
@@ -11,3 +12,4 @@ pub mod model;
 pub mod rules;
 pub(super) mod store;
 pub mod sync;
+pub mod times;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::model::{Conflict, Fault, Kept, RECORDS_MAX, Record, RecordKey, Refusal, said};
 use super::rules::{self, Own, Serials, Standing, There};
 use super::store::{self, Item};
+use super::times;
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
@@ -216,7 +217,7 @@ fn read_each<'a>(
         };
         match record {
             Ok(record) => {
-                let counted_at = rules::counted_at(&record, now, sent_at);
+                let counted_at = times::counted_at(&record, now, sent_at);
                 all.push(Read { record, sent, item: None, counted_at });
             }
             Err(problem) => {
@@ -254,7 +255,7 @@ async fn look_up_in_tx(
     for read in read.iter_mut() {
         let own = read.own(&own);
         let counted_at = std::mem::replace(&mut read.counted_at, Ok(now));
-        read.counted_at = counted_at.and_then(|at| rules::since_claim(&read.record, at, own));
+        read.counted_at = counted_at.and_then(|at| times::since_claim(&read.record, at, own));
     }
     let skus: Vec<_> = read.iter().map(|read| read.record.item_code.as_str()).collect();
     let times: Vec<_> = read.iter().map(|read| *read.counted_at.as_ref().unwrap_or(&now)).collect();
@@ -318,7 +319,7 @@ impl Known {
         let (counted_at, counted_version) =
             match there.and_then(|there| there.counted_before(record, item.variant_id)) {
                 Some(anchor) => anchor,
-                None => rules::anchor(record, counted_at, self.now, (item.version, item.newest))?,
+                None => times::anchor(record, counted_at, self.now, (item.version, item.newest))?,
             };
         self.serials.give(record, &before)?;
         Ok(Some(Kept {

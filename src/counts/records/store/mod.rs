@@ -1,4 +1,5 @@
 //! The SQL of records: each function one statement, however many records there are. No decisions here.
+mod conflicts;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Conflict, Evidence, Kept, Record, RecordKey, said};
+pub(super) use self::conflicts::{NewConflict, close_conflicts_in_tx, keep_conflicts_in_tx};
+use super::model::{Evidence, Kept, RecordKey, said};
 use super::rules::{Own, Serials, Standing, There};
 use crate::db::DbError;
 use crate::leases::{Ending, Fence, LeaseName};
@@ -321,82 +323,6 @@ pub(in crate::counts) async fn write_records_in_tx(
     .await?;
     let whole = written.rows_affected() == records.len() as u64;
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
-}
-
-/// A conflict about to be kept.
-#[derive(Debug)]
-pub(super) struct NewConflict<'a> {
-    pub(super) record: &'a Record,
-    pub(super) sent: &'a Value,
-    /// When the record counts as counted.
-    pub(super) counted_at: Option<DateTime<Utc>>,
-    pub(super) told: &'a Conflict,
-}
-
-/// Keeps conflicts for a person; one that is kept already stays as it is.
-pub(super) async fn keep_conflicts_in_tx(
-    conn: &mut PgConnection,
-    conflicts: &[NewConflict<'_>],
-    there: &HashMap<RecordKey, Value>,
-) -> Result<(), DbError> {
-    if conflicts.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<Value> = conflicts
-        .iter()
-        .map(|NewConflict { record, sent, counted_at, told: conflict }| {
-            serde_json::json!({
-                "conflict_id": crate::ids::fresh(),
-                "session_id": record.session_id,
-                "client_record_id": record.client_record_id,
-                "conflict_type": conflict.conflict_type,
-                "message": conflict.message,
-                "details": conflict.details,
-                "local": sent,
-                "server": there.get(&record.key()),
-                "updated_at": record.updated_at.get(),
-                "counted_at": counted_at,
-            })
-        })
-        .collect();
-    sqlx::query!(
-        "INSERT INTO count_conflicts (conflict_id, session_id, client_record_id, conflict_type, message, details, local,
-             server, updated_at, counted_at)
-         SELECT c.conflict_id, c.session_id, c.client_record_id, c.conflict_type, c.message, c.details, c.local, c.server,
-             c.updated_at, c.counted_at
-         FROM jsonb_to_recordset($1) AS c (conflict_id uuid, session_id text, client_record_id text, conflict_type text,
-             message text, details jsonb, local jsonb, server jsonb, updated_at timestamptz, counted_at timestamptz)
-         ON CONFLICT ON CONSTRAINT conflict_is_told_once DO NOTHING",
-        Value::Array(rows),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Closes what conflicts these records had, in this version or an earlier one, that could be kept after all.
-pub(super) async fn close_conflicts_in_tx(
-    conn: &mut PgConnection,
-    kept: &[Kept],
-    user_id: &str,
-) -> Result<(), DbError> {
-    let sessions: Vec<_> = kept.iter().map(|kept| kept.session_id.as_str()).collect();
-    let ids: Vec<_> = kept.iter().map(|kept| kept.client_record_id.as_str()).collect();
-    let times: Vec<_> = kept.iter().map(|kept| kept.updated_at).collect();
-    sqlx::query!(
-        "UPDATE count_conflicts AS c SET resolution = 'accept_local', resolved_by = $3, policy = 'synced_later',
-             reason = 'a later version could be kept', resolved_at = clock_timestamp()
-         FROM unnest($1::text[], $2::text[], $4::timestamptz[]) AS k (session_id, client_record_id, updated_at)
-         WHERE c.session_id = k.session_id AND c.client_record_id = k.client_record_id AND c.updated_at <= k.updated_at
-           AND resolution IS NULL",
-        &sessions as &[&str],
-        &ids as &[&str],
-        user_id,
-        &times,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Records of a session by their ids: all, or those of an item.

@@ -1,0 +1,264 @@
+//! A section's life: its place in the lines is served → a slot → its keys → one transaction → each is told.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::joining::Member;
+use super::{Outcome, Sections};
+use crate::admission::TooLong;
+use crate::app::App;
+use crate::db::DbError;
+use crate::http::answer::Answer;
+use crate::locks::{Evidence, LockError, LockKey, LockKeys, TakenOrNot, Turn};
+use crate::section::together::{Failed, Joined, together};
+
+impl Sections {
+    /// When the first of a section's requests has waited too long; none if all have left.
+    fn deadline(&self, ticket: u64, wait: Duration) -> Option<Instant> {
+        let state = self.state();
+        state.open.get(&ticket)?.members.iter().map(|member| member.request.arrived + wait).min()
+    }
+
+    /// Tells those who have waited too long.
+    fn expire(&self, app: &App, ticket: u64, error: &LockError) {
+        let too_long = |member: &Member| member.request.arrived.elapsed() >= app.locks.longest_wait();
+        self.turn_away(app, ticket, error, too_long);
+    }
+
+    /// Tells some of a section's requests that they wait in vain.
+    fn turn_away(&self, app: &App, ticket: u64, error: &LockError, whom: impl Fn(&Member) -> bool) {
+        let mut state = self.state();
+        let Some(open) = state.open.get_mut(&ticket) else { return };
+        for member in open.members.extract_if(.., |member| whom(member)) {
+            let mut error = error.clone();
+            if let LockError::Busy { waited, .. } = &mut error {
+                *waited = member.request.arrived.elapsed();
+            }
+            app.locks.unseat(ticket, &member.request.keys);
+            app.locks.count_refused(member.request.keys.class(), &error);
+            // Whoever is gone does not need to know.
+            let _gone = member.answer.send(Outcome::NoLease(error));
+        }
+        open.end_if_empty();
+    }
+
+    fn all_need(&self, ticket: u64, key: &LockKey) -> bool {
+        let state = self.state();
+        let members = state.open.get(&ticket).map(|open| open.members.as_slice()).unwrap_or_default();
+        members.iter().all(|member| member.request.keys.contains(key))
+    }
+
+    /// From now on the section takes up no more keys.
+    fn take_turn(&self, ticket: u64) -> Option<Turn> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.ready.take_if(|ready| *ready == ticket);
+        let open = state.open.get_mut(&ticket)?;
+        let turn = open.turn.take()?;
+        open.keys = turn.keys().clone();
+        Some(turn)
+    }
+
+    /// Nobody joins it any more.
+    fn close(&self, ticket: u64) -> Vec<Member> {
+        let mut state = self.state();
+        state.ready.take_if(|ready| *ready == ticket);
+        state.open.remove(&ticket).map(|open| open.members).unwrap_or_default()
+    }
+
+    /// Sets those apart who need `key`, which others hold, and goes on with the rest.
+    fn split(app: &Arc<App>, ticket: u64, turn: &mut Turn, key: &LockKey) {
+        let mut state = app.sections.state();
+        let Some(open) = state.open.get_mut(&ticket) else { return };
+        let leaving: Vec<_> =
+            open.members.extract_if(.., |member| member.request.keys.contains(key)).collect();
+        open.end_if_empty();
+        let stay = open.members.iter().flat_map(|member| member.request.keys.as_slice()).cloned();
+        // As many keys as there were at most.
+        if let Ok(keys) = LockKeys::new(stay.collect()) {
+            open.keys = keys.clone();
+            turn.shrink(keys);
+        }
+        for mut member in leaving {
+            app.locks.unseat(ticket, &member.request.keys);
+            // One that needs several busy items would be sent from one to the other: it takes a place of its own.
+            if std::mem::replace(&mut member.was_apart, true) {
+                let _gone = member.answer.send(Outcome::Alone);
+                continue;
+            }
+            if let Some(member) = state.join(app, member, Some(key)) {
+                state.begin(app, member, Some(key));
+            }
+        }
+    }
+
+    /// A section's life, from its place in line to its answers.
+    pub(super) async fn live(app: Arc<App>, ticket: u64, call: Arc<Notify>, empty: CancellationToken) {
+        let sections = &app.sections;
+        // Should it panic, those it has not answered are told so, and nobody joins it any more.
+        let _closed = Closes { app: &app, ticket };
+        let Some((mut turn, mut slot)) = sections.served(&app, ticket, &call, &empty).await else {
+            let turn = sections.take_turn(ticket);
+            sections.close(ticket);
+            turn.into_iter().for_each(Turn::give_up);
+            return;
+        };
+        let Some(taken) = Self::taken(&app, ticket, &mut turn, &mut slot, &empty).await else {
+            sections.close(ticket);
+            turn.give_up();
+            return;
+        };
+        let members = sections.close(ticket);
+        turn.serve();
+        // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
+        slot = slot.or_else(|| sections.slots.try_pass());
+        let turn_keys = turn.keys().as_slice().len();
+        let lease = turn.lease(taken);
+        let (started, evidence) = (Instant::now(), lease.evidence());
+        sections.metrics.begun(members.len(), turn_keys);
+        let guard = |member: &Member| {
+            let waited = lease.since().saturating_duration_since(member.request.arrived);
+            Evidence { wait_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX), ..evidence }
+        };
+        let guards: Vec<_> = members.iter().map(guard).collect();
+        let each = members.iter().zip(&guards);
+        let joined: Vec<_> =
+            each.map(|(member, lock)| Joined { request: &member.request, lock: *lock }).collect();
+        let section = async {
+            match together(&app.db, &joined, false, slot).await {
+                Err(Failed::WouldWait) => together(&app.db, &joined, true, None).await,
+                ended => ended,
+            }
+        };
+        let timed = async { (section.await, started.elapsed()) };
+        let (ended, database) = lease.release_after(timed).await;
+        sections.metrics.transactions.observe(database.as_secs_f64());
+        drop(joined);
+        answer(members, &guards, database, ended);
+    }
+
+    /// Waits for the place to be served, and for a slot. None if all have left.
+    async fn served(
+        &self,
+        app: &App,
+        ticket: u64,
+        call: &Notify,
+        empty: &CancellationToken,
+    ) -> Option<(Turn, Option<OwnedSemaphorePermit>)> {
+        let wait = app.locks.longest_wait();
+        loop {
+            let deadline = self.deadline(ticket, wait)?;
+            tokio::select! {
+                biased;
+                () = call.notified() => break,
+                () = empty.cancelled() => return None,
+                () = tokio::time::sleep_until(deadline) => {
+                    let error = self.state().open.get(&ticket)?.turn.as_ref()?.blocked();
+                    self.expire(app, ticket, &error);
+                }
+            }
+        }
+        let mut passes = pin!(self.slots.pass(wait));
+        let slot = loop {
+            if !self.slots.is_open() {
+                self.state().is_ready(ticket);
+            }
+            let deadline = self.deadline(ticket, wait)?;
+            tokio::select! {
+                biased;
+                slot = &mut passes => break slot,
+                () = empty.cancelled() => return None,
+                () = tokio::time::sleep_until(deadline) => self.expire(app, ticket, &LockError::Overloaded),
+            }
+        };
+        match slot {
+            Ok(slot) => Some((self.take_turn(ticket)?, Some(slot))),
+            Err(TooLong) => {
+                self.turn_away(app, ticket, &LockError::Overloaded, |_| true);
+                None
+            }
+        }
+    }
+
+    /// Takes the lease. None if all have left.
+    async fn taken(
+        app: &Arc<App>,
+        ticket: u64,
+        turn: &mut Turn,
+        slot: &mut Option<OwnedSemaphorePermit>,
+        empty: &CancellationToken,
+    ) -> Option<TakenOrNot> {
+        let sections = &app.sections;
+        loop {
+            let deadline = sections.deadline(ticket, app.locks.longest_wait())?;
+            let mut waits = |key: &LockKey| {
+                let may = sections.all_need(ticket, key);
+                if may {
+                    *slot = None;
+                }
+                may
+            };
+            match turn.take(deadline, empty, &mut waits).await {
+                Ok(taken) => return Some(taken),
+                Err(error) if Instant::now() >= deadline => sections.expire(app, ticket, &error),
+                Err(LockError::Busy { key, .. }) => Self::split(app, ticket, turn, &key),
+                Err(LockError::CallerGone | LockError::Overloaded) => return None,
+            }
+        }
+    }
+}
+
+/// Closes a section when dropped.
+struct Closes<'a> {
+    app: &'a App,
+    ticket: u64,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.app.sections.close(self.ticket);
+    }
+}
+
+/// Tells each what became of it. Whoever is gone does not need to know.
+fn answer(
+    members: Vec<Member>,
+    guards: &[Evidence],
+    database: Duration,
+    ended: Result<Vec<Option<Answer>>, Failed>,
+) {
+    match ended {
+        Ok(answers) => {
+            for ((member, lock), answer) in members.into_iter().zip(guards).zip(answers) {
+                let answered = |answer: Answer| Outcome::Answered(answer.guarded(*lock, database));
+                let _gone = member.answer.send(answer.map_or(Outcome::Alone, answered));
+            }
+        }
+        Err(Failed::ForAll(error)) => {
+            for member in members {
+                let _gone = member.answer.send(Outcome::Failed(error.repeated()));
+            }
+        }
+        Err(ended) => {
+            // A request whose key is in use elsewhere is ordinary: it is told so alone.
+            if let Failed::Nothing(error) = ended
+                && !matches!(error, DbError::RowLocked(_))
+            {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    section.requests = members.len(),
+                    error,
+                    "a shared section failed; its requests run alone"
+                );
+            }
+            for member in members {
+                let _gone = member.answer.send(Outcome::Alone);
+            }
+        }
+    }
+}

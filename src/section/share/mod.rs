@@ -1,0 +1,244 @@
+//! Which requests share a section, and how one goes: line → slot → lease → one transaction → release → answers.
+//!
+//! A section is whatever came while the ones before it were busy. The first request never waits for company: if its keys
+//! and a slot are free, it goes at once, alone. Whoever finds a section of this process last in line for what it needs
+//! joins it, if
+//! - the section stands for all its keys, or for some while nobody stands in line for the rest, which the section then
+//!   takes up (so it comes to stand behind nobody new, and waits can't make a circle);
+//! - or all its keys are free and the section only waits for a slot.
+//!
+//! What must stay true:
+//! - A section is bounded in requests and keys, and its statements by the server's limits. Then its lease passes to the
+//!   next in line, here or elsewhere.
+//! - A section waits for another replica, or for a row, only if every one of its requests needs what is waited for. Else
+//!   those that do leave it, for one of their own, and the rest go on: nobody is held up by a stranger's hot item.
+//! - No slot is held while another replica, a row or a commit is waited for.
+//! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
+//! - Whoever was not answered runs alone, unless its fate is unknown: then it is told so.
+//!
+//! Who joins, is set apart and waits is searched state by state, with mistakes planted: `tests/model/section.pml`.
+
+mod joining;
+mod life;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use self::joining::{Member, State};
+use super::metrics::SectionMetrics;
+use super::{SHARED_KEYS_MAX, Section, Verb};
+use crate::admission::Gate;
+use crate::app::App;
+use crate::db::DbError;
+use crate::holds::capture::Capturing;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::idempotency::Claim;
+use crate::inventory::change::StockChange;
+use crate::locks::{Evidence, LockError, LockKeys};
+use crate::orders::cancel::Cancelling;
+use crate::orders::place::Placing;
+
+/// A request of more lines goes alone: those who shared with it would wait for its size.
+const SHARED_LINES_MAX: usize = 256;
+/// How many of a process's cores there are for one section that prepares its commit. A section's work is Postgres's, which
+/// needs about as much again as all else; more at a time would each carry less, and cost more a request.
+const CORES_A_SECTION: usize = 2;
+/// A repetition that has waited so long looks whether its answer is there already.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
+
+/// What a request that may share a section wants.
+#[derive(Debug)]
+pub enum Work {
+    /// One level changed.
+    Change(Box<StockChange>),
+    /// An order placed.
+    Place(Placing),
+    /// An order cancelled.
+    Cancel(Cancelling),
+    /// An order made of a hold.
+    Capture(Capturing),
+}
+
+/// A request that may share a section.
+#[derive(Debug)]
+pub struct Request {
+    /// What it wants.
+    pub(super) work: Work,
+    /// Who asks.
+    pub(super) caller: Caller,
+    keys: LockKeys,
+    lines: usize,
+    arrived: Instant,
+}
+
+impl Request {
+    /// A request of so many lines that has just come.
+    #[must_use]
+    pub fn new(caller: &Caller, keys: LockKeys, lines: usize, work: Work) -> Self {
+        Self { work, caller: caller.clone(), keys, lines, arrived: Instant::now() }
+    }
+
+    /// Its idempotency claim, if it has a key.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim> {
+        match &self.work {
+            Work::Change(change) => change.claim.as_ref(),
+            Work::Place(placing) => Some(&placing.claim),
+            Work::Cancel(cancelling) => cancelling.claim.as_ref(),
+            Work::Capture(capturing) => Some(&capturing.claim),
+        }
+    }
+
+    /// What it locks.
+    #[must_use]
+    pub fn keys(&self) -> &LockKeys {
+        &self.keys
+    }
+}
+
+/// What became of a request in its section.
+#[derive(Debug)]
+enum Outcome {
+    Answered(Answer),
+    /// Nothing was done: it is to run alone.
+    Alone,
+    NoLease(LockError),
+    /// The database failed all of them.
+    Failed(DbError),
+}
+
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::Alone => "alone",
+            Self::NoLease(_) => "no_lease",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// The sections of this process.
+#[derive(Debug)]
+pub struct Sections {
+    state: Mutex<State>,
+    slots: Gate,
+    /// What a request over very many keys goes through before it stands in any line.
+    pub large: Gate,
+    /// What is counted of them.
+    pub metrics: SectionMetrics,
+}
+
+impl Default for Sections {
+    fn default() -> Self {
+        let (slots, large) = (Gate::new(at_once()), Gate::new(at_once()));
+        Self { state: Mutex::default(), slots, large, metrics: SectionMetrics::default() }
+    }
+}
+
+/// How many sections of this process prepare their commits at a time.
+#[must_use]
+pub fn at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / CORES_A_SECTION).max(1)
+}
+
+/// Runs a request in a section that it may share; alone if it must.
+///
+/// # Errors
+/// As [`Section::run`].
+pub async fn share<V: Verb>(
+    app: &Arc<App>,
+    request: Arc<Request>,
+    alone: Section<'_>,
+    verb: &V,
+) -> Result<Answer, V::Error> {
+    let caller = &request.caller;
+    // Whoever sets the limit of its wait has it kept to the letter, which is easier alone.
+    let is_large = request.keys.as_slice().len() > SHARED_KEYS_MAX || request.lines > SHARED_LINES_MAX;
+    if is_large || caller.patience.left().is_some() {
+        return alone.run(&request.keys, verb).await;
+    }
+    app.pulse.wanted(&request.keys);
+    let (answer, mut answered) = oneshot::channel();
+    let id = Sections::enter(app, request.clone(), answer);
+    let look_at = request.arrived + LOOK_AFTER;
+    let mut looks = request.claim();
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            outcome = &mut answered => break outcome,
+            () = caller.gone.cancelled() => {
+                if app.sections.withdraw(app, id) {
+                    let gone = LockError::CallerGone;
+                    app.locks.count_refused(request.keys.class(), &gone);
+                    return Err(gone.into());
+                }
+                break answered.await;
+            }
+            () = tokio::time::sleep_until(look_at), if looks.is_some() => {
+                let Some(claim) = looks.take() else { continue };
+                // What it fails with is told by the section's answer too.
+                // One that can't be taken back may have found its own.
+                if let Ok(Some(first)) = verb.known_answer(&app.db, claim).await
+                    && app.sections.withdraw(app, id)
+                {
+                    let unlocked = Evidence { mode: app.locks.mode(), wait_ms: 0 };
+                    return Ok(first.guarded(unlocked, request.arrived.elapsed()));
+                }
+            }
+        }
+    };
+    app.sections.metrics.count(outcome.as_ref().map_or("failed", Outcome::name));
+    match outcome {
+        Ok(Outcome::Answered(answer)) => Ok(answer),
+        Ok(Outcome::Alone) => alone.run_since(request.arrived, &request.keys, verb).await,
+        Ok(Outcome::NoLease(error)) => alone.answer_if_busy(error).await,
+        Ok(Outcome::Failed(error)) => Err(error.into()),
+        Err(_) => Err(DbError::Unavailable(sqlx::Error::WorkerCrashed).into()),
+    }
+}
+
+impl Sections {
+    /// Brings those metrics up to date that are looked at and not counted.
+    pub fn update_metrics(&self) {
+        let all = at_once();
+        let busy = all.saturating_sub(self.slots.free());
+        self.metrics.slots.set(i64::try_from(all).unwrap_or(i64::MAX));
+        self.metrics.slots_busy.set(i64::try_from(busy).unwrap_or(i64::MAX));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins a section or opens one. Gives the number of the request.
+    fn enter(app: &Arc<App>, request: Arc<Request>, answer: oneshot::Sender<Outcome>) -> u64 {
+        let mut guard = app.sections.state();
+        let state = &mut *guard;
+        let id = state.next_id;
+        state.next_id += 1;
+        let member = Member { id, was_apart: false, request, answer };
+        if let Some(member) = state.join(app, member, None) {
+            state.begin(app, member, None);
+        }
+        id
+    }
+
+    /// Takes a request back that has not been served. False if it has been, or is being.
+    fn withdraw(&self, app: &App, id: u64) -> bool {
+        let mut state = self.state();
+        for (ticket, open) in &mut state.open {
+            let Some(place) = open.members.iter().position(|member| member.id == id) else { continue };
+            let member = open.members.remove(place);
+            app.locks.unseat(*ticket, &member.request.keys);
+            open.end_if_empty();
+            return true;
+        }
+        false
+    }
+}
