@@ -12,12 +12,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::store;
 use crate::app::App;
-use crate::db::{Db, DbError};
+use crate::db::DbError;
 use crate::inventory::verdict::{self, Verdict};
 
 /// How long what was seen is told again.
@@ -83,7 +84,7 @@ impl Lookout {
 }
 
 async fn see(app: &App) {
-    let seen = look(&app.db).await;
+    let seen = async { look(&mut *app.db.look_on().await?).await }.await;
     app.db.metrics.up.set(i64::from(seen.is_ok()));
     match seen {
         Ok((backlog, verdict)) => app.backlog.set(&backlog, verdict.as_ref()),
@@ -95,9 +96,8 @@ async fn see(app: &App) {
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn look(db: &Db) -> Result<(Backlog, Option<Verdict>), DbError> {
-    let mut conn = db.look_on().await?;
-    Ok((store::find_backlog(&mut conn).await?, verdict::find_last(&mut conn).await?))
+pub async fn look(conn: &mut PgConnection) -> Result<(Backlog, Option<Verdict>), DbError> {
+    Ok((store::find_backlog(conn).await?, verdict::find_last(conn).await?))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -171,7 +171,20 @@ async fn the_doctor_finds_what_would_lose_a_write_and_what_only_slows() {
         "{said:?}"
     );
 
+    assert!(said.out.contains("warning audit: none was made"), "{said:?}");
+    sqlx::query(
+        "INSERT INTO audits (audit_id, run_by, took_ms, variants_checked, movements_checked, orders_checked, violations)
+         VALUES (gen_random_uuid(), 'test', 1, 0, 0, 0, '[{\"invariant\": \"ledger\"}]')",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+
     let without = holdfast(&database.url, &["doctor"], &[]).await;
+    assert!(
+        without.out.contains("warning audit: the last one found that the books do not agree"),
+        "{without:?}"
+    );
     assert!(without.out.contains("ok      Redis: not configured"), "{without:?}");
     assert!(!without.out.contains("HOLDFAST_LOCK_RETRY_MS"), "{without:?}");
     let unpolled = holdfast(&database.url, &["doctor"], &[("HOLDFAST_LOCK_RETRY_MS", "5000")]).await;
