@@ -128,12 +128,12 @@ async fn three(app: &TestApp) -> [Uuid; 3] {
 async fn an_operation_goes_to_postgres_and_redis_as_often_as_is_written_down() {
     let postgres = Private::postgres_with("shared_preload_libraries", "pg_stat_statements").await;
     let redis = Private::redis().await;
-    let mut app = TestApp::with(TestDatabase::on(&postgres.url()).await, Some(&redis.url()), &[]).await;
+    let database = TestDatabase::on(&postgres.url()).await;
+    let app = TestApp::only_serving(database, Some(&redis.url()), &[]).await;
     sqlx::query("CREATE EXTENSION pg_stat_statements").execute(&app.database.pool).await.unwrap();
     let mut looking =
         redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let (variants, held) = (three(&app).await, three(&app).await);
-    app.quiet().await;
     let shop = Shop { app, variants, held };
     let written = documented();
     assert!(written.len() >= 8, "the table is read: {written:?}");

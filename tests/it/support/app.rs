@@ -39,6 +39,25 @@ impl TestApp {
 
     /// With these settings over the defaults.
     pub async fn with(database: TestDatabase, redis: Option<&str>, settings: &[(&str, &str)]) -> Self {
+        let mut started = Self::only_serving(database, redis, settings).await;
+        let app = &started.app;
+        let others = [
+            tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
+            tokio::spawn(events::relay::keep(app.clone())),
+            tokio::spawn(events::publish::keep(app.clone())),
+            tokio::spawn(events::modes::keep(app.clone())),
+        ];
+        started.tasks.splice(0..0, others);
+        started
+    }
+
+    /// With nothing that goes on besides requests, for tests that count: to end it after it began is not enough, since
+    /// Postgres may come to a statement long after whoever sent it has gone.
+    pub async fn only_serving(
+        database: TestDatabase,
+        redis: Option<&str>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let config = Config::read(&|name| match name {
             "DATABASE_URL" => Some(database.url.clone()),
             "REDIS_URL" => redis.map(str::to_owned),
@@ -55,17 +74,11 @@ impl TestApp {
         let (listener, address) = http::server::bind(&config.listen).await.unwrap();
         let stopping = CancellationToken::new();
         app.locks.look_once().await;
-        let tasks = vec![
-            tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
-            tokio::spawn(events::relay::keep(app.clone())),
-            tokio::spawn(events::publish::keep(app.clone())),
-            tokio::spawn(events::modes::keep(app.clone())),
-            tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone())),
-        ];
+        let tasks = vec![tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()))];
         Self { client: Client::admin(address), app, database, stopping, tasks }
     }
 
-    /// Ends whatever goes on besides requests, for tests that count.
+    /// Ends whatever goes on besides requests.
     pub async fn quiet(&mut self) {
         self.app.stopping.cancel();
         let serving = self.tasks.pop();
