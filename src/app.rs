@@ -1,6 +1,6 @@
 //! What an operation may touch.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -22,6 +22,8 @@ use crate::operations::lock_status::Lookout;
 use crate::operations::metrics::Metrics;
 use crate::operations::pulse::Pulse;
 use crate::section::share::Sections;
+use crate::telemetry::export::Exporter;
+use crate::telemetry::trace::Tracer;
 use crate::test_endpoints::TestHolds;
 use crate::webhooks::metrics::WebhookMetrics;
 use crate::webhooks::signature::Secrets;
@@ -55,6 +57,10 @@ pub struct App {
     pub pulse: Pulse,
     /// What is counted about requests.
     pub http: HttpMetrics,
+    /// Begins traces.
+    pub tracer: Tracer,
+    /// Tells them, once somebody lets it.
+    exporter: std::sync::Mutex<Option<Exporter>>,
     /// What waits in the database, as it was seen last.
     pub backlog: BacklogMetrics,
     /// Shared by all who look at that.
@@ -102,7 +108,12 @@ impl App {
         let (sections, http, backlog) =
             (Sections::default(), HttpMetrics::default(), BacklogMetrics::default());
         let db = Db::new(config.database_url.expose_secret(), config.db_max_connections)?;
+        let (tracer, spans) = Tracer::new(config.traces.as_ref());
+        let exporter = spans
+            .zip(config.traces.as_ref())
+            .map(|(spans, settings)| Exporter::new(spans, settings, tracer.metrics()));
         let metrics = Metrics::new(|registry| {
+            tracer.metrics().register(registry);
             http.register(registry);
             locks.register_metrics(registry);
             sections.metrics.register(registry);
@@ -117,6 +128,8 @@ impl App {
             metrics,
             pulse: Pulse::default(),
             http,
+            tracer,
+            exporter: std::sync::Mutex::new(exporter),
             backlog,
             backlog_lookout: backlog::Lookout::default(),
             events,
@@ -141,6 +154,14 @@ impl App {
             auditing: Mutex::default(),
             draining: CancellationToken::new(),
         })
+    }
+
+    /// Tells the traces until the service stops; at once over if there are none.
+    pub async fn tell_traces(self: Arc<Self>) {
+        let exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(exporter) = exporter {
+            exporter.keep(self.stopping.clone()).await;
+        }
     }
 
     /// From now on the service is not ready for new work.

@@ -21,6 +21,7 @@
 //! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |
 //! | `HOLDFAST_SYNC_BATCHES_PER_MINUTE` | 10 | batches of count records a user may send in a minute |
 //! | `TOKIO_WORKER_THREADS` | half the cores | threads that serve |
+//! | `OTEL_…` | no traces | where traces are told: [`TraceSettings`] |
 //! | `HOLDFAST_LOG` | `info` | log filter, as in `info,holdfast=debug` |
 //! | `HOLDFAST_LOG_FORMAT` | `text` | `text` or `json` |
 //!
@@ -37,6 +38,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::endpoints::post::Authorities;
 use crate::events::publish::Copies;
 use crate::locks::timing::{self, LEASE_MARGIN, RENEWALS_A_TTL, STATEMENT_TIMEOUT, Timing};
+use crate::telemetry::settings::TraceSettings;
 use crate::webhooks::signature::Secrets;
 
 /// The shortest admin key that is accepted.
@@ -87,6 +89,8 @@ pub struct Config {
     pub db_max_connections: u32,
     /// Batches of count records that a user may send in a minute.
     pub sync_batches_per_minute: i32,
+    /// Where traces are told, if they are.
+    pub traces: Option<TraceSettings>,
     /// The limits of the locks.
     pub timing: Timing,
 }
@@ -145,6 +149,7 @@ impl Config {
                 SYNC_BATCHES_PER_MINUTE,
                 1..=1_000_000,
             )?,
+            traces: TraceSettings::read(&set)?,
             timing: read_timing(&set)?,
         };
         config.check()?;
@@ -303,7 +308,8 @@ where
     })
 }
 
-fn wrong(name: &'static str, why: impl Into<String>) -> ConfigError {
+/// What is said of a setting that can't be used.
+pub(crate) fn wrong(name: &'static str, why: impl Into<String>) -> ConfigError {
     ConfigError { name, why: why.into() }
 }
 

@@ -36,6 +36,13 @@ pub fn is_api_key(key: &str) -> bool {
         .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// 128 random bits, which need not be secret.
+#[must_use]
+pub fn random_u128() -> u128 {
+    // In each of the two, six bits are fixed; they do not meet.
+    Uuid::new_v4().as_u128() ^ Uuid::new_v4().as_u128().rotate_left(64)
+}
+
 /// One random byte, for jitter.
 #[must_use]
 pub fn random_byte() -> u8 {

@@ -27,7 +27,7 @@
 //! | [`test_endpoints`] | locks held and stock sold for load tests; off by default |
 //! | [`console`] | the page on which operators see all of it |
 //! | [`http`] | the shell: everything about HTTP, nothing about business |
-//! | [`app`], [`config`], [`telemetry`], [`ids`], [`clock`] | what an operation may touch, settings, logs, identifiers, the time to be shown |
+//! | [`app`], [`config`], [`telemetry`], [`ids`], [`clock`] | what an operation may touch, settings, logs and traces, identifiers, the time to be shown |
 //! | [`cli`] | the commands of the program |
 //! | [`servers`] | private Postgres and Redis, for `holdfast dev` and the tests |
 

@@ -19,6 +19,7 @@ use crate::http::problem::Problem;
 use crate::ids;
 use crate::inventory::StockError;
 use crate::inventory::create_variant::{self, CreateVariant};
+use crate::telemetry::trace::Trace;
 
 /// Rows between two lines of progress.
 const PROGRESS_EVERY: usize = 1_000;
@@ -49,6 +50,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         request_id: ids::fresh().to_string().into(),
         gone: CancellationToken::new(),
         patience: Patience::default(),
+        trace: Trace::default(),
     };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::Headers)

@@ -41,6 +41,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let delivering = tokio::spawn(endpoints::deliver::keep(app.clone()));
     let noting = tokio::spawn(events::modes::keep(app.clone()));
     let expiring = tokio::spawn(holds::expire::keep(app.clone()));
+    let tracing = tokio::spawn(app.clone().tell_traces());
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
     let mut signals = StopSignals::listen()?;
@@ -69,6 +70,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     publishing.await.context("the publishing of events panicked")?;
     delivering.await.context("the delivery of webhooks panicked")?;
     noting.await.context("the notes of lock modes panicked")?;
+    tracing.await.context("the telling of traces panicked")?;
     app.db.close().await;
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::store::{self, Due, Ended, Health, Place};
 use crate::app::App;
 use crate::db::DbError;
 use crate::ids;
+use crate::telemetry::trace::{Kind, Trace};
 use crate::webhooks::signature::Secrets;
 
 /// Between two looks while nothing happens.
@@ -211,11 +212,21 @@ impl Courier {
 
 async fn attempt(app: &App, due: &Due) -> Ended {
     let began = Instant::now();
-    let (status, error) = match send(app, due).await {
+    let mut told = app.tracer.background(due.traceparent.as_deref(), Kind::Client, "endpoints.deliver");
+    told.note("event.id", &*due.event_id.to_string());
+    told.note("delivery.attempt", due.attempts);
+    let (status, error) = match send(app, due, &told.trace()).await {
         Ok(status) if (200..300).contains(&status) => (Some(status), None),
         Ok(status) => (Some(status), Some(format!("it answered {status}"))),
         Err(error) => (None, Some(error)),
     };
+    if let Some(status) = status {
+        told.note("http.response.status_code", i32::from(status));
+    }
+    if error.is_some() {
+        told.failed();
+    }
+    drop(told);
     let outcome = match error {
         None => Outcome::Delivered,
         Some(_) if due.attempts >= ATTEMPTS_MAX => Outcome::Dead,
@@ -244,13 +255,15 @@ async fn attempt(app: &App, due: &Due) -> Ended {
     }
 }
 
-async fn send(app: &App, due: &Due) -> Result<u16, String> {
+async fn send(app: &App, due: &Due, trace: &Trace) -> Result<u16, String> {
     let url = EndpointUrl::try_from(due.url.clone())?;
     let written: Vec<_> =
         [Some(due.secret.as_str()), due.old_secret.as_deref()].into_iter().flatten().collect();
     let secrets = Secrets::read(Some(&written.join(",")))?;
     let id = due.event_id.to_string();
     let signature = secrets.sign(&id, due.now, due.body.as_bytes());
-    let letter = Letter { id, timestamp: due.now, signature, body: due.body.clone() };
+    // Where nothing is told here, its receiver may still tell of the request that made the event.
+    let traceparent = trace.traceparent().or_else(|| due.traceparent.clone());
+    let letter = Letter { id, timestamp: due.now, signature, traceparent, body: due.body.clone() };
     app.post.send(&url, &letter).await.map(|status| status.as_u16())
 }

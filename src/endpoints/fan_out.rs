@@ -85,6 +85,7 @@ fn delivery(endpoint: &Behind, event: &Event) -> NewDelivery {
             .about
             .as_ref()
             .map_or_else(|| "nothing".to_owned(), |(what, id)| format!("{what}:{id}")),
+        traceparent: event.traceparent.clone(),
         body: serde_json::to_string(&told).unwrap_or_default(),
     }
 }
@@ -99,6 +100,7 @@ fn notice(gap: &Gap) -> NewDelivery {
         event_id: ids::fresh(),
         kind: SKIPPED.to_owned(),
         aggregate: format!("endpoint:{}", gap.endpoint_id),
+        traceparent: None,
         body: json!({"type": SKIPPED, "cursor": gap.to.to_string(), "data": data}).to_string(),
     }
 }

@@ -22,6 +22,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::model::EndpointUrl;
 use super::rules::is_public;
+use crate::telemetry::trace::TRACEPARENT;
 
 /// How long an attempt may take, from looking up the host to the status.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -63,6 +64,8 @@ pub struct Letter {
     pub timestamp: i64,
     /// `v1,…`
     pub signature: String,
+    /// The trace that it is part of.
+    pub traceparent: Option<String>,
     /// JSON.
     pub body: String,
 }
@@ -163,9 +166,12 @@ where
         .header(header::USER_AGENT, HeaderValue::from_static("holdfast"))
         .header("webhook-id", &letter.id)
         .header("webhook-timestamp", letter.timestamp)
-        .header("webhook-signature", &letter.signature)
-        .body(Full::new(Bytes::from(letter.body.clone())))
-        .map_err(|error| told(&error))?;
+        .header("webhook-signature", &letter.signature);
+    let request = match &letter.traceparent {
+        Some(traceparent) => request.header(TRACEPARENT, traceparent),
+        None => request,
+    };
+    let request = request.body(Full::new(Bytes::from(letter.body.clone()))).map_err(|error| told(&error))?;
     tokio::select! {
         answer = sender.send_request(request) => answer.map(|answer| answer.status()).map_err(|error| told(&error)),
         ended = connection => Err(ended.err().map_or_else(|| "it hung up".to_owned(), |error| told(&error))),

@@ -125,6 +125,8 @@ pub(super) struct NewDelivery {
     pub(super) kind: String,
     pub(super) aggregate: String,
     pub(super) body: String,
+    /// The request that made the event, in its trace.
+    pub(super) traceparent: Option<String>,
 }
 
 /// Writes deliveries, and that the endpoints are given all up to `end`.
@@ -137,10 +139,13 @@ pub(super) async fn insert_deliveries_in_tx(
     let kinds: Vec<_> = new.iter().map(|new| new.kind.as_str()).collect();
     let aggregates: Vec<_> = new.iter().map(|new| new.aggregate.as_str()).collect();
     let bodies: Vec<_> = new.iter().map(|new| new.body.as_str()).collect();
+    let traceparents: Vec<_> = new.iter().map(|new| new.traceparent.as_deref()).collect();
     let moved = sqlx::query!(
         "WITH written AS (
-            INSERT INTO webhook_deliveries (delivery_id, endpoint_id, position, event_id, type, aggregate, body)
-            SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[])
+            INSERT INTO webhook_deliveries (delivery_id, endpoint_id, position, event_id, type, aggregate, body,
+                traceparent)
+            SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[],
+                $10::text[])
             ON CONFLICT ON CONSTRAINT event_is_delivered_once DO NOTHING
          )
          UPDATE webhook_endpoints SET position = greatest(position, $9) WHERE endpoint_id = ANY($8)",
@@ -153,6 +158,7 @@ pub(super) async fn insert_deliveries_in_tx(
         &bodies as &[&str],
         endpoints,
         end,
+        &traceparents as &[Option<&str>],
     )
     .execute(conn)
     .await?;
@@ -167,6 +173,8 @@ pub(super) struct Due {
     /// What it is about.
     pub(super) aggregate: String,
     pub(super) body: String,
+    /// The request that made the event, in its trace.
+    pub(super) traceparent: Option<String>,
     /// This attempt's number.
     pub(super) attempts: i32,
     pub(super) url: String,
@@ -232,7 +240,7 @@ pub(super) async fn take_due_in_tx(
              next_attempt_at = clock_timestamp() + $6::bigint * interval '1 second'
          FROM due
          WHERE d.delivery_id = due.delivery_id AND d.state = 'pending' AND d.next_attempt_at <= clock_timestamp()
-         RETURNING d.delivery_id, d.endpoint_id, d.event_id, d.aggregate, d.body, d.attempts, due.url AS "url!",
+         RETURNING d.delivery_id, d.endpoint_id, d.event_id, d.aggregate, d.body, d.traceparent, d.attempts, due.url AS "url!",
              due.secret AS "secret!", due.old_secret,
              extract(epoch FROM clock_timestamp())::bigint AS "now!""#,
         &places.iter().map(|place| place.endpoint_id).collect::<Vec<_>>(),

@@ -124,7 +124,15 @@ mod tests {
 
     fn event(kind: EventKind, subject: Subject) -> Event {
         let event_id = Uuid::nil();
-        Event { position: 1, event_id, kind: kind.as_str().into(), data: String::new(), subject, about: None }
+        Event {
+            position: 1,
+            event_id,
+            kind: kind.as_str().into(),
+            data: String::new(),
+            subject,
+            about: None,
+            traceparent: None,
+        }
     }
 
     fn principal(scopes: &[Scope]) -> Principal {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::db::DbError;
 use crate::ids;
+use crate::telemetry::trace;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal),* $(,)?) => {
@@ -152,6 +153,7 @@ pub struct NewEvent {
     pub(super) about: Option<&'static str>,
     pub(super) about_id: Option<String>,
     pub(super) data: String,
+    pub(super) traceparent: Option<String>,
 }
 
 impl NewEvent {
@@ -163,7 +165,14 @@ impl NewEvent {
         let (about, about_id) = about.parts();
         let data = serde_json::to_string(data)
             .map_err(|error| DbError::Unexpected(sqlx::Error::Encode(Box::new(error))))?;
-        Ok(Self { event_id: ids::fresh(), kind, about, about_id, data })
+        let traceparent = trace::current_request();
+        Ok(Self { event_id: ids::fresh(), kind, about, about_id, data, traceparent })
+    }
+
+    /// The same, made by a request that shares a section with others.
+    #[must_use]
+    pub fn made_by(self, traceparent: Option<&str>) -> Self {
+        Self { traceparent: traceparent.map(str::to_owned), ..self }
     }
 }
 
@@ -182,6 +191,8 @@ pub struct Event {
     pub subject: Subject,
     /// What sort of thing it is about, and which one.
     pub about: Option<(String, String)>,
+    /// The request that made it, in its trace.
+    pub traceparent: Option<String>,
 }
 
 /// What an event can be chosen by: read off what it tells.

@@ -222,6 +222,7 @@ mod tests {
             data: r#"{"a": 1}"#.to_owned(),
             subject: Subject::default(),
             about: about.map(|(what, id)| (what.to_owned(), id.to_owned())),
+            traceparent: None,
         };
         message_of(&event).map(|(channel, message)| (channel, serde_json::from_str(&message).unwrap()))
     }

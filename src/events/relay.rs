@@ -21,6 +21,7 @@ use super::model::Event;
 use super::store;
 use crate::app::App;
 use crate::db::DbError;
+use crate::telemetry::trace::{Kind, Tracer};
 
 /// Pause between two looks while somebody listens. A notice by Postgres would cost every commit a lock that all share.
 const LOOK: Duration = Duration::from_millis(40);
@@ -179,7 +180,7 @@ async fn follow(app: &App) -> Result<(), DbError> {
             }
         }
         let joined = relay.joined.notified();
-        read = look(relay, &mut conn, &mut fences, read).await?;
+        read = look(&app.tracer, relay, &mut conn, &mut fences, read).await?;
         let pause = if relay.has_listeners() || relay.has_watchers() { LOOK } else { IDLE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -200,6 +201,7 @@ async fn start(relay: &Relay, conn: &mut PgConnection) -> Result<Option<i64>, Db
 
 /// Looks once how far nobody writes any more, and tells up to there. Gives how far it has come.
 async fn look(
+    tracer: &Tracer,
     relay: &Relay,
     conn: &mut PgConnection,
     fences: &mut Fences,
@@ -221,7 +223,9 @@ async fn look(
         return Ok(Some(until));
     }
     while read < until {
+        let mut told = tracer.background(None, Kind::Internal, "events.relay");
         let page = store::read_between(conn, read, until, PAGE).await?;
+        told.note("events.count", page.events.len());
         for event in page.events {
             relay.tell(event);
             tokio::task::consume_budget().await;

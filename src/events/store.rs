@@ -37,16 +37,18 @@ pub async fn append_all_in_tx(conn: &mut PgConnection, events: &[NewEvent]) -> R
     let abouts: Vec<_> = events.iter().map(|event| event.about).collect();
     let about_ids: Vec<_> = events.iter().map(|event| event.about_id.as_deref()).collect();
     let data: Vec<_> = events.iter().map(|event| event.data.as_str()).collect();
+    let traceparents: Vec<_> = events.iter().map(|event| event.traceparent.as_deref()).collect();
     let appended = sqlx::query!(
-        "INSERT INTO events (event_id, kind, about, about_id, data)
-         SELECT e.event_id, e.kind, e.about, e.about_id, e.data::json
-         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
-             AS e (event_id, kind, about, about_id, data)",
+        "INSERT INTO events (event_id, kind, about, about_id, data, traceparent)
+         SELECT e.event_id, e.kind, e.about, e.about_id, e.data::json, e.traceparent
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+             AS e (event_id, kind, about, about_id, data, traceparent)",
         &events.iter().map(|event| event.event_id).collect::<Vec<_>>(),
         &kinds as &[&str],
         &abouts as &[Option<&str>],
         &about_ids as &[Option<&str>],
         &data as &[&str],
+        &traceparents as &[Option<&str>],
     )
     .execute(conn)
     .await?;
@@ -145,7 +147,7 @@ pub(crate) async fn read_between(
     let mut end = until;
     for (found, asked, last) in [
         (movements.len(), limit, movements.last().map(|(position, _)| *position)),
-        (orders.len(), limit.min(ORDERS_MAX), orders.last().map(|(position, _)| *position)),
+        (orders.len(), limit.min(ORDERS_MAX), orders.last().map(|(position, ..)| *position)),
         (others.len(), limit, others.last().map(|event| event.position)),
     ] {
         if found as i64 == asked {
@@ -161,9 +163,10 @@ pub(crate) async fn read_between(
             data: json_of(&movement)?,
             subject: Subject::of_variant(movement.variant_id),
             about: Some(("variant".to_owned(), movement.variant_id.to_string())),
+            traceparent: None,
         });
     }
-    for (position, order) in orders {
+    for (position, traceparent, order) in orders {
         events.push(Event {
             position,
             event_id: order.order_id,
@@ -171,6 +174,7 @@ pub(crate) async fn read_between(
             data: json_of(&order)?,
             subject: Subject::of_order(order.user_id.clone(), order.lines.iter().map(|line| line.variant_id)),
             about: Some(("order".to_owned(), order.order_id.to_string())),
+            traceparent,
         });
     }
     events.retain(|event| event.position <= end);
@@ -185,7 +189,7 @@ async fn appended_between(
     limit: i64,
 ) -> Result<Vec<Event>, DbError> {
     let rows = sqlx::query!(
-        r#"SELECT position, event_id, kind, about, about_id, data::text AS "data!"
+        r#"SELECT position, event_id, kind, about, about_id, data::text AS "data!", traceparent
            FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"#,
         after,
         until,
@@ -203,6 +207,7 @@ async fn appended_between(
             // As it was written it is one line; whoever inserted by hand may have written several.
             data: row.data.replace(['\n', '\r'], " "),
             about: row.about.zip(row.about_id),
+            traceparent: row.traceparent,
         })
         .collect())
 }

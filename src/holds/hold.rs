@@ -95,6 +95,10 @@ impl Verb for Holding<'_> {
     type Done = Hold;
     type Error = HoldError;
 
+    fn name(&self) -> &'static str {
+        "holds.hold"
+    }
+
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Hold, HoldError> {
         hold_in_tx(conn, self.cmd, self.keys, witness).await
     }

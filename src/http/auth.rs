@@ -27,6 +27,7 @@ use super::shell::RequestContext;
 use crate::app::App;
 use crate::db::{Db, DbError};
 use crate::ids;
+use crate::telemetry::trace::Trace;
 
 /// How long a key that was found stays known without asking again: so long a revoked key still works.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
@@ -97,6 +98,8 @@ pub struct Caller {
     pub gone: CancellationToken,
     /// How long the caller is ready to wait.
     pub patience: Patience,
+    /// The request's place in a trace.
+    pub trace: Trace,
 }
 
 impl Caller {
@@ -108,8 +111,8 @@ impl Caller {
     }
 
     fn within(context: RequestContext, principal: Arc<Principal>) -> Self {
-        let RequestContext { request_id, gone, patience } = context;
-        Self { principal, request_id, gone, patience }
+        let RequestContext { request_id, gone, patience, trace } = context;
+        Self { principal, request_id, gone, patience, trace }
     }
 }
 

@@ -9,9 +9,9 @@ use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
@@ -33,11 +33,18 @@ struct ByAnswer {
     status: &'static str,
 }
 
+/// Which trace an observation is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct InTrace {
+    /// Its id, in hexadecimal.
+    pub trace_id: String,
+}
+
 /// The metrics of requests. Clones are the same metrics.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
     answers: Family<ByAnswer, Counter>,
-    durations: Family<ByRoute, Histogram>,
+    durations: Family<ByRoute, HistogramWithExemplars<InTrace>>,
     under_way: Gauge,
 }
 
@@ -45,7 +52,7 @@ impl Default for HttpMetrics {
     fn default() -> Self {
         Self {
             answers: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            durations: Family::new_with_constructor(|| HistogramWithExemplars::new(BUCKETS.into_iter())),
             under_way: Gauge::default(),
         }
     }
@@ -71,6 +78,7 @@ impl HttpMetrics {
             route,
             started: Instant::now(),
             status: None,
+            trace: None,
         }
     }
 }
@@ -85,9 +93,17 @@ pub struct UnderWay {
     pub started: Instant,
     /// What it was answered with.
     pub status: Option<StatusCode>,
+    /// The trace it is told in.
+    pub trace: Option<InTrace>,
 }
 
 impl UnderWay {
+    /// Its method, if it is one that is served.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
     /// The path it was matched by.
     #[must_use]
     pub fn route(&self) -> &str {
@@ -104,7 +120,7 @@ impl Drop for UnderWay {
         let took = self.started.elapsed().as_secs_f64();
         self.metrics.under_way.dec();
         let durations = self.metrics.durations.get_or_create_owned(&ByRoute { method, route: route.clone() });
-        durations.observe(took);
+        durations.observe(took, self.trace.take(), None);
         let answered = ByAnswer { method, route, status: class_of(status) };
         self.metrics.answers.get_or_create(&answered).inc();
     }

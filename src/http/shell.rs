@@ -16,12 +16,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::metrics::UnderWay;
+use super::metrics::{InTrace, UnderWay};
 use super::preference::{PREFERENCE_APPLIED, Patience};
 use super::problem::{Code, Problem};
 use crate::app::App;
 use crate::db::DbError;
 use crate::ids;
+use crate::telemetry::trace::{self, Span, TRACERESPONSE, Trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
@@ -43,6 +44,8 @@ pub struct RequestContext {
     pub gone: CancellationToken,
     /// How long the caller is ready to wait.
     pub patience: Patience,
+    /// Its place in a trace.
+    pub trace: Trace,
 }
 
 impl Default for RequestContext {
@@ -51,6 +54,7 @@ impl Default for RequestContext {
             request_id: ids::fresh().to_string().into(),
             gone: CancellationToken::new(),
             patience: Patience::default(),
+            trace: Trace::default(),
         }
     }
 }
@@ -62,20 +66,27 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     if let Some(given) = request.headers().get(REQUEST_ID).and_then(usable_id) {
         context.request_id = given.into();
     }
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut under_way = app.http.begin(request.method(), route);
+    let told =
+        app.tracer.request(request.headers(), || format!("{} {}", under_way.method(), under_way.route()));
+    context.trace = told.trace();
+    let trace_id = context.trace.id();
+    let traceresponse = trace::header_of(&context.trace);
     request.extensions_mut().insert(context.clone());
     // Dropped with this future, that is when the client is gone or has its answer.
     let _hung_up = context.gone.drop_guard();
     let request_id = context.request_id;
-    let span = tracing::info_span!("request", id = %request_id);
+    let span = tracing::info_span!("request", id = %request_id, trace = trace_id.as_deref());
+    under_way.trace = trace_id.map(|trace_id| InTrace { trace_id });
     let unhurried = request
         .extensions()
         .get::<MatchedPath>()
         .is_some_and(|path| UNHURRIED.iter().any(|end| path.as_str().ends_with(end)));
     let limit = if unhurried { UNHURRIED_MAX } else { app.answer_max };
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let under_way = app.http.begin(request.method(), route);
-    let task =
-        app.tasks.spawn(answer(app.clone(), request, next, request_id.clone(), under_way).instrument(span));
+    let task = app
+        .tasks
+        .spawn(answer(app.clone(), request, next, request_id.clone(), (under_way, told)).instrument(span));
     let mut response = match tokio::time::timeout(limit, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
@@ -90,6 +101,9 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     };
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(traceresponse) = traceresponse {
+        response.headers_mut().insert(TRACERESPONSE, traceresponse);
     }
     if let Some(applied) = patience.applied(app.locks.longest_wait()) {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
@@ -109,12 +123,19 @@ async fn answer(
     request: Request,
     next: Next,
     request_id: Arc<str>,
-    mut under_way: UnderWay,
+    (mut under_way, mut told): (UnderWay, Span),
 ) -> Response {
     let method = request.method().clone();
-    let response = next.run(request).await;
+    told.note("http.request.method", under_way.method());
+    told.note("http.route", under_way.route());
+    told.note("holdfast.request_id", &*request_id);
+    let response = told.trace().within(next.run(request)).await;
     let (status, problem) = (response.status(), response.extensions().get::<Problem>().cloned());
     under_way.status = Some(status);
+    told.note("http.response.status_code", i32::from(status.as_u16()));
+    if status.is_server_error() {
+        told.failed();
+    }
     let (route, started) = (under_way.route(), under_way.started);
     if !ONLOOKERS.iter().any(|begin| route.starts_with(begin)) {
         app.pulse.answered(&method, status, started.elapsed());

@@ -212,6 +212,8 @@ pub struct Witness<'a> {
     pub subject: &'a str,
     /// The request.
     pub request_id: &'a str,
+    /// The request in its trace, if it is in one.
+    pub traceparent: Option<&'a str>,
     /// The lock.
     pub lock: Evidence,
 }

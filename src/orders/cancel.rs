@@ -132,6 +132,10 @@ impl Verb for Cancelling {
     type Done = Order;
     type Error = OrderError;
 
+    fn name(&self) -> &'static str {
+        "orders.cancel"
+    }
+
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
         Ok(cancel_in_tx(conn, self.order_id, &self.cmd, Actor::Api, witness).await?.order)
     }
@@ -242,7 +246,8 @@ pub async fn write_in_tx(
         let reason = cmd.reason.as_ref().map(Reason::as_str);
         let (order_id, status) = (order.order_id, order.status);
         new.push(store::NewCancellation { order_id, lines, reason, status, witness: *witness });
-        events.push(NewEvent::new(EventKind::OrderCancelled, About::Order(order_id), order)?);
+        let event = NewEvent::new(EventKind::OrderCancelled, About::Order(order_id), order)?;
+        events.push(event.made_by(witness.traceparent));
     }
     store::insert_cancellations_in_tx(conn, &new).await?;
     events::append_all_in_tx(conn, &events).await

@@ -25,6 +25,7 @@ use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
 use crate::inventory::model::Witness;
 use crate::locks::{Evidence, LockError, LockKeys, lock_names_in_tx};
+use crate::telemetry::trace::Trace;
 
 /// A request over more keys than so many is large. It shares no section, for those who shared with it would wait for its
 /// size; and it stands in no line before it is its turn among the large, for it would stand in the lines of nearly
@@ -50,6 +51,9 @@ pub trait Verb: Sync {
     ) -> impl Future<Output = Result<Option<Answer>, Self::Error>> + Send {
         idempotency::known_answer(db, claim)
     }
+
+    /// What it is called, as in `inventory.decrement`.
+    fn name(&self) -> &'static str;
 
     /// Locks rows, decides, writes. Never commits, and writes nothing before it is sure not to refuse.
     ///
@@ -110,9 +114,10 @@ impl Section<'_> {
             let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
             return Ok(first.guarded(unlocked, started.elapsed()));
         }
+        let told = self.caller.trace.span(verb.name());
         let mut attempt = 1;
         loop {
-            match self.once(deadline, keys, verb).await {
+            match self.once(deadline, keys, verb, &told.trace()).await {
                 Err(error) if error.collided() && attempt < ATTEMPTS => {
                     pause_after_collision(attempt).await;
                     attempt += 1;
@@ -127,13 +132,19 @@ impl Section<'_> {
         deadline: Option<Instant>,
         keys: &LockKeys,
         verb: &V,
+        trace: &Trace,
     ) -> Result<Answer, V::Error> {
+        let mut waiting = trace.span("lock.wait");
         let (mut limit, gone) = (self.left(deadline), &self.caller.gone);
         let _passed = if keys.as_slice().len() > SHARED_KEYS_MAX {
             let (came, wait) = (Instant::now(), limit.unwrap_or(self.app.locks.longest_wait()));
             let passed = match self.pass_as_large(wait, keys).await {
                 Ok(passed) => passed,
-                Err(error) => return self.answer_of_the_first_or(error).await,
+                Err(error) => {
+                    waiting.failed();
+                    drop(waiting);
+                    return self.answer_of_the_first_or(error).await;
+                }
             };
             limit = Some(wait.saturating_sub(came.elapsed()));
             Some(passed)
@@ -142,12 +153,21 @@ impl Section<'_> {
         };
         let lease = match self.app.locks.acquire_within(limit, keys.clone(), gone).await {
             Ok(lease) => lease,
-            Err(busy) => return self.answer_if_busy(busy).await,
+            Err(busy) => {
+                waiting.failed();
+                drop(waiting);
+                return self.answer_if_busy(busy).await;
+            }
         };
         let (evidence, started) = (lease.evidence(), Instant::now());
+        waiting.note("lock.mode", evidence.mode.as_str());
+        drop(waiting);
+        let mut section = trace.span("section");
+        section.note("section.requests", 1);
         let metrics = &self.app.sections.metrics;
         metrics.begun(1, keys.as_slice().len());
         let timed = async {
+            let _transaction = section.trace().span("transaction");
             let answer = self.under(evidence, deadline, keys, verb).await;
             metrics.transactions.observe(started.elapsed().as_secs_f64());
             answer
@@ -184,8 +204,12 @@ impl Section<'_> {
             Some(first) => first,
             None => {
                 lock_names_in_tx(&mut tx, keys).await?;
-                let witness =
-                    Witness { subject: &caller.principal.subject, request_id: &caller.request_id, lock };
+                let witness = Witness {
+                    subject: &caller.principal.subject,
+                    request_id: &caller.request_id,
+                    traceparent: caller.trace.request(),
+                    lock,
+                };
                 let outcome = verb.in_tx(&mut tx, witness).await;
                 idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, success, outcome).await?
             }

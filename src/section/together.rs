@@ -41,7 +41,12 @@ pub(super) struct Joined<'a> {
 impl<'a> Joined<'a> {
     fn witness(&self) -> Witness<'a> {
         let caller = &self.request.caller;
-        Witness { subject: &caller.principal.subject, request_id: &caller.request_id, lock: self.lock }
+        Witness {
+            subject: &caller.principal.subject,
+            request_id: &caller.request_id,
+            traceparent: caller.trace.request(),
+            lock: self.lock,
+        }
     }
 }
 

@@ -132,6 +132,10 @@ impl Verb for Delivering<'_> {
     type Done = Receipt;
     type Error = WebhookError;
 
+    fn name(&self) -> &'static str {
+        "webhooks.deliver"
+    }
+
     /// Enters the event, carries it out, settles the entry. A refusal commits the entry as it was entered, as one
     /// that nothing was done about; whatever else goes wrong takes it back.
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Receipt, WebhookError> {

@@ -189,7 +189,9 @@ impl Posting<'_> {
                 .release_after(async {
                     let mut tx = app.db.begin_within(limit).await?;
                     let (subject, request_id) = (&*caller.principal.subject, &*caller.request_id);
-                    self.in_tx(&mut tx, &keys, Witness { subject, request_id, lock }).await?;
+                    let traceparent = caller.trace.request();
+                    let witness = Witness { subject, request_id, traceparent, lock };
+                    self.in_tx(&mut tx, &keys, witness).await?;
                     tx.commit().await.map_err(DbError::from)?;
                     Ok::<_, CountError>(())
                 })

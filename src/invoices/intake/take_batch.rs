@@ -113,6 +113,10 @@ impl Verb for TakingAllIn<'_> {
     type Done = Results;
     type Error = IntakeError;
 
+    fn name(&self) -> &'static str {
+        "invoices.take_batch"
+    }
+
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Results, IntakeError> {
         let taken =
             take_all_in_tx(conn, self.app, self.given, witness).await.map_err(|error| match error {

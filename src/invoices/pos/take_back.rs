@@ -75,6 +75,10 @@ impl Verb for TakingBack<'_> {
     type Done = PosInvoice;
     type Error = PosError;
 
+    fn name(&self) -> &'static str {
+        "invoices.take_back"
+    }
+
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<PosInvoice, PosError> {
         take_back_in_tx(conn, self.name, self.cmd, self.keys, witness).await
     }

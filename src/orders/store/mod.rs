@@ -210,9 +210,10 @@ pub(crate) async fn placed_between(
     after: i64,
     until: i64,
     limit: i64,
-) -> Result<Vec<(i64, Order)>, DbError> {
+) -> Result<Vec<(i64, Option<String>, Order)>, DbError> {
     let rows = sqlx::query!(
         r#"SELECT position AS "position!", order_id, user_id, currency, total, metadata, placed_at, lock_mode, lock_wait_ms,
+                  traceparent,
                   CASE WHEN EXISTS (SELECT FROM early_cancellations e WHERE e.user_id = o.user_id
                                         AND e.idempotency_key = o.idempotency_key)
                        THEN 'cancelled' ELSE 'placed' END AS "status!"
@@ -226,7 +227,7 @@ pub(crate) async fn placed_between(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let positions: Vec<_> = rows.iter().map(|row| row.position).collect();
+    let marks: Vec<_> = rows.iter().map(|row| (row.position, row.traceparent.clone())).collect();
     let placed = rows.into_iter().map(|row| OrderRow {
         order_id: row.order_id,
         user_id: row.user_id,
@@ -245,7 +246,8 @@ pub(crate) async fn placed_between(
             line.cancelled_quantity = if is_born_cancelled { line.quantity } else { 0 };
         }
     }
-    Ok(positions.into_iter().zip(orders).collect())
+    let marked = marks.into_iter().zip(orders);
+    Ok(marked.map(|((position, traceparent), order)| (position, traceparent, order)).collect())
 }
 
 struct OrderRow {

@@ -85,14 +85,15 @@ pub(crate) async fn insert_orders_in_tx(
     let subjects: Vec<_> = new.iter().map(|new| new.witness.subject).collect();
     let requests: Vec<_> = new.iter().map(|new| new.witness.request_id).collect();
     let modes: Vec<_> = new.iter().map(|new| new.witness.lock.mode.as_str()).collect();
+    let traceparents: Vec<_> = new.iter().map(|new| new.witness.traceparent).collect();
     let skus: Vec<_> = lines.iter().map(|(_, _, line)| line.sku.as_str()).collect();
     let inserted = sqlx::query!(
         r#"WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
         placed AS (
             INSERT INTO orders (order_id, user_id, idempotency_key, request_hash, status, currency, total, metadata,
-                subject, request_id, lock_mode, lock_wait_ms, placed_at)
+                subject, request_id, lock_mode, lock_wait_ms, traceparent, placed_at)
             SELECT o.*, moment.at FROM moment, UNNEST($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[],
-                $6::text[], $7::numeric[], $8::jsonb[], $9::text[], $10::text[], $11::text[], $12::int[]) AS o
+                $6::text[], $7::numeric[], $8::jsonb[], $9::text[], $10::text[], $11::text[], $12::int[], $22::text[]) AS o
             RETURNING 1
         ), lined AS (
             INSERT INTO order_lines (order_id, position, line_id, variant_id, sku, quantity, unit_price, line_total,
@@ -124,6 +125,7 @@ pub(crate) async fn insert_orders_in_tx(
         &lines.iter().map(|(_, _, line)| line.unit_price).collect::<Vec<_>>(),
         &lines.iter().map(|(_, _, line)| line.line_total).collect::<Vec<_>>(),
         &lines.iter().map(|(_, _, line)| line.cancelled_quantity).collect::<Vec<_>>(),
+        &traceparents as &[Option<&str>],
     )
     .fetch_one(conn)
     .await?;

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Request, Sections};
 use crate::app::App;
-use crate::locks::{Ahead, LockKey, LockKeys, Turn};
+use crate::locks::{Ahead, Evidence, LockKey, LockKeys, Turn};
+use crate::telemetry::trace::Trace;
 
 /// The most requests that share one section.
 const REQUESTS_MAX: usize = 256;
@@ -53,7 +56,27 @@ pub(super) struct Member {
     /// Whether it was set apart once.
     pub(super) was_apart: bool,
     pub(super) request: Arc<Request>,
+    /// Where it is told what it waits for.
+    pub(super) trace: Trace,
     pub(super) answer: oneshot::Sender<Outcome>,
+}
+
+impl Member {
+    /// Tells how it went in its section, which had its lease `since`.
+    pub(super) fn tell(
+        &self,
+        since: Instant,
+        (began, took): (Instant, Duration),
+        requests: usize,
+        lock: Evidence,
+    ) {
+        let mut waited = self.trace.span_since("lock.wait", || self.request.arrived);
+        waited.note("lock.mode", lock.mode.as_str());
+        waited.end_at(since);
+        let mut section = self.trace.span_since("section", || since);
+        section.note("section.requests", requests);
+        section.trace().span_since("transaction", || began).end_at(began + took);
+    }
 }
 
 impl State {

@@ -119,7 +119,7 @@ impl Sections {
         slot = slot.or_else(|| sections.slots.try_pass());
         let turn_keys = turn.keys().as_slice().len();
         let lease = turn.lease(taken);
-        let (started, evidence) = (Instant::now(), lease.evidence());
+        let (started, evidence, since) = (Instant::now(), lease.evidence(), lease.since());
         sections.metrics.begun(members.len(), turn_keys);
         let guard = |member: &Member| {
             let waited = lease.since().saturating_duration_since(member.request.arrived);
@@ -138,6 +138,7 @@ impl Sections {
         let timed = async { (section.await, started.elapsed()) };
         let (ended, database) = lease.release_after(timed).await;
         sections.metrics.transactions.observe(database.as_secs_f64());
+        members.iter().for_each(|member| member.tell(since, (started, database), members.len(), evidence));
         drop(joined);
         answer(members, &guards, database, ended);
     }

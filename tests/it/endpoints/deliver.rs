@@ -6,7 +6,7 @@ use holdfast::webhooks::signature::{Secrets, Signature};
 use serde_json::{Value, json};
 
 use super::{Receiver, deliver_until, deliveries, path, register, start, time_passes};
-use crate::support::{TestApp, TestDatabase, eventually, unique};
+use crate::support::{Collector, TestApp, TestDatabase, eventually, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_is_delivered_signed_and_in_its_order() {
@@ -223,5 +223,31 @@ async fn whoever_stops_takes_nothing_that_it_would_not_send() {
     assert_eq!(run_once(&app.app).await.unwrap(), 0);
     assert_eq!(app.count("webhook_deliveries WHERE attempts = 0 AND state = 'pending'").await, 1);
     assert!(receiver.sent().is_empty());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_goes_on_in_the_trace_of_the_order_that_it_tells_of() {
+    let collector = Collector::start().await;
+    let settings = [
+        ("HOLDFAST_WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+    ];
+    let app = TestApp::with(TestDatabase::fresh().await, None, &settings).await;
+    let receiver = Receiver::start().await;
+    register(&app, &receiver.url(), &["order.placed"]).await;
+    let variant = app.client.variant(100).await;
+    let placed = app.client.order("ann", &unique("key"), &[(variant, 1)]).await.expect(201);
+    let mut request = placed.header("traceresponse").unwrap().split('-').skip(1);
+    let (trace_id, span_id) = (request.next().unwrap(), request.next().unwrap());
+    deliver_until(&app, "it is sent", async || receiver.sent().len() == 1).await;
+    let told = async || collector.trace(trace_id).into_iter().find(|span| span.name == "endpoints.deliver");
+    eventually(std::time::Duration::from_secs(15), "that is told", async || told().await.is_some()).await;
+    let delivery = told().await.unwrap();
+    assert_eq!((delivery.parent_span_id.as_deref(), delivery.kind), (Some(span_id), 3));
+    assert_eq!(delivery.attributes()["http.response.status_code"], "200");
+    let sent = format!("00-{trace_id}-{}-01", delivery.span_id);
+    assert_eq!(receiver.sent()[0].header("traceparent"), sent);
     app.finish().await;
 }

@@ -11,6 +11,7 @@ use holdfast::inventory::StockError;
 use holdfast::inventory::model::Witness;
 use holdfast::locks::{LockError, LockKey, LockKeys, lock_names_in_tx};
 use holdfast::section::{Section, Verb};
+use holdfast::telemetry::trace::Trace;
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,10 @@ impl Verb for CountOne {
     type Done = i64;
     type Error = StockError;
 
+    fn name(&self) -> &'static str {
+        "test.count_one"
+    }
+
     async fn in_tx(&self, conn: &mut PgConnection, _: Witness<'_>) -> Result<i64, StockError> {
         let count: i64 = sqlx::query_scalar("SELECT n FROM counted").fetch_one(&mut *conn).await.unwrap();
         sqlx::query("UPDATE counted SET n = $1").bind(count + 1).execute(conn).await.unwrap();
@@ -37,7 +42,7 @@ async fn count_one(app: &App, names: &[&str]) -> Result<(), StockError> {
     let principal = Principal { subject: "test".into(), scopes: Vec::new() };
     let gone = CancellationToken::new();
     let (principal, patience) = (Arc::new(principal), Patience::default());
-    let caller = Caller { principal, request_id: "test".into(), gone, patience };
+    let caller = Caller { principal, request_id: "test".into(), gone, patience, trace: Trace::default() };
     let section = Section { app, caller: &caller, claim: None, success: StatusCode::OK };
     section.run(&keys(names), &CountOne).await.map(drop)
 }

@@ -6,6 +6,7 @@ mod metrics;
 mod process_status;
 mod red;
 mod release_lock;
+mod traces;
 
 use std::time::Duration;
 

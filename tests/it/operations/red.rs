@@ -23,6 +23,7 @@ async fn a_route_is_counted_timed_and_told_by_its_own_words() {
     assert_eq!(scrape.get(&format!("http_request_duration_seconds_count{{{SALES}}}")), 2.0);
     assert_eq!(scrape.get(&format!(r#"http_request_duration_seconds_bucket{{{SALES},le="+Inf"}}"#)), 2.0);
     assert_eq!(scrape.get("http_requests_in_flight"), 1.0, "the one that asks");
+    assert!(scrape.exemplars.is_empty(), "nothing is traced");
     app.finish().await;
 }
 

@@ -43,6 +43,7 @@ impl TestApp {
         let app = &started.app;
         let others = [
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
+            tokio::spawn(app.clone().tell_traces()),
             tokio::spawn(events::relay::keep(app.clone())),
             tokio::spawn(events::publish::keep(app.clone())),
             tokio::spawn(events::modes::keep(app.clone())),

@@ -10,6 +10,7 @@ pub mod client;
 #[cfg(target_os = "linux")]
 pub mod clocked;
 pub mod cluster;
+pub mod collector;
 pub mod crowd;
 pub mod database;
 pub mod eventually;
@@ -42,6 +43,7 @@ pub use client::{Client, Reply};
 #[cfg(target_os = "linux")]
 pub use clocked::ClockedRedis;
 pub use cluster::Cluster;
+pub use collector::{Collector, Span};
 pub use crowd::Crowd;
 pub use database::TestDatabase;
 pub use eventually::eventually;

@@ -40,6 +40,7 @@ impl Peer {
         app.locks.look_once().await;
         let tasks = vec![
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
+            tokio::spawn(app.clone().tell_traces()),
             tokio::spawn(events::relay::keep(app.clone())),
             tokio::spawn(events::publish::keep(app.clone())),
             tokio::spawn(events::modes::keep(app.clone())),

@@ -14,6 +14,8 @@ pub struct Scrape {
     pub samples: BTreeMap<String, f64>,
     /// The type of each metric.
     pub types: BTreeMap<String, String>,
+    /// The traces that are named beside samples.
+    pub exemplars: Vec<String>,
 }
 
 impl Scrape {
@@ -22,7 +24,7 @@ impl Scrape {
         assert_eq!(reply.header("content-type"), Some(OPEN_METRICS));
         let text = String::from_utf8(reply.bytes.to_vec()).unwrap();
         let body = text.strip_suffix("# EOF\n").expect("it says where it ends");
-        let (mut samples, mut types) = (BTreeMap::new(), BTreeMap::new());
+        let (mut samples, mut types, mut exemplars) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for line in body.lines() {
             if let Some(said) = line.strip_prefix("# ") {
                 let (what, rest) = said.split_once(' ').unwrap();
@@ -36,10 +38,12 @@ impl Scrape {
                 }
                 continue;
             }
-            let (name, value) = line.rsplit_once(' ').unwrap();
+            let (sample, exemplar) = line.split_once(" # ").map_or((line, None), |(s, e)| (s, Some(e)));
+            exemplars.extend(exemplar.map(str::to_owned));
+            let (name, value) = sample.rsplit_once(' ').unwrap();
             assert!(samples.insert(sorted(name), value.parse().unwrap()).is_none(), "twice: {line}");
         }
-        Self { samples, types }
+        Self { samples, types, exemplars }
     }
 
     /// A sample by its name after `holdfast_`, 0 if there is none yet.

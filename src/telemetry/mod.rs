@@ -1,7 +1,11 @@
-//! Logs: to standard error, as text or as JSON.
+//! Logs, to standard error, as text or as JSON; and [traces](trace), to a collector.
 //!
 //! Field names are dotted by what they speak of, with units: `http.status`, `lock.wait_ms`,
 //! `breaker.state`. Never logged: keys, tokens, URLs with passwords, bodies, and header values.
+
+pub mod export;
+pub mod settings;
+pub mod trace;
 
 use std::io::IsTerminal;
 

@@ -1,0 +1,419 @@
+//! Traces: where a request's time went, told in spans. Off unless a collector is named.
+//!
+//! A trace is handed on, from the request to its verb and on to its section, as everything else that belongs to a request
+//! is: in [`RequestContext`](crate::http::shell::RequestContext) and [`Caller`](crate::http::auth::Caller).
+//!
+//! What must stay true:
+//! - Nothing waits for a collector: a span for which there is no room is dropped, and counted.
+//! - Off, a span costs a look at an empty option.
+//! - No secret is told: of a request its method, its route, its status and its id; no path, query, header or body.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::settings::TraceSettings;
+use crate::{clock, ids};
+
+/// Where a caller says which trace it is in, and a webhook says it to its receiver.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where an answer says it.
+pub const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// How many spans wait to be told at most.
+const ROOM: usize = 8_192;
+
+tokio::task_local! {
+    static CURRENT: Trace;
+}
+
+/// Begins traces, if there is a collector to tell them to. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Tracer(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    ended: mpsc::Sender<Ended>,
+    /// Of so many requests that say nothing of a trace, from 0 to 1, one is begun.
+    ratio: f64,
+    metrics: TraceMetrics,
+}
+
+/// A place in a trace: a span that others may be part of.
+#[derive(Debug, Clone, Default)]
+pub struct Trace(Option<Arc<Place>>);
+
+#[derive(Debug)]
+struct Place {
+    tracer: Arc<Inner>,
+    trace_id: u128,
+    span_id: u64,
+    is_told: bool,
+    /// When its first span here began, by both clocks: the monotonic one, and in nanoseconds since 1970. So the times of
+    /// a trace agree with each other, and a clock that was set is right from the next one on.
+    moment: (Instant, i64),
+    /// The request that it all comes from, as `traceparent` writes it.
+    request: Arc<str>,
+}
+
+/// What goes on. It ends when it is dropped.
+#[derive(Debug, Default)]
+#[must_use = "a span that is dropped has ended"]
+pub struct Span(Option<Box<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    place: Arc<Place>,
+    parent: Option<u64>,
+    name: Cow<'static, str>,
+    kind: Kind,
+    since: Instant,
+    notes: Vec<(&'static str, Note)>,
+    has_failed: bool,
+}
+
+/// Which side of a call a span is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Neither.
+    Internal,
+    /// The called.
+    Server,
+    /// The caller.
+    Client,
+}
+
+/// What is noted of a span.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// A word.
+    Text(String),
+    /// A number.
+    Number(i64),
+}
+
+impl From<&str> for Note {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<usize> for Note {
+    fn from(number: usize) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<i32> for Note {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+/// A span that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub(super) trace_id: u128,
+    pub(super) span_id: u64,
+    pub(super) parent: Option<u64>,
+    pub(super) name: Cow<'static, str>,
+    pub(super) kind: Kind,
+    /// In nanoseconds since 1970.
+    pub(super) from: i64,
+    pub(super) until: i64,
+    pub(super) notes: Vec<(&'static str, Note)>,
+    pub(super) has_failed: bool,
+}
+
+impl Tracer {
+    /// One that begins traces, and the end where spans come out; or one that does nothing.
+    #[must_use]
+    pub fn new(settings: Option<&TraceSettings>) -> (Self, Option<mpsc::Receiver<Ended>>) {
+        let Some(settings) = settings else { return (Self::default(), None) };
+        let (ended, told) = mpsc::channel(ROOM);
+        let inner = Inner { ended, ratio: settings.ratio, metrics: TraceMetrics::default() };
+        (Self(Some(Arc::new(inner))), Some(told))
+    }
+
+    /// What is counted of spans; what is counted in vain if traces are off.
+    #[must_use]
+    pub fn metrics(&self) -> TraceMetrics {
+        self.0.as_ref().map(|inner| inner.metrics.clone()).unwrap_or_default()
+    }
+
+    /// A request's span, in the trace that it says it is part of, or in a new one.
+    pub fn request(&self, headers: &HeaderMap, name: impl FnOnce() -> String) -> Span {
+        let Some(tracer) = &self.0 else { return Span::default() };
+        let mut given = headers.get_all(TRACEPARENT).iter();
+        let parent = match (given.next(), given.next()) {
+            (Some(one), None) => one.to_str().ok().and_then(Parent::read),
+            _ => None,
+        };
+        tracer.span(parent, Kind::Server, name().into())
+    }
+
+    /// A span of what goes on for nobody's request, or for one long ago, which `traceparent` names.
+    pub fn background(&self, traceparent: Option<&str>, kind: Kind, name: &'static str) -> Span {
+        let Some(tracer) = &self.0 else { return Span::default() };
+        tracer.span(traceparent.and_then(Parent::read), kind, name.into())
+    }
+}
+
+impl Inner {
+    fn span(self: &Arc<Self>, parent: Option<Parent>, kind: Kind, name: Cow<'static, str>) -> Span {
+        let (trace_id, is_told) = match &parent {
+            Some(parent) => (parent.trace_id, parent.is_told),
+            None => {
+                let trace_id = ids::random_u128();
+                // The lower half, as others draw it.
+                (trace_id, (trace_id as u64 >> 11) as f64 / (1_u64 << 53) as f64 <= self.ratio)
+            }
+        };
+        let span_id = new_span_id();
+        let request = traceparent(trace_id, span_id, is_told).into();
+        let moment = (Instant::now(), clock::shown_now().timestamp_nanos_opt().unwrap_or_default());
+        let place = Place { tracer: self.clone(), trace_id, span_id, is_told, moment, request };
+        let parent = parent.map(|parent| parent.span_id);
+        Span::begun(Arc::new(place), parent, kind, name, moment.0)
+    }
+}
+
+impl Place {
+    fn nanos(&self, at: Instant) -> i64 {
+        let (moment, nanos) = self.moment;
+        let since = i64::try_from(at.saturating_duration_since(moment).as_nanos()).unwrap_or(i64::MAX);
+        nanos.saturating_add(since)
+    }
+}
+
+impl Trace {
+    /// A span within this one, from now on.
+    pub fn span(&self, name: &'static str) -> Span {
+        self.span_since(name, Instant::now)
+    }
+
+    /// A span within this one that began before.
+    pub fn span_since(&self, name: &'static str, since: impl FnOnce() -> Instant) -> Span {
+        let Some(place) = &self.0 else { return Span::default() };
+        let inner = Place {
+            tracer: place.tracer.clone(),
+            trace_id: place.trace_id,
+            span_id: new_span_id(),
+            is_told: place.is_told,
+            moment: place.moment,
+            request: place.request.clone(),
+        };
+        Span::begun(Arc::new(inner), Some(place.span_id), Kind::Internal, name.into(), since())
+    }
+
+    /// As it is said to others.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        self.0.as_ref().map(|place| traceparent(place.trace_id, place.span_id, place.is_told))
+    }
+
+    /// The request that it all comes from, as it is kept with what that request does.
+    #[must_use]
+    pub fn request(&self) -> Option<&str> {
+        self.0.as_ref().map(|place| &*place.request)
+    }
+
+    /// The id of the trace, if it is told.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        self.0.as_ref().filter(|place| place.is_told).map(|place| format!("{:032x}", place.trace_id))
+    }
+
+    /// Runs `work` so that [`current_request`] knows this trace.
+    pub async fn within<T>(self, work: impl Future<Output = T>) -> T {
+        match self.0 {
+            None => work.await,
+            Some(_) => CURRENT.scope(self, work).await,
+        }
+    }
+}
+
+/// The request that this task works for, as it is kept with what it does.
+#[must_use]
+pub fn current_request() -> Option<String> {
+    CURRENT.try_with(|trace| trace.request().map(str::to_owned)).ok().flatten()
+}
+
+impl Span {
+    fn begun(
+        place: Arc<Place>,
+        parent: Option<u64>,
+        kind: Kind,
+        name: Cow<'static, str>,
+        since: Instant,
+    ) -> Self {
+        Self(Some(Box::new(Open { place, parent, name, kind, since, notes: Vec::new(), has_failed: false })))
+    }
+
+    /// Its place, for spans within it.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        Trace(self.0.as_ref().map(|open| open.place.clone()))
+    }
+
+    /// Notes something of it.
+    pub fn note(&mut self, name: &'static str, note: impl Into<Note>) {
+        if let Some(open) = &mut self.0 {
+            open.notes.push((name, note.into()));
+        }
+    }
+
+    /// It came to no good.
+    pub fn failed(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.has_failed = true;
+        }
+    }
+
+    /// It ended at `until`.
+    pub fn end_at(mut self, until: Instant) {
+        self.end(until);
+    }
+
+    fn end(&mut self, until: Instant) {
+        let Some(open) = self.0.take().filter(|open| open.place.is_told) else { return };
+        let place = open.place;
+        let ended = Ended {
+            trace_id: place.trace_id,
+            span_id: place.span_id,
+            parent: open.parent,
+            from: place.nanos(open.since),
+            until: place.nanos(until),
+            name: open.name,
+            kind: open.kind,
+            notes: open.notes,
+            has_failed: open.has_failed,
+        };
+        if place.tracer.ended.try_send(ended).is_err() {
+            place.tracer.metrics.count("dropped", 1);
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.end(Instant::now());
+        }
+    }
+}
+
+/// What `traceparent` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Parent {
+    trace_id: u128,
+    span_id: u64,
+    is_told: bool,
+}
+
+impl Parent {
+    fn read(text: &str) -> Option<Self> {
+        let is_hex = |part: &&str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let mut parts = text.split('-');
+        let mut next = |length| parts.next().filter(|part| part.len() == length).filter(is_hex);
+        let (version, trace_id, span_id, flags) = (next(2)?, next(32)?, next(16)?, next(2)?);
+        // Of later versions what is known of this one is read.
+        if version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let parent = Self {
+            trace_id: u128::from_str_radix(trace_id, 16).ok()?,
+            span_id: u64::from_str_radix(span_id, 16).ok()?,
+            is_told: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+        };
+        (parent.trace_id != 0 && parent.span_id != 0).then_some(parent)
+    }
+}
+
+fn traceparent(trace_id: u128, span_id: u64, is_told: bool) -> String {
+    format!("00-{trace_id:032x}-{span_id:016x}-{:02x}", u8::from(is_told))
+}
+
+fn new_span_id() -> u64 {
+    (ids::random_u128() as u64).max(1)
+}
+
+/// The header that says it.
+#[must_use]
+pub fn header_of(trace: &Trace) -> Option<HeaderValue> {
+    trace.traceparent().and_then(|text| HeaderValue::try_from(text).ok())
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
+/// What became of spans. Clones are the same metrics.
+#[derive(Debug, Clone)]
+pub struct TraceMetrics(Family<ByOutcome, Counter>);
+
+impl Default for TraceMetrics {
+    /// Whatever can be counted is told from the start.
+    fn default() -> Self {
+        let spans = Family::<ByOutcome, Counter>::default();
+        for outcome in ["sent", "dropped", "failed"] {
+            drop(spans.get_or_create(&ByOutcome { outcome }));
+        }
+        Self(spans)
+    }
+}
+
+impl TraceMetrics {
+    pub(super) fn count(&self, outcome: &'static str, spans: u64) {
+        self.0.get_or_create(&ByOutcome { outcome }).inc_by(spans);
+    }
+
+    /// Adds them to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Spans: sent, not sent by a collector's fault, or dropped for want of room";
+        registry.register("trace_spans", help, self.0.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_read_as_it_is_written_and_a_wrong_one_not_at_all() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let parent = Parent::read(good).unwrap();
+        assert_eq!(traceparent(parent.trace_id, parent.span_id, parent.is_told), good);
+        assert!(!Parent::read(&good.replace("-01", "-00")).unwrap().is_told);
+        assert!(Parent::read(&format!("01{}-more", &good[2..])).is_some(), "a later version");
+        for bad in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(Parent::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn off_a_span_is_nothing_and_so_is_all_within_it() {
+        let (tracer, ended) = Tracer::new(None);
+        let mut span = tracer.request(&HeaderMap::new(), || unreachable!("nobody wants its name"));
+        span.note("a", 1);
+        let within = span.trace().span_since("within", || unreachable!("nobody wants its time"));
+        assert!(ended.is_none() && within.0.is_none() && span.trace().traceparent().is_none());
+    }
+}
