@@ -191,6 +191,16 @@ part_away() {
     load away_spread spread --target "$url" --against "$main" --connections 32
 }
 
+# Its figures are those of single calls: one run is thousands of them.
+part_warehouse() {
+    local status=0
+    HOLDFAST_SYNC_BATCHES_PER_MINUTE=1000000 serve
+    printf '\n### warehouse: 200 devices count 2,000 racks while the shop sells\n\n```\n'
+    "$bin/holdfast-load" warehouse --target "$url" --json "$work/warehouse.json" 2>/dev/null || status=$?
+    printf '```\n'
+    if ((status)); then failed=yes; fi
+}
+
 part_locks() {
     printf '\n### locks: the line beside polling\n\n```\n'
     SECONDS_EACH=$seconds ROUNDS=2 SQLX_OFFLINE=true cargo bench --quiet --bench locks 2>/dev/null || failed=yes

@@ -8,6 +8,7 @@
 //! - [`mod@bench`] sends one kind of request as fast as it is answered, or at a rate, and sets the result
 //!   beside what the bare database does;
 //! - [`invoices`] measures how well the service's rules tell what comes in twice, on a labelled set;
+//! - [`mod@warehouse`] counts racks with many devices while the shop sells;
 //! - [`mod@fill`] makes a database large beforehand, [`mod@table`] holds what several runs found against what is aimed at;
 //! - [`connection`] speaks HTTP for all, [`service`] knows the API's shapes, [`measure`] keeps the time,
 //!   [`picture`] draws it.
@@ -30,6 +31,7 @@ mod shop;
 mod table;
 mod terminal;
 mod verdict;
+mod warehouse;
 
 use std::process::ExitCode;
 
@@ -78,6 +80,12 @@ fn run(command: &Command) -> anyhow::Result<bool> {
             let (settings, mixed) = args.settings()?;
             buyers(scenario::run(settings, mixed), &args.all.service)
         }
+        Command::Warehouse(args) => {
+            let report = on_one_thread(warehouse::run(args.settings()?))?;
+            report.print();
+            keep_json(&report, &args.service)?;
+            Ok(report.ok)
+        }
         Command::Spread(args) => benchmark(&args.settings()?, &args.bench.service),
         Command::Hot(args) => benchmark(&args.settings()?, &args.bench.service),
         Command::Zipf(args) => benchmark(&args.settings()?, &args.bench.service),
@@ -120,10 +128,15 @@ fn benchmark(settings: &bench::Settings, service: &ServiceArgs) -> anyhow::Resul
 
 /// Writes a report and its picture to their files, if they are asked for.
 fn keep(report: &impl Serialize, picture: &Picture<'_>, service: &ServiceArgs) -> anyhow::Result<()> {
+    keep_json(report, service)?;
+    service.report.as_ref().map_or(Ok(()), |file| picture::write(picture, file))
+}
+
+fn keep_json(report: &impl Serialize, service: &ServiceArgs) -> anyhow::Result<()> {
     if let Some(file) = &service.json {
         let mut text = serde_json::to_vec_pretty(report).context("cannot write the report as JSON")?;
         text.push(b'\n');
         std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    service.report.as_ref().map_or(Ok(()), |file| picture::write(picture, file))
+    Ok(())
 }

@@ -52,6 +52,20 @@ pub(super) async fn begin<'a>(
 }
 
 impl Work<'_> {
+    /// Writes nothing of what the verb did, and keeps the answer that says so.
+    pub(super) async fn finish_unwritten<T: Serialize>(
+        mut self,
+        success: StatusCode,
+        told: T,
+    ) -> Result<Answer, CountError> {
+        if self.claim.is_none() {
+            // Nothing of this transaction is to be kept.
+            return Ok(Answer::json(success, &told));
+        }
+        self.tx.execute("ROLLBACK TO SAVEPOINT verb").await.map_err(DbError::from)?;
+        self.finish(success, Ok(told)).await
+    }
+
     /// Keeps the answer and commits. A refusal is an answer, of which nothing else is committed.
     pub(super) async fn finish<T: Serialize>(
         mut self,

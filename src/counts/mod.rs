@@ -16,6 +16,7 @@
 
 pub mod conflicts;
 pub mod error;
+pub mod imports;
 mod keyed;
 pub mod model;
 pub mod purge;

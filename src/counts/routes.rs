@@ -3,10 +3,12 @@
 use serde_json::json;
 
 use super::conflicts::{list, resolve};
-use super::racks::{claim, complete, pause, read, register, release, renew, resume};
-use super::records::{list as records, sync};
+use super::imports::Imported;
+use super::racks::{claim, complete, import as rack_import, pause, read, register, release, renew, resume};
+use super::records::{import as record_import, list as records, sync};
 use super::sessions::{
-    discard, heartbeat, list as all_sessions, open, post as posting, presence, read as session, variances,
+    discard, export, heartbeat, list as all_sessions, open, post as posting, presence, read as session,
+    variances,
 };
 use crate::counts::conflicts::model::Kept;
 use crate::counts::racks::model::{Rack, RackChange};
@@ -15,6 +17,7 @@ use crate::counts::sessions::model::{Lines, Present, Session};
 use crate::http::api::document::example_of;
 use crate::http::api::{Group, Operation, get, post};
 use crate::http::auth::Scope::Warehouse;
+use crate::http::csv;
 use crate::http::page::Page;
 use crate::http::problem::Code::{
     ConflictNotFound, ConflictResolved, LimitExceeded, NotRackOwner, NotSessionOwner, NothingToPost,
@@ -28,7 +31,7 @@ pub fn routes() -> Group {
     let about = "Counting the warehouse while the shop goes on selling. Field devices may call these under `/api` too. The \
                  counter is the key's subject.";
     let group = Group::new("Counts", about, &[Warehouse]);
-    conflicts(results(sessions(racks(group))))
+    conflicts(results(sessions(claims(racks(group)))))
 }
 
 fn racks(group: Group) -> Group {
@@ -40,6 +43,17 @@ fn racks(group: Group) -> Group {
                 .answers::<Rack>(201, "It is registered.")
                 .refuses(&[RackExists])
                 .example(json!({"rack_id": example_of("rack_id"), "floor": "1", "name": "Umbrellas"})),
+        )
+        .with(
+            post("/racks/import", "racks.import", rack_import::import)
+                .says(
+                    "Import racks",
+                    "From CSV with the columns `rack_id`, `floor` and perhaps `name`: up to 10,000 rows, each answered by \
+                     its line.",
+                )
+                .patient()
+                .answers::<Imported>(200, "What became of each row.")
+                .example(json!("rack_id,floor,name\nB-01,1,Umbrellas\nB-02,1,Lanterns\n")),
         )
         .with(
             get("/racks", "racks.list", read::list_racks)
@@ -64,6 +78,11 @@ fn racks(group: Group) -> Group {
                 .answers::<Rack>(200, "The rack, and who holds it.")
                 .refuses(&[RackNotFound]),
         )
+}
+
+/// What becomes of a rack while it is counted.
+fn claims(group: Group) -> Group {
+    group
         .with(
             change(post("/racks/{rack_id}/claim", "racks.claim", claim::claim))
                 .says(
@@ -177,6 +196,12 @@ fn results(group: Group) -> Group {
                 .refuses(&[SessionNotFound, SessionPosted]),
         )
         .with(
+            get("/sessions/{session_id}/export", "sessions.export", export::export)
+                .says("Export a session", "What its variances show, as a file.")
+                .answers_as::<String>(200, "A file of CSV.", csv::MEDIA_TYPE)
+                .refuses(&[SessionNotFound, SessionPosted]),
+        )
+        .with(
             post("/sessions/{session_id}/discard", "sessions.discard", discard::discard)
                 .at("tablet-3-spare")
                 .says("Give a session up", "Nothing enters it any more, and nothing of it is posted.")
@@ -216,6 +241,20 @@ fn conflicts(group: Group) -> Group {
                     "verified_qty": 7, "damage_qty": 1,
                     "created_at": "2026-03-31T10:00:00Z", "updated_at": "2026-03-31T10:00:00Z",
                 }]})),
+        )
+        .with(
+            post("/sync/import", "sync.import", record_import::import)
+                .says(
+                    "Import counts",
+                    "From CSV with the columns `item_code`, `verified_qty` and perhaps those of a record's other fields: a \
+                     batch, each of whose rows is answered by its line.",
+                )
+                .patient()
+                .answers::<Imported>(200, "What became of each row.")
+                .refuses(&[TooManyBatches])
+                .example(json!(format!(
+                    "item_code,verified_qty,session_id\n15056BL,3,{}\n", example_of("session_id")
+                ))),
         )
         .with(
             get("/sync/conflicts", "conflicts.list", list::list_conflicts)

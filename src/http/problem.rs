@@ -97,7 +97,7 @@ codes! {
     TooManyEndpoints = 409 "too_many_endpoints" "There are too many endpoints",
     CursorGone = 410 "cursor_gone" "What follows this cursor is not kept",
     BodyTooLarge = 413 "body_too_large" "The body is too large",
-    UnsupportedMediaType = 415 "unsupported_media_type" "The body must be application/json",
+    UnsupportedMediaType = 415 "unsupported_media_type" "The body is not of the media type that this call takes",
     ValidationFailed = 422 "validation_failed" "The request has invalid fields",
     CurrencyMismatch = 422 "currency_mismatch" "The prices are in another currency",
     LimitExceeded = 422 "limit_exceeded" "A quantity would pass its limit",

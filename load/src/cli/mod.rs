@@ -4,6 +4,7 @@ mod benches;
 mod books;
 mod invoices;
 mod scenarios;
+mod warehouse;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use benches::{BulkArgs, HotArgs, OrdersArgs, OutageArgs, OverloadArgs, Sprea
 pub use books::{FillArgs, TableArgs};
 pub use invoices::InvoicesArgs;
 pub use scenarios::{CancelStormArgs, CheckoutArgs, MixedArgs};
+pub use warehouse::WarehouseArgs;
 
 /// The load generator of Holdfast: replays a shop's orders, drives hot and spread traffic, and checks that
 /// not one unit went astray.
@@ -63,6 +65,8 @@ pub enum Command {
     CancelStorm(CancelStormArgs),
     /// Look, take, give back, order, check out and cancel, all at once
     Mixed(MixedArgs),
+    /// Count a warehouse with many devices while its shop sells, and hold the ledger against the shelves
+    Warehouse(WarehouseArgs),
 }
 
 /// Where the service is and how to speak to it.

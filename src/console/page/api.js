@@ -15,25 +15,27 @@ export const session = {
 
 /** What the service says when it does not do something, or why it could not be asked. */
 export class Problem extends Error {
-  constructor(status, document) {
+  constructor(status, document, retryAfter = null) {
     super(document.detail || document.title || "The service did not say why.");
     this.status = status;
     this.code = document.code ?? "";
     this.errors = document.errors ?? [];
     this.requestId = document.request_id ?? "";
     this.document = document;
+    this.retryAfter = Number(retryAfter);
   }
 }
 
-async function call(method, path, { body, key, signal, as = session.key } = {}) {
+async function call(method, path, { body, csv, key, signal, as = session.key } = {}) {
   const headers = { authorization: `Bearer ${as}` };
   if (body !== undefined) headers["content-type"] = "application/json";
+  if (csv !== undefined) headers["content-type"] = "text/csv";
   if (key) headers["idempotency-key"] = key;
   let response;
   try {
     response = await fetch(ROOT + path, {
       method, headers, signal, cache: "no-store", credentials: "omit",
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined ? csv : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -46,22 +48,41 @@ async function call(method, path, { body, key, signal, as = session.key } = {}) 
   } catch {
     answer = { detail: `Not an answer of Holdfast (status ${response.status}).` };
   }
-  if (!response.ok) throw new Problem(response.status, answer);
+  if (!response.ok) throw new Problem(response.status, answer, response.headers.get("retry-after"));
   return answer;
 }
 
 /** Reads. `params` that are empty are left out. */
 export function get(path, params = {}, options = {}) {
+  return call("GET", asking(path, params), options);
+}
+
+function asking(path, params) {
   const given = Object.entries(params).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const query = new URLSearchParams(given).toString();
-  return call("GET", path + (query ? `?${query}` : ""), options);
+  return path + (query ? `?${query}` : "");
+}
+
+/** Sends a file of CSV. */
+export const upload = (path, csv, params, options) => call("POST", asking(path, params), { ...options, csv });
+
+/** Gives a file to whoever sits here. */
+export async function download(path, name) {
+  const headers = { authorization: `Bearer ${session.key}` };
+  const response = await fetch(ROOT + path, { headers, cache: "no-store", credentials: "omit" });
+  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 /** Does something, once: a lost answer may be asked for again with the same key. */
 export const post = (path, body, options = {}) => call("POST", path, { key: freshKey(), ...options, body });
 
 /** Unlike `randomUUID` this is there without TLS too. */
-function freshKey() {
+export function freshKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `console-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -59,6 +59,10 @@ function field({ name, label, hint, required, kind = "text", options = [], value
     const input = h("input", { ...shared, type: "checkbox", checked: Boolean(value) });
     return { name, read: () => input.checked, label: h("label", { class: "check", for: id }, input, label, hinted) };
   }
+  if (kind === "file") {
+    const input = h("input", { ...shared, type: "file", accept: ".csv,text/csv" });
+    return { name, read: () => input.files[0], label: h("label", { for: id }, label, input, hinted) };
+  }
   const input = kind === "choice"
     ? h("select", shared, options.map(([option, text]) => h("option", { value: option, selected: option === value }, text)))
     : kind === "long"

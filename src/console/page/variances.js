@@ -1,6 +1,6 @@
 // A session: what was counted, what was expected, the records behind it, and posting it.
 
-import { post } from "./api.js";
+import { download, post } from "./api.js";
 import { ask } from "./ask.js";
 import { conflicts } from "./conflicts.js";
 import { h } from "./dom.js";
@@ -43,7 +43,10 @@ function view(room, path, seen, choose, showMore) {
   const differing = variances.lines.filter(({ variance }) => variance);
   return [
     h("p", {}, link("/counts", "Counting"), ` / ${one.session_id}`),
-    panel("Session", { wide: true, actions: one.posted_at ? null : button("Post it …", () => postIt(room, path, one, variances), { class: "primary" }) },
+    panel("Session", { wide: true, actions: [
+      button("Export", () => room.attempt(() => download(`${path}/export`, `count-${one.session_id}.csv`))),
+      one.posted_at ? null : button("Post it …", () => postIt(room, path, one, variances), { class: "primary" }),
+    ] },
       facts([
         ["Counter", one.blind ? `${one.user_id} (sees no expectations)` : one.user_id],
         ["State", one.state], ["Rack", one.rack_id], ["Opened", time(one.opened_at)], ["Heard of", time(one.last_heartbeat_at)],

@@ -1,6 +1,6 @@
 //! Racks: a registry by floor, and who counts each.
 //!
-//! Verbs: [`register`], [`claim`], [`renew`], [`release`], [`pause`], [`resume`], [`complete`]; reads: [`read`].
+//! Verbs: [`register`], [`import`], [`claim`], [`renew`], [`release`], [`pause`], [`resume`], [`complete`]; reads: [`read`].
 //!
 //! What must stay true: whether a rack is held, and by which session, is said by its lease alone, and judged by the
 //! database's clock. A paused rack keeps its claim for [`PAUSE_MAX`] and no longer. All but the claim are the holder's: a
@@ -9,6 +9,7 @@
 mod change;
 pub mod claim;
 pub mod complete;
+pub mod import;
 pub mod model;
 pub mod pause;
 pub mod read;

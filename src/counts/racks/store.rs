@@ -1,11 +1,13 @@
 //! The SQL of racks. No decisions here: rows in, rows out.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgQueryResult;
 
+use super::import::NewRack;
 use super::model::{FloorTally, Held, HeldBy, Rack};
 use crate::counts::error;
 use crate::counts::error::CountError;
@@ -29,6 +31,39 @@ pub(in crate::counts) async fn insert_in_tx(
     .execute(conn)
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// Registers those of these racks that are not, which are sorted by their ids. Gives those that it did.
+pub(super) async fn insert_each_in_tx(
+    conn: &mut PgConnection,
+    racks: &[&NewRack],
+) -> Result<HashSet<String>, DbError> {
+    let ids: Vec<_> = racks.iter().map(|rack| rack.rack_id.as_str()).collect();
+    let floors: Vec<_> = racks.iter().map(|rack| rack.floor.as_str()).collect();
+    let names: Vec<_> = racks.iter().map(|rack| rack.name.as_ref().map(Name::as_str)).collect();
+    let inserted = sqlx::query_scalar!(
+        "INSERT INTO racks (rack_id, floor, name)
+         SELECT rack_id, floor, name FROM unnest($1::text[], $2::text[], $3::text[]) AS r (rack_id, floor, name)
+         ORDER BY rack_id ON CONFLICT (rack_id) DO NOTHING RETURNING rack_id",
+        &ids as &[&str],
+        &floors as &[&str],
+        &names as &[Option<&str>],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(inserted.into_iter().collect())
+}
+
+/// Where these racks stand.
+pub(super) async fn find_floors(
+    conn: &mut PgConnection,
+    racks: &[&NewRack],
+) -> Result<HashMap<String, String>, DbError> {
+    let ids: Vec<_> = racks.iter().map(|rack| rack.rack_id.as_str()).collect();
+    let rows = sqlx::query!("SELECT rack_id, floor FROM racks WHERE rack_id = ANY($1)", &ids as &[&str])
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.rack_id, row.floor)).collect())
 }
 
 /// Where a rack stands: that never changes.

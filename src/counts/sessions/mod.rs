@@ -1,6 +1,6 @@
 //! Sessions: one device's work, from its first claim or batch until its records are posted.
 //!
-//! Verbs: [`open`], [`heartbeat`], [`post`], [`discard`]; reads: [`read`], [`list`], [`presence`], [`variances`]. The
+//! Verbs: [`open`], [`heartbeat`], [`post`], [`discard`]; reads: [`read`], [`list`], [`presence`], [`variances`], [`export`]. The
 //! rules of posting are in [`rules`].
 //!
 //! What must stay true:
@@ -12,6 +12,7 @@
 //!   counted elsewhere, or since, is not posted unless somebody approves of it.
 
 pub mod discard;
+pub mod export;
 pub mod heartbeat;
 pub mod list;
 pub mod model;

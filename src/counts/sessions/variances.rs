@@ -35,8 +35,18 @@ pub async fn variances(
     InPath(session_id): InPath<SessionId>,
     Params(query): Params<WithSessions>,
 ) -> Result<Json<Lines>, CountError> {
+    Ok(Json(lines_of(&app, &caller, &session_id, &query).await?))
+}
+
+/// The lines of a count, as its caller may see them.
+pub(super) async fn lines_of(
+    app: &App,
+    caller: &Caller,
+    session_id: &SessionId,
+    query: &WithSessions,
+) -> Result<Lines, CountError> {
     let mut conn = app.db.snapshot().await?;
-    let session = store::find(&mut conn, &session_id).await?.ok_or_else(error::session_not_found)?;
+    let session = store::find(&mut conn, session_id).await?.ok_or_else(error::session_not_found)?;
     let others = query.session_ids.as_deref().unwrap_or_default();
     let others: Vec<_> = others.split(',').filter(|other| !other.is_empty()).collect();
     if others.len() > SESSIONS_MAX {
@@ -59,7 +69,7 @@ pub async fn variances(
     if session.posted_at.is_none() && !is_operator && members.iter().any(is_blind) {
         lines.lines.iter_mut().for_each(blinded);
     }
-    Ok(Json(lines))
+    Ok(lines)
 }
 
 /// What a count would mean now.

@@ -115,7 +115,8 @@ impl Describe {
             if let Some(example) = &operation.example {
                 content["example"] = example.clone();
             }
-            told["requestBody"] = json!({"required": is_required, "content": {JSON: content}});
+            told["requestBody"] =
+                json!({"required": is_required, "content": {operation.takes.media_type(): content}});
         }
         told
     }

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::app::App;
 use crate::http::auth::Caller;
+use crate::http::csv::{self, CsvBody};
 use crate::http::extract::{Body, InPath, OrDefault, Params};
 
 /// Describes a type.
@@ -18,6 +19,8 @@ pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 pub struct Takes {
     /// Its body, and whether that may not be left out.
     pub body: Option<(SchemaOf, bool)>,
+    /// Whether its body is CSV.
+    pub is_csv: bool,
     /// An object whose fields are its query parameters.
     pub query: Option<SchemaOf>,
     /// Its path's parameter.
@@ -30,6 +33,12 @@ impl Takes {
     /// Notes a body.
     pub fn body<T: JsonSchema>(&mut self, is_required: bool) {
         self.body = Some((SchemaGenerator::subschema_for::<T>, is_required));
+    }
+
+    /// What its body is.
+    #[must_use]
+    pub fn media_type(&self) -> &'static str {
+        if self.is_csv { csv::MEDIA_TYPE } else { "application/json" }
     }
 
     /// Notes query parameters.
@@ -53,6 +62,13 @@ impl Argument for HeaderMap {}
 impl<T: JsonSchema> Argument for Body<T> {
     fn note(takes: &mut Takes) {
         takes.body::<T>(true);
+    }
+}
+
+impl Argument for CsvBody {
+    fn note(takes: &mut Takes) {
+        takes.body::<String>(true);
+        takes.is_csv = true;
     }
 }
 

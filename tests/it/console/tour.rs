@@ -231,6 +231,38 @@ async fn what_is_done_from_it_is_done_once_and_with_its_reason_on_record() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_file_comes_in_by_parts_and_the_page_says_how_far_it_is_and_what_was_not_taken() {
+    let app = TestApp::without_redis().await;
+    app.client.variant(9).await;
+    let mut browser = Browser::open().await;
+    browser.sign_in(&app.client).await;
+    browser.visit("counts").await;
+    // Two parts, a line break between quotes, and a row of a kind that is refused in the second.
+    let rows: String = (0..600).map(|row| format!("B-{row:03},1,Shelf\\n")).collect();
+    let file =
+        format!("rack_id,floor,name\\n{rows}B-700,,\\nB-701,1,\"two\\nlines\"\\nB-702,1\\nB-703,1,last\\n");
+    browser.click("Import …").await;
+    browser.until("document.querySelector('dialog #ask-file')").await;
+    let choose = format!(
+        "(() => {{ const sent = new DataTransfer(); sent.items.add(new File(['{file}'], 'racks.csv'));
+                   document.querySelector('#ask-file').files = sent.files; }})()"
+    );
+    browser.run(&choose).await;
+    browser.click("Import it").await;
+    browser.until_said("604 of 604 rows; 601 racks are in, 3 rows are not").await;
+    browser.until_said("floor: is required").await;
+    browser.until_said("a line break in a cell").await;
+    assert_eq!(browser.run(WRONGS).await, json!([]));
+    browser.picture("import").await;
+    let lines =
+        "[...document.querySelectorAll('[data-key=import] tbody tr')].map((one) => one.cells[0].innerText)";
+    assert_eq!(browser.run(lines).await, json!(["602", "603", "605"]));
+    assert_eq!(app.count("racks").await, 601);
+    browser.close().await;
+    app.finish().await;
+}
+
 /// Presses a button, says why, and confirms.
 async fn answer(browser: &mut Browser, button: &str, why: &str, confirm: &str) {
     browser.click(button).await;

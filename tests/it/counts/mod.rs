@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::support::{Client, Reply, TestApp};
 
 mod anchors;
+mod files;
 mod leads;
 mod one_count;
 mod posting;
@@ -15,6 +16,7 @@ mod purge;
 mod racks;
 mod shelf;
 mod sync;
+mod warehouse;
 
 /// A call under the root that field devices know.
 async fn call(client: &Client, method: Method, path: &str, body: Option<&Value>) -> Reply {

@@ -25,10 +25,10 @@ const STORY: &[&str] = &[
     "orders.place orders.list orders.get orders.history orders.look_up_key orders.cancel",
     "holds.hold holds.list holds.get holds.extend holds.capture holds.hold holds.release",
     "orders.place webhooks.receive webhooks.list_inbox webhooks.replay",
-    "racks.register racks.list racks.available racks.floors sessions.open racks.claim racks.status",
+    "racks.register racks.import racks.list racks.available racks.floors sessions.open racks.claim racks.status",
     "sessions.heartbeat sync.heartbeat sessions.presence sessions.list sessions.get racks.pause racks.resume racks.renew",
     "racks.release racks.claim locks.status locks.release racks.claim",
-    "sync.batch sessions.records sessions.variances conflicts.auto_resolve racks.complete",
+    "sync.batch sync.import sessions.records sessions.variances sessions.export conflicts.auto_resolve racks.complete",
     "pos.save pos.get pos.history pos.submit pos.return",
     "invoices.check invoices.take_in invoices.list invoices.get invoices.receive",
     "invoices.take_batch invoices.override invoices.void invoices.get_policy invoices.set_policy",
@@ -88,8 +88,8 @@ impl Story {
         if let Some(example) = call.example.clone() {
             let example = self.with_what_was_made(example);
             if call.takes.body.is_some() {
-                headers.push(("content-type".to_owned(), "application/json".to_owned()));
-                body = example.to_string();
+                headers.push(("content-type".to_owned(), call.takes.media_type().to_owned()));
+                body = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
             } else {
                 path = format!("{path}?{}", query(&example));
             }

@@ -115,9 +115,9 @@ function answers(call) {
 /** A form that makes the call, with the key of this session. */
 function tryIt(call) {
   const inputs = call.told.parameters.map((one) => [one, el("input", { "aria-label": one.name, value: one.in === "path" ? (one.example ?? "") : "", placeholder: one.example ?? "" })]);
-  const body = call.told.requestBody?.content["application/json"];
+  const [mediaType, body] = Object.entries(call.told.requestBody?.content ?? {})[0] ?? [];
   const text = body && el("textarea", { "aria-label": "Body", spellcheck: "false" });
-  if (text) text.value = JSON.stringify(body.example ?? {}, null, 2);
+  if (text) text.value = typeof body.example === "string" ? body.example : JSON.stringify(body.example ?? {}, null, 2);
   const answer = el("div", { "aria-live": "polite" });
   const send = async (event) => {
     event.preventDefault();
@@ -130,7 +130,7 @@ function tryIt(call) {
       else if (input.value) headers[one.name] = input.value;
     }
     if (found("key").value) headers.Authorization = `Bearer ${found("key").value}`;
-    if (text) headers["Content-Type"] = "application/json";
+    if (text) headers["Content-Type"] = mediaType;
     const address = path + (query.size ? `?${query}` : "");
     answer.replaceChildren(el("p", { class: "dim" }, "Asking…"));
     try {
@@ -172,7 +172,7 @@ function show() {
     el("p", {}, prose(call.told.description ?? "")),
     el("p", { class: "dim" }, scopes(call)),
     parameters(call),
-    body ? [el("h3", {}, "Body", body.required ? "" : " (optional)"), shape(body.content["application/json"].schema)] : [],
+    body ? [el("h3", {}, "Body", body.required ? "" : " (optional)"), shape(Object.values(body.content)[0].schema)] : [],
     answers(call),
     tryIt(call),
   ].flat(Infinity));

@@ -1,0 +1,161 @@
+//! Imports counts from a CSV file: each row is a record of one batch, judged by the rules of [`sync`](super::sync) and by no
+//! others. A row that is in error or in conflict is told by its line, and keeps out the others only if that is asked for.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::model::{Fault, RECORDS_MAX};
+use super::store;
+use super::sync::{Batch, take_batch};
+use super::take::Taken;
+use crate::app::App;
+use crate::counts::imports::{Imported, Part, RowOutcome, RowTold};
+use crate::counts::keyed;
+use crate::http::answer::Answer;
+use crate::http::auth::Caller;
+use crate::http::csv::{self, CsvBody, Row};
+use crate::http::extract::Params;
+use crate::http::problem::Problem;
+use crate::text::SessionId;
+
+/// The columns: those of a record, of which the first two must be there.
+const COLUMNS: [&str; 13] = [
+    "item_code",
+    "verified_qty",
+    "damage_qty",
+    "serial_numbers",
+    "rack_id",
+    "floor",
+    "status",
+    "session_id",
+    "client_record_id",
+    "counted_at",
+    "created_at",
+    "updated_at",
+    "fence",
+];
+/// What stands between two serial numbers in a cell.
+const BETWEEN_SERIALS: char = ';';
+
+/// `POST /sync/import?session_id=&all_or_nothing=&first_line=`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportCounts {
+    /// The session of rows that name none.
+    session_id: Option<SessionId>,
+    /// Whether nothing is written unless all rows can be kept.
+    #[serde(default)]
+    all_or_nothing: bool,
+    /// The line of the whole file on which the first row of this part of it stands: 2 unless said.
+    #[serde(default)]
+    first_line: Part,
+}
+
+/// # Errors
+/// [`Problem`].
+pub async fn import(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Params(query): Params<ImportCounts>,
+    body: CsvBody,
+) -> Result<Answer, Problem> {
+    let ImportCounts { session_id, all_or_nothing, first_line } = query;
+    let of = format!("import {session_id:?} {all_or_nothing} {}", first_line.line());
+    let claim = keyed::claim_of(&caller, &of, body.keyed);
+    let rows = csv::read(&body.bytes, &COLUMNS, 2, RECORDS_MAX)?;
+    let now = {
+        let mut conn = app.db.read().await?;
+        store::now(&mut conn).await?.to_rfc3339()
+    };
+    let mut import = Import { rows: Vec::with_capacity(rows.len()), records: Vec::new(), all_or_nothing };
+    for Row { line, cells } in rows {
+        let line = first_line.line_of(line);
+        let record = cells.map(|cells| {
+            let mut record: Map<_, _> = cells.into_iter().map(field).collect();
+            let mut fill = |name: &str, value: Option<String>| {
+                if let (None, Some(value)) = (record.get(name), value) {
+                    record.insert(name.to_owned(), value.into());
+                }
+            };
+            fill("session_id", session_id.clone().map(String::from));
+            fill("client_record_id", Some(format!("line-{line}")));
+            fill("created_at", Some(now.clone()));
+            fill("updated_at", Some(now.clone()));
+            import.records.push(Value::Object(record));
+        });
+        import.rows.push((line, record));
+    }
+    take_batch(&app, &caller, claim.as_ref(), &import).await
+}
+
+/// A cell as a field of a record. What is no number stays text, which the record's own rules refuse by its name.
+fn field((column, cell): (String, String)) -> (String, Value) {
+    let value = match column.as_str() {
+        "verified_qty" | "damage_qty" | "fence" => {
+            cell.parse::<i64>().map_or(Value::String(cell), Value::from)
+        }
+        "serial_numbers" => {
+            let numbers = cell.split(BETWEEN_SERIALS).map(str::trim).filter(|number| !number.is_empty());
+            numbers.collect()
+        }
+        _ => Value::String(cell),
+    };
+    (column, value)
+}
+
+/// A file of records: what could be read of each row.
+struct Import {
+    rows: Vec<(u64, Result<(), String>)>,
+    records: Vec<Value>,
+    all_or_nothing: bool,
+}
+
+impl Batch for Import {
+    type Told = Imported;
+
+    fn records(&self) -> &[Value] {
+        &self.records
+    }
+
+    fn is_wanted(&self, taken: &[Taken]) -> bool {
+        let all_are_good = self.records.len() == self.rows.len()
+            && taken.iter().all(|taken| matches!(taken, Taken::Kept(_)));
+        all_are_good || !self.all_or_nothing
+    }
+
+    fn tell(&self, taken: Vec<Taken>, _: f64) -> Imported {
+        let is_imported = self.is_wanted(&taken);
+        let mut taken = taken.into_iter();
+        let rows = self.rows.iter().filter_map(|(line, row)| {
+            let told = match row {
+                Ok(()) => told(taken.next()?, is_imported),
+                Err(why) => RowTold::error("validation_error", why.clone()),
+            };
+            Some(RowTold { line: *line, ..told })
+        });
+        Imported::of(is_imported, rows.collect())
+    }
+}
+
+fn told(taken: Taken, is_imported: bool) -> RowTold {
+    match taken {
+        Taken::Kept(id) => {
+            let outcome = if is_imported { RowOutcome::Imported } else { RowOutcome::LeftOut };
+            RowTold { id: Some(id), ..RowTold::of(outcome) }
+        }
+        Taken::Conflict(conflict) => RowTold {
+            id: Some(conflict.client_record_id),
+            error_type: Some(conflict.conflict_type.as_str().to_owned()),
+            message: Some(conflict.message),
+            ..RowTold::of(RowOutcome::Conflict)
+        },
+        Taken::Fault(fault) | Taken::Unreadable(fault) => {
+            let Fault { client_record_id, error_type, message } = fault;
+            RowTold { id: client_record_id, ..RowTold::error(error_type, message) }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Takes records, however many, in one transaction and a fixed number of statements: claims held → sessions entered → items,
+//! records and serial numbers found → each record judged → all written.
+//! Refuses nothing: each record is kept, in conflict or in error by itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::model::{Conflict, Fault, Kept, Record, RecordKey, Refusal, said};
+use super::rules::{self, Own, Serials, Standing, There};
+use super::store::{self, Item};
+use super::times;
+use crate::counts::error::CountError;
+use crate::events::{self, About, EventKind, NewEvent};
+use crate::http::problem::Problem;
+use crate::text::{ClientId, RackId};
+
+/// What became of a record.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is kept, or was before.
+    Kept(String),
+    /// It waits for a person.
+    Conflict(Conflict),
+    /// It can't be taken.
+    Fault(Fault),
+    /// It could not even be read.
+    Unreadable(Fault),
+}
+
+/// What is known of everything that the records of a batch name, while none of it can change.
+struct Known {
+    now: DateTime<Utc>,
+    sessions: HashMap<String, store::Into>,
+    claims: HashMap<String, Standing>,
+    own: HashMap<(String, String), Own>,
+    there: HashMap<RecordKey, There>,
+    resolved: HashMap<RecordKey, Vec<(DateTime<Utc>, Value)>>,
+    serials: Serials,
+}
+
+/// A record that could be read, and where it stands.
+struct Read<'a> {
+    record: Record,
+    sent: &'a Value,
+    item: Option<Item>,
+    counted_at: Result<DateTime<Utc>, Refusal>,
+}
+
+impl Read<'_> {
+    /// The claims that its session had of its rack.
+    fn own(&self, all: &HashMap<(String, String), Own>) -> Option<Own> {
+        let rack_id = self.record.rack_id.as_ref()?.as_str().to_owned();
+        all.get(&(self.record.session_id.as_str().to_owned(), rack_id)).copied()
+    }
+
+    /// Whether there is anything that can be kept, be it as a conflict.
+    fn is_sound(&self) -> bool {
+        self.item.is_some() && self.counted_at.is_ok()
+    }
+}
+
+/// Takes records as they were sent, each of which is an object. Gives what became of each, in their order.
+///
+/// # Errors
+/// [`CountError`]: faults of the whole.
+pub(super) async fn take_in_tx(
+    conn: &mut PgConnection,
+    user_id: &str,
+    sent: &[Value],
+    sent_at: Option<DateTime<Utc>>,
+) -> Result<Vec<Taken>, CountError> {
+    let now = store::now(conn).await?;
+    let all: Vec<_> = sent.iter().map(|sent| read(sent, now, sent_at)).collect();
+    let (mut read, mut unreadable) = (Vec::with_capacity(all.len()), BTreeMap::new());
+    for (place, one) in all.into_iter().enumerate() {
+        match one {
+            Ok(one) => read.push(one),
+            Err(fault) => drop(unreadable.insert(place, fault)),
+        }
+    }
+    let mut known = look_up_in_tx(conn, user_id, &mut read, now).await?;
+
+    let mut kept: HashMap<RecordKey, Kept> = HashMap::new();
+    let (mut conflicts, mut against) = (Vec::new(), HashMap::new());
+    let mut judged = Vec::with_capacity(read.len());
+    for read in &read {
+        let (key, id) = (read.record.key(), read.record.client_record_id.as_str().to_owned());
+        judged.push(match known.judge(read) {
+            Ok(None) => Taken::Kept(id),
+            Ok(Some(record)) => {
+                known.there.insert(key.clone(), There::from(&record));
+                kept.insert(key, record);
+                Taken::Kept(id)
+            }
+            Err(Refusal::Fault { error_type, message }) => {
+                Taken::Fault(Fault { client_record_id: Some(id), error_type, message })
+            }
+            Err(Refusal::Conflict { kind, message, details }) => {
+                if let Some(there) = known.there.get(&key) {
+                    against.insert(key, there.said.clone());
+                }
+                let conflict = Conflict { client_record_id: id, conflict_type: kind, message, details };
+                conflicts.push((read, conflict.clone()));
+                Taken::Conflict(conflict)
+            }
+        });
+    }
+    let kept: Vec<_> = kept.into_values().collect();
+    store::write_records_in_tx(conn, &kept).await?;
+    store::settle_serials_in_tx(conn, &known.serials).await?;
+    store::close_conflicts_in_tx(conn, &kept, user_id).await?;
+    let conflicts: Vec<_> = conflicts
+        .iter()
+        .map(|(read, told)| store::NewConflict {
+            record: &read.record,
+            sent: read.sent,
+            counted_at: read.counted_at.as_ref().ok().copied(),
+            told,
+        })
+        .collect();
+    store::keep_conflicts_in_tx(conn, &conflicts, &against).await?;
+    let mut judged = judged.into_iter();
+    let in_order = (0..sent.len()).filter_map(|place| match unreadable.remove(&place) {
+        Some(fault) => Some(Taken::Unreadable(fault)),
+        None => judged.next(),
+    });
+    Ok(in_order.collect())
+}
+
+/// Reads a record, or says why it can't be.
+fn read(sent: &Value, now: DateTime<Utc>, sent_at: Option<DateTime<Utc>>) -> Result<Read<'_>, Fault> {
+    let record =
+        if sent.is_object() { Record::read(sent) } else { Err(Problem::invalid("", "must be an object")) };
+    let record = record.map_err(|problem| {
+        let id = sent["client_record_id"].as_str().map(str::to_owned);
+        let id = id.and_then(|id| ClientId::try_from(id).ok()).map(String::from);
+        Fault { client_record_id: id, error_type: "validation_error", message: problem.detail }
+    })?;
+    let counted_at = times::counted_at(&record, now, sent_at);
+    Ok(Read { record, sent, item: None, counted_at })
+}
+
+/// Locks and looks up all that the records name, in the one order of locks.
+async fn look_up_in_tx(
+    conn: &mut PgConnection,
+    user_id: &str,
+    read: &mut [Read<'_>],
+    now: DateTime<Utc>,
+) -> Result<Known, CountError> {
+    let distinct = |each: &dyn Fn(&Record) -> Vec<String>| -> Vec<String> {
+        let all: BTreeSet<_> = read.iter().flat_map(|read| each(&read.record)).collect();
+        all.into_iter().collect()
+    };
+    let racks = distinct(&|record| record.rack_id.iter().map(|rack| rack.as_str().to_owned()).collect());
+    let sessions = distinct(&|record| vec![record.session_id.as_str().to_owned()]);
+    let serials = distinct(&|record| record.serial_numbers.iter().cloned().map(String::from).collect());
+    let keys: BTreeSet<_> = read.iter().map(|read| read.record.key()).collect();
+    let keys: Vec<_> = keys.into_iter().collect();
+    let leases: Vec<_> =
+        racks.iter().filter_map(|rack| RackId::try_from(rack.clone()).ok()?.lease()).collect();
+
+    let claims = store::hold_claims_in_tx(conn, &leases).await?;
+    let own = store::find_own_claims(conn, &sessions, &racks).await?;
+    for read in read.iter_mut() {
+        let own = read.own(&own);
+        let counted_at = std::mem::replace(&mut read.counted_at, Ok(now));
+        read.counted_at = counted_at.and_then(|at| times::since_claim(&read.record, at, own));
+    }
+    let skus: Vec<_> = read.iter().map(|read| read.record.item_code.as_str()).collect();
+    let times: Vec<_> = read.iter().map(|read| *read.counted_at.as_ref().unwrap_or(&now)).collect();
+    let items = store::find_items(conn, &skus, &times).await?;
+    for (read, item) in read.iter_mut().zip(items) {
+        read.item = item;
+    }
+    // A session of which nothing can be kept is not opened.
+    let sound: HashSet<_> =
+        read.iter().filter(|read| read.is_sound()).map(|read| read.record.session_id.as_str()).collect();
+    let may_open: Vec<_> = sessions.iter().map(|session| sound.contains(session.as_str())).collect();
+    let entered = store::enter_sessions_in_tx(conn, &sessions, &may_open, user_id).await?;
+    let started = entered.iter().filter(|(_, session)| session.is_new).map(|(session_id, _)| {
+        let told = json!({"session_id": session_id, "user_id": user_id});
+        NewEvent::new(EventKind::SessionStarted, About::SessionNamed(session_id), &told)
+    });
+    events::append_all_in_tx(conn, &started.collect::<Result<Vec<_>, _>>()?).await?;
+    let there = store::find_records(conn, &keys).await?;
+    let resolved = store::find_resolved(conn, &keys).await?;
+    let serials = store::lock_serials_in_tx(conn, &serials).await?;
+    Ok(Known { now, sessions: entered, claims, own, there, resolved, serials })
+}
+
+impl Known {
+    /// What becomes of a record: it is to be written, is there already, or is refused.
+    fn judge(&mut self, read: &Read<'_>) -> Result<Option<Kept>, Refusal> {
+        let Read { record, sent, item, counted_at } = read;
+        let key = record.key();
+        let found = item.ok_or_else(|| Refusal::fault("unknown_item", "no item has this item_code"));
+        let Some(session) = self.sessions.get(record.session_id.as_str()) else {
+            // It is another's; or it is not there, and nothing is sound that would open it.
+            found.and(counted_at.clone())?;
+            return Err(Refusal::fault("not_session_owner", "the session belongs to another user"));
+        };
+        let there = self.there.get(&key);
+        let this = (record.updated_at.get(), said(sent));
+        if there.is_some_and(|there| there.is(record, &this.1))
+            || self.resolved.get(&key).is_some_and(|resolved| resolved.contains(&this))
+        {
+            return Ok(None);
+        }
+        if session.is_over {
+            return Err(Refusal::fault(
+                "session_posted",
+                "the session has been posted or discarded: count on in another one",
+            ));
+        }
+        let item = found?;
+        let counted_at = counted_at.clone()?;
+        rules::check_quantities(record)?;
+        let lease = record.rack_id.as_ref().and_then(RackId::lease);
+        let fence = match (&record.rack_id, &lease) {
+            (Some(_), Some(lease)) => {
+                let newest = self.claims.get(lease.as_str());
+                rules::under_claim(record, counted_at, newest, read.own(&self.own))?
+            }
+            _ => None,
+        };
+        there.map_or(Ok(()), |there| there.is_replaced_by(record))?;
+        let before = there.map(|there| there.serials.clone()).unwrap_or_default();
+        let (counted_at, counted_version) =
+            match there.and_then(|there| there.counted_before(record, item.variant_id)) {
+                Some(anchor) => anchor,
+                None => times::anchor(record, counted_at, self.now, (item.version, item.newest))?,
+            };
+        self.serials.give(record, &before)?;
+        Ok(Some(Kept {
+            session_id: key.0,
+            client_record_id: key.1,
+            variant_id: item.variant_id,
+            rack_id: record.rack_id.clone().map(String::from),
+            floor: record.floor.clone().map(String::from),
+            verified_qty: record.verified_qty,
+            damage_qty: record.damage_qty,
+            serial_numbers: record.serial_numbers.iter().map(|serial| serial.as_str().to_owned()).collect(),
+            status: record.status,
+            lease_name: fence.and_then(|_| Some(lease?.as_str().to_owned())),
+            fence,
+            counted_at,
+            counted_version,
+            updated_at: record.updated_at.get(),
+            sent: (*sent).clone(),
+        }))
+    }
+}
