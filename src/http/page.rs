@@ -60,6 +60,12 @@ impl Limit {
     }
 }
 
+impl From<Limit> for usize {
+    fn from(limit: Limit) -> Self {
+        Self::from(limit.0)
+    }
+}
+
 /// Some items, and where to go on.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{T}Page")]

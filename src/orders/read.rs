@@ -18,7 +18,7 @@ use crate::http::problem::Problem;
 use crate::inventory::model::StoredTime;
 use crate::text::UserId;
 
-/// The most orders on a page, whatever is asked for: each may have 2,000 lines.
+/// The most orders on a page, whatever is asked for.
 const PAGE_MAX: u16 = 100;
 
 /// One order.
@@ -72,6 +72,7 @@ pub async fn list_orders(
         before,
     };
     let limit = query.limit.at_most(PAGE_MAX);
-    let found = store::list_orders(&mut conn, &filter, limit.and_one()).await?;
-    Ok(Json(Page::of(found, limit, |order| order.order_id.to_string())))
+    let (items, more) = store::list_orders(&mut conn, &filter, limit).await?;
+    let next_cursor = items.last().filter(|_| more).map(|order| order.order_id.to_string());
+    Ok(Json(Page { items, next_cursor }))
 }

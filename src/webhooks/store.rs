@@ -218,18 +218,34 @@ pub(super) async fn list(
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Entry>, DbError> {
+    // Of the three parts one is read: that of what is few, by its own index, or that of all else.
     Ok(sqlx::query_as!(
         Entry,
-        r#"SELECT entry_id, scheme, event_id, now.state AS "state!", coalesce(i.order_id, o.order_id) AS order_id, data,
-                  i.request_id, received_at
-           FROM webhook_inbox i
-           LEFT JOIN orders o ON i.state = 'waiting_for_order' AND o.user_id = i.user_id
-               AND o.idempotency_key = i.idempotency_key
-           CROSS JOIN LATERAL (SELECT CASE WHEN o.order_id IS NULL THEN i.state ELSE 'cancelled' END AS state) AS now
-           WHERE entry_id < $1 AND ($2::text IS NULL OR now.state = $2)
-             -- What waited and has its order by now is cancelled; all else is what it says, and indexed by that.
-             AND ($2::text IS DISTINCT FROM 'refused' OR i.state = 'refused')
-           ORDER BY entry_id DESC LIMIT $3"#,
+        r#"SELECT entry_id AS "entry_id!", scheme AS "scheme!", event_id AS "event_id!", state AS "state!", order_id,
+                  data AS "data!", request_id AS "request_id!", received_at AS "received_at!"
+           FROM (
+               (SELECT entry_id, scheme, event_id, state, order_id, data, request_id, received_at
+                FROM webhook_inbox
+                WHERE $2 = 'refused' AND state = 'refused' AND entry_id < $1
+                ORDER BY entry_id DESC LIMIT $3)
+               UNION ALL
+               (SELECT entry_id, scheme, event_id, state, order_id, data, request_id, received_at
+                FROM webhook_inbox i
+                WHERE $2 = 'waiting_for_order' AND state = 'waiting_for_order' AND entry_id < $1 AND NOT EXISTS (
+                    SELECT FROM orders o WHERE o.user_id = i.user_id AND o.idempotency_key = i.idempotency_key)
+                ORDER BY entry_id DESC LIMIT $3)
+               UNION ALL
+               (SELECT entry_id, scheme, event_id, now.state, coalesce(i.order_id, o.order_id), data, i.request_id,
+                       received_at
+                FROM webhook_inbox i
+                LEFT JOIN orders o ON i.state = 'waiting_for_order' AND o.user_id = i.user_id
+                    AND o.idempotency_key = i.idempotency_key
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN o.order_id IS NULL THEN i.state ELSE 'cancelled' END AS state) AS now
+                WHERE coalesce($2::text NOT IN ('refused', 'waiting_for_order'), true) AND entry_id < $1
+                  AND ($2 IS NULL OR now.state = $2)
+                ORDER BY entry_id DESC LIMIT $3)
+           ) AS found ORDER BY entry_id DESC LIMIT $3"#,
         before.unwrap_or(Uuid::max()),
         state.map(State::as_str),
         limit,

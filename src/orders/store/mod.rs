@@ -19,7 +19,9 @@ pub(crate) use self::placing::{
     Locked, NewOrder, insert_orders_in_tx, is_cancelled_early_in_tx, lock_items_in_tx, read_catalogue_in_tx,
 };
 use super::model::{Line, Order, OrderStatus};
+use super::rules::fit_a_page;
 use crate::db::DbError;
+use crate::http::page::Limit;
 use crate::idempotency::store::stored_status;
 use crate::idempotency::{Stored, user_scope};
 use crate::inventory::model::LockSeen;
@@ -130,17 +132,37 @@ pub(super) struct Filter<'a> {
     pub(super) before: Option<(DateTime<Utc>, Uuid)>,
 }
 
-/// Orders with their lines, newest first.
+/// Up to so many orders with their lines, newest first, and whether there are more.
 pub(super) async fn list_orders(
     conn: &mut PgConnection,
     filter: &Filter<'_>,
+    limit: Limit,
+) -> Result<(Vec<Order>, bool), DbError> {
+    let mut rows = list_rows(&mut *conn, filter, limit.and_one()).await?;
+    let ids: Vec<_> = rows.iter().map(|row| row.order_id).collect();
+    let counted = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM order_lines l WHERE l.order_id = listed.order_id) AS "lines!"
+           FROM unnest($1::uuid[]) WITH ORDINALITY AS listed (order_id, place) ORDER BY place"#,
+        &ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let fitting = fit_a_page(&counted).min(limit.into());
+    let more = rows.len() > fitting;
+    rows.truncate(fitting);
+    Ok((with_lines(conn, rows).await?, more))
+}
+
+async fn list_rows(
+    conn: &mut PgConnection,
+    filter: &Filter<'_>,
     limit: i64,
-) -> Result<Vec<Order>, DbError> {
+) -> Result<Vec<OrderRow>, DbError> {
     // Reading begins with the end of the range, or after the page before, and so reads nothing that is newer.
     let (at, id) = filter.before.or(filter.to.map(|to| (to, Uuid::nil()))).unzip();
     let status = filter.status.map(OrderStatus::as_str);
     // Three statements, each with its index: a user's few orders, the few that were cancelled, or those of a time.
-    let rows = match (filter.user_id, filter.status) {
+    Ok(match (filter.user_id, filter.status) {
         (Some(user_id), _) => sqlx::query_as!(
             OrderRow,
             "SELECT order_id, user_id, status, currency, total, metadata, placed_at, lock_mode, lock_wait_ms
@@ -199,8 +221,7 @@ pub(super) async fn list_orders(
         )
         .fetch_all(&mut *conn)
         .await?,
-    };
-    with_lines(conn, rows).await
+    })
 }
 
 /// Orders after one position up to another, as events are read, with their positions: each as it was when it was placed,
