@@ -38,6 +38,19 @@ pub fn read(bytes: &[u8]) -> Result<Value, ReadError> {
     Ok(value)
 }
 
+/// Whether a number in it was whole and too large for an integer: it was rounded when it was read.
+#[must_use]
+pub fn has_rounded_integer(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_rounded_integer),
+        Value::Object(fields) => fields.values().any(has_rounded_integer),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().is_some_and(|float| float.abs() >= 1e18 && float.fract() == 0.0)
+        }
+        _ => false,
+    }
+}
+
 /// Whether any string or key in `value` holds U+0000, which Postgres can't keep.
 #[must_use]
 pub fn has_nul(value: &Value) -> bool {

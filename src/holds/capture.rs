@@ -23,7 +23,7 @@ use crate::db::{Db, DbError};
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::http::extract::{Body, InPath};
+use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::ids;
@@ -58,7 +58,7 @@ pub async fn capture(
     State(app): State<Arc<App>>,
     InPath(hold_id): InPath<Uuid>,
     caller: Caller,
-    body: Body<CaptureHold>,
+    OrDefault(body): OrDefault<CaptureHold>,
 ) -> Result<Answer, Problem> {
     let (cmd, keyed) = body.with_key()?;
     if cmd.lines.as_ref().is_some_and(|lines| !(1..=LINES_MAX).contains(&lines.len())) {

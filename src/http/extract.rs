@@ -13,7 +13,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::problem::{Code, FieldError, Problem};
@@ -71,7 +71,7 @@ fn keyed(parts: &Parts, key: Option<String>, body: &Value) -> Option<KeyedReques
     Some(KeyedRequest::new(key?, parts.method.as_str(), parts.uri.path(), body))
 }
 
-/// A body that may be left out, for calls all of whose fields are optional: then it is the default.
+/// A body that may be left out, for calls all of whose fields are optional: then it is as if it were `{}`.
 #[derive(Debug)]
 pub struct OrDefault<T>(pub Body<T>);
 
@@ -83,7 +83,10 @@ impl<S: Send + Sync, T: Default + DeserializeOwned + Send> FromRequest<S> for Or
         let bytes = whole(body).await?;
         if bytes.is_empty() {
             let key = idempotency::key_of(&parts.headers)?;
-            return Ok(Self(Body { value: T::default(), keyed: keyed(&parts, key, &Value::Null) }));
+            return Ok(Self(Body {
+                value: T::default(),
+                keyed: keyed(&parts, key, &Value::Object(Map::new())),
+            }));
         }
         check_media_type(&parts.headers)?;
         Body::read(&parts, &bytes).map(Self)

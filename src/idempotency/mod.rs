@@ -155,6 +155,13 @@ impl Claim {
         Self::within(user_scope(user_id), keyed)
     }
 
+    /// The claim of a request without a key, by all that it says.
+    #[must_use]
+    pub fn of_what_is_said(scope: String, said: &Value) -> Self {
+        let fingerprint = Fingerprint::of("", &scope, said);
+        Self { scope, key: hex::encode(fingerprint.0), fingerprint, outline: None }
+    }
+
     fn within(scope: String, keyed: KeyedRequest) -> Self {
         let KeyedRequest { key, fingerprint, outline } = keyed;
         Self { scope, key, fingerprint, outline }
@@ -379,7 +386,8 @@ pub async fn is_claimed_now(db: &Db, scope: &str, key: &str) -> Result<bool, DbE
         outline: None,
     };
     let claimed = match store::claim(&mut tx, &probe).await {
-        Ok(free) => !free,
+        // An answer whose time is over is nobody's claim.
+        Ok(free) => !free && store::find(&mut tx, scope, key).await?.is_none_or(|there| !there.expired),
         Err(DbError::RowLocked(_)) => true,
         Err(error) => return Err(error),
     };

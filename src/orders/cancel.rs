@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -64,6 +65,15 @@ impl CancelOrder {
         }
         Err(Problem::invalid(at, format!("must be 1 to {LINES_MAX} lines, or left out to cancel all")))
     }
+
+    /// The key of a cancellation by line that came without one: what it says. So the same call twice, whoever makes it,
+    /// returns stock once, as it does where all is cancelled.
+    fn claim_of_its_own(&self, order_id: Uuid) -> Option<Claim> {
+        let lines: Vec<_> =
+            self.lines.as_ref()?.iter().map(|line| (line.line_id, line.quantity.get())).collect();
+        let said = json!({"reason": self.reason.as_ref().map(Reason::as_str), "lines": lines});
+        Some(Claim::of_what_is_said(format!("order:{order_id}"), &said))
+    }
 }
 
 /// # Errors
@@ -74,9 +84,13 @@ pub async fn cancel(
     InPath(order_id): InPath<Uuid>,
     OrDefault(body): OrDefault<CancelOrder>,
 ) -> Result<Answer, Problem> {
-    let claim = body.keyed.map(|keyed| Claim::of_subject(&caller.principal.subject, keyed));
-    body.value.check("lines")?;
-    Ok(cancel_order(&app, &caller, order_id, body.value, claim).await?)
+    let (cmd, keyed) = (body.value, body.keyed);
+    cmd.check("lines")?;
+    let claim = match keyed {
+        Some(keyed) => Some(Claim::of_subject(&caller.principal.subject, keyed)),
+        None => cmd.claim_of_its_own(order_id),
+    };
+    Ok(cancel_order(&app, &caller, order_id, cmd, claim).await?)
 }
 
 /// Cancels under the lease of the order's variants, which never change, in a section that it may share.

@@ -88,6 +88,10 @@ pub(crate) fn check_metadata(metadata: Option<&Map<String, Value>>) -> Result<()
     if metadata.iter().any(|(key, value)| key.contains('\0') || json::has_nul(value)) {
         return Err(Problem::invalid("metadata", "must not contain U+0000"));
     }
+    if metadata.values().any(json::has_rounded_integer) {
+        let message = "has a whole number that is too large to be kept as it is: send it as a string";
+        return Err(Problem::invalid("metadata", message));
+    }
     Ok(())
 }
 

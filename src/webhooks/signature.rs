@@ -123,9 +123,11 @@ impl Signature {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let header = |name| headers.get(name)?.to_str().ok();
-        match header("webhook-signature") {
-            Some(list) => Self::standard(header("webhook-id")?, header("webhook-timestamp")?, list),
-            None => Self::stripe(header("stripe-signature")?),
+        // A list may be parted over several lines of one name.
+        let lines = headers.get_all("webhook-signature").iter().map(|line| line.to_str().ok());
+        match lines.collect::<Option<Vec<_>>>()?.join(" ") {
+            list if list.is_empty() => Self::stripe(header("stripe-signature")?),
+            list => Self::standard(header("webhook-id")?, header("webhook-timestamp")?, &list),
         }
     }
 

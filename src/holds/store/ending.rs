@@ -26,24 +26,15 @@ pub(in super::super) async fn resolve_all_in_tx(
     resolved: &[(Uuid, Option<Uuid>)],
 ) -> Result<(), DbError> {
     let ended = end_all_in_tx(conn, state, resolved).await?;
-    if ended == resolved.len() as i64 { Ok(()) } else { Err(missing()) }
+    if ended.len() == resolved.len() { Ok(()) } else { Err(missing()) }
 }
 
-/// The same for one that may be over already: then nothing changes, and it is false.
-pub(in super::super) async fn end_in_tx(
-    conn: &mut PgConnection,
-    hold_id: Uuid,
-    state: HoldState,
-    order_id: Option<Uuid>,
-) -> Result<bool, DbError> {
-    Ok(end_all_in_tx(conn, state, &[(hold_id, order_id)]).await? == 1)
-}
-
-async fn end_all_in_tx(
+/// The same for some that may be over already: of those nothing changes. Gives which ended.
+pub(in super::super) async fn end_all_in_tx(
     conn: &mut PgConnection,
     state: HoldState,
     holds: &[(Uuid, Option<Uuid>)],
-) -> Result<i64, DbError> {
+) -> Result<Vec<Uuid>, DbError> {
     let (ids, orders): (Vec<Uuid>, Vec<Option<Uuid>>) = holds.iter().copied().unzip();
     let ended = sqlx::query!(
         r#"WITH ended AS (
@@ -60,7 +51,7 @@ async fn end_all_in_tx(
             FROM by_variant AS c WHERE stock.variant_id = c.variant_id
             RETURNING 1
         )
-        SELECT (SELECT count(*) FROM ended) AS "ended!",
+        SELECT ARRAY(SELECT hold_id FROM ended) AS "ended!",
                (SELECT count(DISTINCT hold_id) FROM closed) AS "closed!",
                (SELECT count(*) FROM freed) = (SELECT count(*) FROM by_variant) AS "freed_all!""#,
         &ids,
@@ -70,7 +61,7 @@ async fn end_all_in_tx(
     .fetch_one(conn)
     .await?;
     // Each hold has lines, and those of one that was held are open.
-    let whole = ended.ended == ended.closed && ended.freed_all;
+    let whole = ended.ended.len() as i64 == ended.closed && ended.freed_all;
     if whole { Ok(ended.ended) } else { Err(missing()) }
 }
 
@@ -97,7 +88,7 @@ pub(in super::super) async fn set_end_in_tx(
 }
 
 /// A hold whose time is over and of which nobody has written that down.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in super::super) struct Due {
     pub(in super::super) hold_id: Uuid,
     expires_at: DateTime<Utc>,

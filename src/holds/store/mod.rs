@@ -10,7 +10,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use self::ending::purge_in_tx;
-pub(super) use self::ending::{Due, end_in_tx, find_due, resolve_all_in_tx, resolve_in_tx, set_end_in_tx};
+pub(super) use self::ending::{
+    Due, end_all_in_tx, find_due, resolve_all_in_tx, resolve_in_tx, set_end_in_tx,
+};
 use super::error::HoldError;
 use super::model::{Hold, HoldLine, HoldState, HoldTtl};
 use crate::app::App;

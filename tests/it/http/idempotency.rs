@@ -336,6 +336,12 @@ async fn who_found_the_item_busy_may_try_again_with_the_same_key() {
         assert!(busy.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     }
     assert_eq!(app.everything().await, before);
+    // A key whose answer is no longer kept is in nobody's hands.
+    redis::cmd("DEL").arg(&lock).exec_async(&mut redis).await.unwrap();
+    app.client.post_keyed(&path, &body, "an-old-key").await.expect(200);
+    app.age_answers().await;
+    set.exec_async(&mut redis).await.unwrap();
+    assert_eq!(app.client.post_keyed(&path, &body, "an-old-key").await.expect(429).code(), "lock_timeout");
     redis::cmd("DEL").arg(&lock).exec_async(&mut redis).await.unwrap();
     for (path, body) in [(path.as_str(), &body), ("/orders", &order)] {
         let reply = app.client.post_keyed(path, body, "key").await;

@@ -1,5 +1,6 @@
 //! Cancelling orders.
 
+use holdfast::http::auth::Scope;
 use hyper::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -95,8 +96,36 @@ async fn a_cancellation_needs_no_body_and_no_content_type() {
     let again =
         app.client.send(Method::POST, &path, &[("idempotency-key", "c")], "").await.unwrap().expect(200);
     assert!(again.was_replayed() && again.bytes == reply.bytes);
+    let again = app.client.post_keyed(&path["/api/v1".len()..], &json!({}), "c").await.expect(200);
+    assert!(again.was_replayed() && again.bytes == reply.bytes, "no body is an empty one");
     assert_eq!(app.client.on_hand(id).await, 5);
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_cancellation_by_line_again_returns_nothing_though_it_has_no_key() {
+    for app in [TestApp::start().await, TestApp::without_redis().await] {
+        let id = app.client.variant(10).await;
+        let order = ordered(&app, &[(id, 4)]).await;
+        let other = app.client_of("the other shop", &[Scope::Storefront]).await;
+        let (path, one) = (path(&order), some(&order, &[(0, 1)]));
+        let answers = at_once(4, |n| {
+            let (client, path, one) = ([&app.client, &other][n % 2].clone(), path.clone(), one.clone());
+            async move { client.post(&path, &one).await.expect(200).bytes }
+        })
+        .await;
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "one answer for all");
+        assert_eq!(app.client.on_hand(id).await, 7);
+        // Another one of the same line says so, by its reason or its key.
+        let another = json!({"lines": one["lines"], "reason": "and one more"});
+        assert_eq!(
+            app.client.post(&path, &another).await.expect(200).json()["lines"][0]["cancelled_quantity"],
+            2
+        );
+        app.client.post_keyed(&path, &one, "a-third").await.expect(200);
+        assert_eq!(app.client.on_hand(id).await, 9);
+        app.finish().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +278,7 @@ async fn of_twenty_that_cancel_one_unit_each_as_many_succeed_as_there_are_units(
         let (path, one) = (path(&order), some(&order, &[(0, 1)]));
         let replies = at_once(20, |_| {
             let (client, path, one) = (app.client.clone(), path.clone(), one.clone());
-            async move { client.post(&path, &one).await }
+            async move { client.post_keyed(&path, &one, &unique("one")).await }
         })
         .await;
         let done = replies.iter().filter(|reply| reply.status == 200).count();

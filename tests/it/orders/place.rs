@@ -225,6 +225,10 @@ async fn metadata_is_kept_as_it_was_given() {
         .expect(201)
         .json();
     assert_eq!(order["metadata"], metadata);
+    let rounded = json!({"reference": [123_456_789_012_345_678_901_f64]});
+    let rounded = with(order_body("ann", &[(id, 1)]), "metadata", rounded);
+    let refused = app.client.post_keyed("/orders", &rounded, &unique("key")).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["field"], "metadata");
     let read =
         app.client.get(&format!("/orders/{}", order["order_id"].as_str().unwrap())).await.expect(200).json();
     assert_eq!(read, order);

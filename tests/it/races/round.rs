@@ -154,7 +154,7 @@ impl Round {
 impl World {
     async fn make(shops: &Shops, acts: [Act; 2]) -> Self {
         let has = |some: &[Act]| acts.iter().any(|act| some.contains(act));
-        let held = has(&[Act::Capture, Act::Release, Act::Extend, Act::Expire]);
+        let held = has(&[Act::Capture, Act::Release, Act::Extend, Act::Expire, Act::Replace]);
         let comes = has(&[Act::Place, Act::Capture]);
         let ordered = has(&[Act::Cancel, Act::Replay]) || (has(&[Act::Webhook]) && !comes);
         let units = 2 * i64::from(held) + 2 * i64::from(ordered);
@@ -212,6 +212,11 @@ impl World {
             }
             Act::Release => call(of_hold("release"), json!({})),
             Act::Extend => call(of_hold("extend"), json!({"ttl_seconds": 60})),
+            Act::Replace => {
+                let mut body = order_body(&self.user, &[(self.variant, 1)]);
+                body["replaces"] = self.hold.as_ref().unwrap().1["hold_id"].clone();
+                call("/holds".to_owned(), body)
+            }
             Act::Again => unreachable!("it sends what another one sends"),
         }
     }

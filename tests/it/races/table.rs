@@ -21,11 +21,14 @@ pub enum Act {
     Expire,
     Release,
     Extend,
+    /// A hold of one unit takes the hold's place.
+    Replace,
 }
-use Act::{Again, Cancel, Capture, Expire, Extend, Place, Release, Replay, Webhook};
+use Act::{Again, Cancel, Capture, Expire, Extend, Place, Release, Replace, Replay, Webhook};
 
 impl Act {
-    pub const ALL: [Self; 9] = [Place, Again, Capture, Cancel, Webhook, Replay, Expire, Release, Extend];
+    pub const ALL: [Self; 10] =
+        [Place, Again, Capture, Cancel, Webhook, Replay, Expire, Release, Extend, Replace];
 }
 
 /// What both are answered, and what of the variant is then on hand and held.
@@ -64,6 +67,7 @@ pub const PAIRS: &[Race] = &[
     race(Place, Expire, &[(["placed", "over"], [1, 0]), ([SHORT, "over"], [2, 0])]),
     race(Place, Release, &[(["placed", "done"], [1, 0]), ([SHORT, "done"], [2, 0])]),
     race(Place, Extend, &[([SHORT, "done"], [2, 2])]),
+    race(Place, Replace, &[(["placed", "placed"], [1, 1]), ([SHORT, "placed"], [2, 1])]),
     // An order that was placed before, and both ask for it again.
     race(Again, Again, &[(["replayed", "replayed"], [0, 0])]),
     race(Again, Capture, &[(["placed", "replayed"], [0, 0])]),
@@ -74,6 +78,7 @@ pub const PAIRS: &[Race] = &[
     race(Again, Expire, &[(["replayed", "over"], [2, 0])]),
     race(Again, Release, &[(["done", "replayed"], [2, 0])]),
     race(Again, Extend, &[(["done", "replayed"], [2, 2])]),
+    race(Again, Replace, &[(["placed", "replayed"], [2, 1])]),
     race(Capture, Capture, &[(["placed", "hold_captured"], [0, 0])]),
     race(Capture, Cancel, &[(["placed", "done"], [2, 0])]),
     race(Capture, Webhook, &[(["placed", "cancelled"], [2, 0]), (["born", "waiting_for_order"], [2, 0])]),
@@ -81,12 +86,14 @@ pub const PAIRS: &[Race] = &[
     race(Capture, Expire, &[(["placed", "over"], [0, 0]), (["hold_expired", "over"], [2, 0])]),
     race(Capture, Release, &[(["placed", "hold_captured"], [0, 0]), (["hold_released", "done"], [2, 0])]),
     race(Capture, Extend, &[(["placed", "hold_captured"], [0, 0]), (["placed", "done"], [0, 0])]),
+    race(Capture, Replace, &[(["placed", "hold_captured"], [0, 0]), (["hold_released", "placed"], [2, 1])]),
     race(Cancel, Cancel, &[(["done", "done"], [2, 0])]),
     race(Cancel, Webhook, &[(["done", "cancelled"], [2, 0]), (["done", "already_cancelled"], [2, 0])]),
     race(Cancel, Replay, &[(["done", "cancelled"], [2, 0]), (["done", "cancel_exceeds_ordered"], [2, 0])]),
     race(Cancel, Expire, &[(["done", "over"], [4, 0])]),
     race(Cancel, Release, &[(["done", "done"], [4, 0])]),
     race(Cancel, Extend, &[(["done", "done"], [4, 2])]),
+    race(Cancel, Replace, &[(["done", "placed"], [4, 1])]),
     race(Webhook, Webhook, &[(["cancelled", "already_cancelled"], [2, 0])]),
     race(
         Webhook,
@@ -96,14 +103,20 @@ pub const PAIRS: &[Race] = &[
     race(Webhook, Expire, &[(["cancelled", "over"], [4, 0])]),
     race(Webhook, Release, &[(["cancelled", "done"], [4, 0])]),
     race(Webhook, Extend, &[(["cancelled", "done"], [4, 2])]),
+    race(Webhook, Replace, &[(["cancelled", "placed"], [4, 1])]),
     race(Replay, Replay, &[(["cancelled", "duplicate"], [1, 0])]),
     race(Replay, Expire, &[(["cancelled", "over"], [3, 0])]),
     race(Replay, Release, &[(["cancelled", "done"], [3, 0])]),
     race(Replay, Extend, &[(["cancelled", "done"], [3, 2])]),
+    race(Replay, Replace, &[(["cancelled", "placed"], [3, 1])]),
     race(Expire, Expire, &[(["over", "over"], [2, 0])]),
     race(Expire, Release, &[(["over", "done"], [2, 0]), (["over", "hold_expired"], [2, 0])]),
     race(Expire, Extend, &[(["over", "done"], [2, 0]), (["over", "hold_expired"], [2, 0])]),
+    race(Expire, Replace, &[(["over", "placed"], [2, 1]), (["over", "hold_expired"], [2, 0])]),
     race(Release, Release, &[(["done", "hold_released"], [2, 0])]),
     race(Release, Extend, &[(["done", "done"], [2, 0]), (["done", "hold_released"], [2, 0])]),
+    race(Release, Replace, &[(["done", "hold_released"], [2, 0]), (["hold_released", "placed"], [2, 1])]),
     race(Extend, Extend, &[(["done", "done"], [2, 2])]),
+    race(Extend, Replace, &[(["done", "placed"], [2, 1]), (["hold_released", "placed"], [2, 1])]),
+    race(Replace, Replace, &[(["placed", "hold_released"], [2, 1])]),
 ];

@@ -138,6 +138,13 @@ async fn while_secrets_are_changed_the_old_and_the_new_are_good() {
         for (secret, good) in [SECRET, OTHER].into_iter().zip(good) {
             let status = if good { 200 } else { 401 };
             send(&sender, secret, &in_seconds(0), body, body).await.expect(status);
+            // Both sign, each on a line of its own.
+            let now = in_seconds(0);
+            let signatures = [OTHER, SECRET].map(|secret| standard(secret, "event", &now, body));
+            let lines = signatures.iter().map(|signature| ("webhook-signature", signature.as_str()));
+            let headers: Vec<_> =
+                [("webhook-id", "event"), ("webhook-timestamp", &now)].into_iter().chain(lines).collect();
+            sender.send_as(&headers, body).await.expect(200);
             let stripes = body.strip_suffix(b"}").unwrap();
             let stripes = [stripes, b",\"id\":\"evt\"}"].concat();
             let signature = stripe(secret, &in_seconds(0), &stripes);
