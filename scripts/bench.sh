@@ -14,7 +14,7 @@ rounds=${ROUNDS:-5}
 # What is not held against an aim round by round is measured less often.
 few=$(((rounds + 1) / 2))
 results=${RESULTS:-load/RESULTS.md}
-parts=${PARTS:-hot delay single replicas spread orders memory bulk storm overload outage away locks}
+parts=${PARTS:-hot delay single replicas spread orders memory polling traces bulk storm overload outage away locks}
 variants=${GROWTH_VARIANTS:-1000000}
 
 # First call: start the servers, and run this again with them. A server that is somebody else's is measured as it is.
@@ -158,6 +158,34 @@ part_orders() {
 
 part_memory() {
     rounds=1 load memory hot --target "$main" --connections 1000 --watch-pid "$main_pid"
+}
+
+# Asks for the console's page until it is ended.
+first_bytes() {
+    while sleep 0.1; do
+        curl --silent --output /dev/null --max-time 5 --write-out '%{time_starttransfer}\n' "$main/" || echo 5
+    done
+}
+
+part_polling() {
+    # The same replica, looked at and not, turn by turn.
+    first_bytes >"$work/first_bytes" &
+    local curls=$!
+    rounds=$((rounds * 2)) seconds=$((seconds * 2)) load polling_hot hot --connections 128 --looks 10 \
+        --target "$main" --against "$main"
+    kill "$curls"
+    wait "$curls" 2>/dev/null || true
+    sort -n "$work/first_bytes" | awk '{ ms[NR] = $1 * 1000 } END {
+        printf "\nThe first byte of `/` meanwhile: median %.1f ms, 99 of 100 within %.1f ms, longest %.1f ms, of %d.\n",
+            ms[int((NR + 1) / 2)], ms[int(NR * 0.99 + 0.5)], ms[NR], NR }'
+    rounds=$((rounds * 2)) seconds=$((seconds * 2)) load polling_spread spread --connections 32 --looks 10 \
+        --target "$main" --against "$main"
+}
+
+part_traces() {
+    # One whose collector is away, beside one that tells no traces.
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 serve
+    load traces hot --target "$url" --against "$main" --connections 128
 }
 
 part_bulk() {

@@ -38,6 +38,8 @@ const LOOK_ON_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOK_ON_IDLE: Duration = Duration::from_secs(60);
 /// Connections are renewed this often, so that a failover or a new address is followed.
 const MAX_LIFETIME: Duration = Duration::from_secs(600);
+/// The connections that a replica may have beside its pool: an onlooker's, the relay's, and one to see whether Postgres is up.
+pub const BESIDE_THE_POOL: u32 = 3;
 /// How often a transaction that met a deadlock or a serialization failure is run in all.
 pub const ATTEMPTS: u32 = 4;
 
@@ -311,26 +313,33 @@ impl Db {
     }
 }
 
-/// A session's options: who we are, and how long the server lets us wait, run and idle.
-fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
-    let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
+/// What each session of the service sets as it begins: how long the server lets us wait, run and idle, and how it plans.
+#[must_use]
+pub fn session_settings() -> [(&'static str, String); 7] {
     let millis = |duration: Duration| duration.as_millis().to_string();
-    Ok(options
-        .application_name("holdfast")
-        .options([
-            ("lock_timeout", millis(ROW_LOCK_TIMEOUT)),
-            ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-            ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_TIMEOUT)),
-            ("default_transaction_isolation", "read\\ committed".to_owned()),
-            ("client_connection_check_interval", "500".to_owned()),
-            // Every statement of ours goes by a key, whatever the values and however few rows there are yet.
-            // Planning it anew each time would cost as much as running it, and left to itself Postgres does,
-            // since arrays look cheaper when known; and a plan made while a table was small would read it
-            // whole. The audit, which does read whole tables, sets both back for itself.
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
-            ("enable_seqscan", "off".to_owned()),
-        ])
-        .log_statements(tracing::log::LevelFilter::Off))
+    [
+        ("lock_timeout", millis(ROW_LOCK_TIMEOUT)),
+        ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+        ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_TIMEOUT)),
+        ("default_transaction_isolation", "read committed".to_owned()),
+        ("client_connection_check_interval", "500".to_owned()),
+        // Every statement of ours goes by a key, whatever the values and however few rows there are yet.
+        // Planning it anew each time would cost as much as running it, and left to itself Postgres does,
+        // since arrays look cheaper when known; and a plan made while a table was small would read it
+        // whole. The audit, which does read whole tables, sets both back for itself.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
+        ("enable_seqscan", "off".to_owned()),
+    ]
+}
+
+/// A session's options: who we are, and [what it sets](session_settings).
+///
+/// # Errors
+/// If the URL can't be read.
+pub fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
+    let written = session_settings().map(|(name, value)| (name, value.replace(' ', "\\ ")));
+    Ok(options.application_name("holdfast").options(written).log_statements(tracing::log::LevelFilter::Off))
 }
 
 /// Brings the schema of the database at `url` up to date. Waits for whoever else is migrating.

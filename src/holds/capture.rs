@@ -153,7 +153,7 @@ pub async fn capture_in_tx(
     let new = orders::NewOrder { order: &order, claim, witness };
     order.placed_at = orders::insert_orders_in_tx(conn, &[new]).await?;
     ledger.write_in_tx(conn).await?;
-    write_in_tx(conn, &[&hold]).await?;
+    write_in_tx(conn, &[(&hold, witness.traceparent)]).await?;
     Ok(order)
 }
 
@@ -230,18 +230,21 @@ fn sell<'a>(
     })
 }
 
-/// Writes down that holds have become orders, and tells of it.
+/// Writes down that holds have become orders, each by the request that `traceparent` names, and tells of it.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn write_in_tx(conn: &mut PgConnection, captured: &[&Hold]) -> Result<(), DbError> {
+pub async fn write_in_tx(conn: &mut PgConnection, captured: &[(&Hold, Option<&str>)]) -> Result<(), DbError> {
     if captured.is_empty() {
         return Ok(());
     }
-    let resolved: Vec<_> = captured.iter().map(|hold| (hold.hold_id, hold.order_id)).collect();
+    let resolved: Vec<_> = captured.iter().map(|(hold, _)| (hold.hold_id, hold.order_id)).collect();
     store::resolve_all_in_tx(conn, HoldState::Captured, &resolved).await?;
-    let event = |hold: &&Hold| NewEvent::new(EventKind::HoldCaptured, About::Hold(hold.hold_id), *hold);
-    let events: Vec<_> = captured.iter().map(event).collect::<Result<_, _>>()?;
+    let event = |(hold, traceparent): &(&Hold, Option<&str>)| {
+        let event = NewEvent::new(EventKind::HoldCaptured, About::Hold(hold.hold_id), *hold)?;
+        Ok(event.made_by(*traceparent))
+    };
+    let events: Vec<_> = captured.iter().map(event).collect::<Result<_, DbError>>()?;
     events::append_all_in_tx(conn, &events).await
 }
 

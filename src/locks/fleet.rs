@@ -149,6 +149,30 @@ impl Redis {
         pair.into_iter().nth(1).ok_or(Fault::Unreachable(Duration::ZERO))
     }
 
+    /// The version that Redis, or what speaks like it, says it has.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn version(&self) -> Result<String, Fault> {
+        // `INFO` would need a right that nothing else does.
+        let call = redis::cmd("HELLO");
+        let mut said: HashMap<String, Value> =
+            self.call(self.budget, async |conn| call.query_async(conn).await).await?;
+        let version = said.remove("version").and_then(|version| redis::from_redis_value(version).ok());
+        version.ok_or(Fault::Unreachable(Duration::ZERO))
+    }
+
+    /// Its clock, in seconds since 1970.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub async fn time(&self) -> Result<f64, Fault> {
+        let call = redis::cmd("TIME");
+        let (seconds, micros): (u64, u64) =
+            self.call(self.budget, async |conn| call.query_async(conn).await).await?;
+        Ok(seconds as f64 + micros as f64 / 1e6)
+    }
+
     /// Says that `replica` lives, for [`LIVENESS`], and how many wait in it for which lock.
     ///
     /// # Errors

@@ -284,6 +284,16 @@ impl Locks {
         (policy != "noeviction").then_some(policy)
     }
 
+    /// The version that Redis says it has, if it tells.
+    pub async fn redis_version(&self) -> Option<String> {
+        self.0.layer.as_ref()?.redis.version().await.ok()
+    }
+
+    /// Redis's clock, in seconds since 1970, if it tells.
+    pub async fn redis_time(&self) -> Option<f64> {
+        self.0.layer.as_ref()?.redis.time().await.ok()
+    }
+
     /// Publishes messages, each on its channel. They are sent once, in order, and nobody waits to hear of them.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub struct ProcessStatus {
     pub locks: LockTallies,
     /// Readers of its event stream.
     pub readers: usize,
+    /// How long the event stream has waited for a transaction that lasts, or for the database.
+    pub stream_lag_seconds: f64,
     /// What most requests want.
     pub hot: Vec<HotItem>,
 }
@@ -93,6 +95,7 @@ pub async fn process_status(State(app): State<Arc<App>>) -> Json<ProcessStatus> 
         pool: app.db.levels(),
         locks: app.locks.tallies(),
         readers: events::readers_among(&app.readers),
+        stream_lag_seconds: app.events.lag().as_secs_f64(),
         hot: hot.map(|hot| HotItem { in_line: app.locks.in_line(hot.variant_id), hot }).collect(),
     })
 }

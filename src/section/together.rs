@@ -251,7 +251,7 @@ async fn write(
             (Decided::Captured(both), Work::Capture(capturing)) => {
                 let (order, hold) = &**both;
                 orders.push(NewOrder { order, claim: &capturing.claim, witness });
-                captured.push(hold);
+                captured.push((hold, witness.traceparent));
             }
             (Decided::Cancelled(decided), Work::Cancel(cancelling)) => {
                 cancelled.push((&**decided, &cancelling.cmd, witness));

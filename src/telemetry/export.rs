@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::TraceMetrics;
 use super::settings::TraceSettings;
-use super::trace::{Ended, Kind, Note, TraceMetrics};
+use super::trace::{Ended, Kind, Note};
 use crate::ids;
 
 /// How many spans are told in one call.

@@ -4,6 +4,7 @@
 //! `breaker.state`. Never logged: keys, tokens, URLs with passwords, bodies, and header values.
 
 pub mod export;
+pub mod metrics;
 pub mod settings;
 pub mod trace;
 

@@ -12,13 +12,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::metrics::TraceMetrics;
 use super::settings::TraceSettings;
 use crate::{clock, ids};
 
@@ -348,38 +345,6 @@ fn new_span_id() -> u64 {
 #[must_use]
 pub fn header_of(trace: &Trace) -> Option<HeaderValue> {
     trace.traceparent().and_then(|text| HeaderValue::try_from(text).ok())
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByOutcome {
-    outcome: &'static str,
-}
-
-/// What became of spans. Clones are the same metrics.
-#[derive(Debug, Clone)]
-pub struct TraceMetrics(Family<ByOutcome, Counter>);
-
-impl Default for TraceMetrics {
-    /// Whatever can be counted is told from the start.
-    fn default() -> Self {
-        let spans = Family::<ByOutcome, Counter>::default();
-        for outcome in ["sent", "dropped", "failed"] {
-            drop(spans.get_or_create(&ByOutcome { outcome }));
-        }
-        Self(spans)
-    }
-}
-
-impl TraceMetrics {
-    pub(super) fn count(&self, outcome: &'static str, spans: u64) {
-        self.0.get_or_create(&ByOutcome { outcome }).inc_by(spans);
-    }
-
-    /// Adds them to `registry`.
-    pub fn register(&self, registry: &mut Registry) {
-        let help = "Spans: sent, not sent by a collector's fault, or dropped for want of room";
-        registry.register("trace_spans", help, self.0.clone());
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use tokio::select;
 
 use super::compare::{Besides, comparisons};
 use super::limit::{LimitClients, Measured};
-use super::{BenchReport, Beside, Limit, Memory, Plan, Record, Round, Side, Stop, drive, redis_trip_ms};
+use super::{
+    BenchReport, Beside, Limit, Memory, Plan, Record, Round, Side, Stop, beside_onlookers, drive,
+    redis_trip_ms,
+};
 use crate::connection::Target;
 use crate::terminal::remark;
 use crate::verdict::BooksReport;
@@ -27,6 +30,8 @@ pub struct Settings {
     pub length: Duration,
     pub rounds: usize,
     pub twin: TwinSettings,
+    /// How often a second onlookers look at the targets, and at nobody else.
+    pub looks: Option<u32>,
     /// The process whose memory is looked at.
     pub watch_pid: Option<u32>,
 }
@@ -150,7 +155,9 @@ async fn send(
         while let Some(phase) = settings.plan.phase(&phases, settings.length) {
             let name = if phase.name.is_empty() { String::new() } else { format!(", {}", phase.name) };
             remark(&format!("round {number} of {}{name}: {:?}", settings.rounds, phase.length));
-            let report = drive(side, &phase, settings.warmup, stop).await?;
+            let driving = drive(side, &phase, settings.warmup, stop);
+            let (report, looked) = beside_onlookers(side, settings.looks, driving).await?;
+            trouble.extend(looked);
             trouble.extend(report.trouble.iter().cloned());
             phases.push(report);
             if stop.at().is_some() {

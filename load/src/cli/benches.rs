@@ -34,6 +34,10 @@ pub struct BenchArgs {
     /// Tell how much memory this process keeps resident meanwhile
     #[arg(long, value_name = "PID")]
     watch_pid: Option<u32>,
+    /// So many times a second, ask the replicas for what an open console and Prometheus ask for; those of --against are not
+    /// asked
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    looks: Option<u32>,
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -207,6 +211,7 @@ impl BenchArgs {
             length: Duration::from_secs(self.seconds),
             rounds: self.rounds,
             twin,
+            looks: self.looks,
             watch_pid: self.watch_pid,
         })
     }

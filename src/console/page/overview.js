@@ -83,7 +83,8 @@ function view(status, locks, skus) {
         figure("Without Redis", count(status.locks.database_only), "leases by row locks alone"),
         figure("Lost", count(status.locks.lost), "before they were let go; harmless"),
         figure("Not given", count(status.locks.refused), "busy past the wait, too many, hung up"),
-        figure("Stream readers", count(status.readers), "of this process"))),
+        figure("Stream readers", count(status.readers), "of this process"),
+        figure("Stream waits", span(status.stream_lag_seconds), "for transactions that last, or for Postgres"))),
   ];
 }
 

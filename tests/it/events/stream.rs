@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::support::campaign::amount;
+use crate::support::campaign::{amount, report};
 use crate::support::{Peer, Replica, Stream, TestApp, at_once, eventually, shared_redis, unique};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +99,8 @@ async fn whoever_comes_back_goes_on_at_any_replica_without_a_gap_and_without_a_r
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_lasts_makes_the_stream_wait_and_nothing_of_it_is_skipped() {
     let app = TestApp::without_redis().await;
-    let variant = app.client.variant(100).await;
+    let (variant, others) = (app.client.variant(100).await, app.variants(20, 10_000).await);
+    let alone = sales_a_second(&app, &others).await;
     let mut stream = Stream::open(&app.client, "?types=stock.*,session.*").await;
     // It draws its position first, and commits last; another that is older yet writes nothing at all.
     let mut oldest = PgConnection::connect(&app.database.url).await.unwrap();
@@ -111,15 +114,8 @@ async fn a_transaction_that_lasts_makes_the_stream_wait_and_nothing_of_it_is_ski
     let sold = app.client.decrement(variant, 1).await.expect(200).json();
     oldest.execute("ROLLBACK").await.unwrap();
     // Others commit meanwhile as if there were nobody who lasts.
-    let others = app.variants(20, 10).await;
-    for reply in at_once(20, |n| {
-        let (client, variant) = (app.client.clone(), others[n]);
-        async move { client.decrement(variant, 1).await }
-    })
-    .await
-    {
-        reply.expect(200);
-    }
+    let beside = sales_a_second(&app, &others).await;
+    report(&format!("{alone:.0} sales a second; {beside:.0} while a transaction is held open"));
     commit_when_waited_for(&app, &mut long).await;
     // What was told before its time would come first.
     let told = stream.take(2).await;
@@ -159,6 +155,21 @@ async fn a_stream_begins_when_all_that_was_under_way_can_be_seen_and_tells_the_r
     app.finish().await;
 }
 
+/// Twenty sell at the same time, each of an item of its own.
+async fn sales_a_second(app: &TestApp, items: &[Uuid]) -> f64 {
+    let (each, began) = (amount(1, 300), Instant::now());
+    at_once(items.len(), |n| {
+        let (client, variant) = (app.client.clone(), items[n]);
+        async move {
+            for _ in 0..each {
+                client.decrement(variant, 1).await.expect(200);
+            }
+        }
+    })
+    .await;
+    (each * items.len()) as f64 / began.elapsed().as_secs_f64()
+}
+
 /// Commits once the relay was seen to wait for a while.
 async fn commit_when_waited_for(app: &TestApp, long: &mut PgConnection) {
     // In the long form for a minute, in which others go on.
@@ -171,6 +182,8 @@ async fn commit_when_waited_for(app: &TestApp, long: &mut PgConnection) {
     let metrics = String::from_utf8(metrics.bytes.to_vec()).unwrap();
     let lag = metrics.lines().find_map(|line| line.strip_prefix("holdfast_event_lag_seconds ")).unwrap();
     assert!(lag.parse::<f64>().unwrap() * 1_000.0 > millis as f64, "{lag}");
+    let status = app.client.get("/status").await.expect(200).json();
+    assert!(status["stream_lag_seconds"].as_f64().unwrap() * 1_000.0 > millis as f64, "{status}");
     long.execute("COMMIT").await.unwrap();
 }
 
@@ -257,7 +270,7 @@ async fn a_service_that_stops_ends_its_streams_at_once() {
     for _ in 0..20 {
         streams.push(Stream::open(&replica.client, "").await);
     }
-    let asked = tokio::time::Instant::now();
+    let asked = Instant::now();
     assert!(replica.terminate().await);
     assert!(
         asked.elapsed() < std::time::Duration::from_secs(20),

@@ -1,6 +1,7 @@
 //! What operators see and do. Each test has a Redis of its own, for what is looked at is everything that is in it.
 
 mod alerts;
+mod doctor;
 mod lock_status;
 mod metrics;
 mod process_status;
