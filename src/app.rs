@@ -77,6 +77,8 @@ pub struct App {
     pub webhook_secrets: Secrets,
     /// Batches of count records that a user may send in a minute.
     pub sync_batches_per_minute: i32,
+    /// Whether every session of counts is blind.
+    pub blind_counts: bool,
     /// Every request and every release in the background runs in a task counted here; shutting down waits
     /// for them.
     pub tasks: TaskTracker,
@@ -147,6 +149,7 @@ impl App {
             locks,
             keys: Keyring::new(config.admin_key.as_ref()),
             sync_batches_per_minute: config.sync_batches_per_minute,
+            blind_counts: config.blind_counts,
             webhook_secrets: config.webhook_secrets.clone(),
             tasks,
             stopping: CancellationToken::new(),

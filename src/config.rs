@@ -19,6 +19,7 @@
 //! | `HOLDFAST_REDIS_TIMEOUT_MS` | 250 | what Redis may cost a request, and the budget of any other call |
 //! | `HOLDFAST_BREAKER_FAILURES` | 5 | Redis failures in a row that open the breaker |
 //! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |
+//! | `HOLDFAST_BLIND_COUNTS` | false | whether no counter sees what is expected of its own count before that is posted |
 //! | `HOLDFAST_SYNC_BATCHES_PER_MINUTE` | 10 | batches of count records a user may send in a minute |
 //! | `TOKIO_WORKER_THREADS` | half the cores | threads that serve |
 //! | `OTEL_…` | no traces | where traces are told: [`TraceSettings`] |
@@ -89,6 +90,8 @@ pub struct Config {
     pub db_max_connections: u32,
     /// Batches of count records that a user may send in a minute.
     pub sync_batches_per_minute: i32,
+    /// Whether every session of counts is blind.
+    pub blind_counts: bool,
     /// Where traces are told, if they are.
     pub traces: Option<TraceSettings>,
     /// The limits of the locks.
@@ -143,6 +146,7 @@ impl Config {
                 default_connections(),
                 1..=10_000,
             )?,
+            blind_counts: flag(&set, "HOLDFAST_BLIND_COUNTS")?,
             sync_batches_per_minute: number(
                 &set,
                 "HOLDFAST_SYNC_BATCHES_PER_MINUTE",

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::purge::keep_purging;
-use crate::{endpoints, events, holds, http};
+use crate::{counts, endpoints, events, holds, http};
 
 /// How long stopping waits for what is under way: answers, and sections whose callers are gone.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -41,6 +41,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let delivering = tokio::spawn(endpoints::deliver::keep(app.clone()));
     let noting = tokio::spawn(events::modes::keep(app.clone()));
     let expiring = tokio::spawn(holds::expire::keep(app.clone()));
+    let lapsing = tokio::spawn(counts::lapses::keep(app.clone()));
     let tracing = tokio::spawn(app.clone().tell_traces());
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
@@ -66,6 +67,7 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     keeper.await.context("the lock keeper panicked")?;
     purging.await.context("the purge panicked")?;
     expiring.await.context("the expiry of holds panicked")?;
+    lapsing.await.context("the telling of lapses panicked")?;
     relaying.await.context("the relay of events panicked")?;
     publishing.await.context("the publishing of events panicked")?;
     delivering.await.context("the delivery of webhooks panicked")?;

@@ -148,6 +148,11 @@ pub(super) fn not_session_owner() -> CountError {
     refused(Code::NotSessionOwner, "The session belongs to another user.")
 }
 
+/// Who counts without seeing what is expected does not post it: the answer tells.
+pub(super) fn blind_session() -> CountError {
+    refused(Code::Forbidden, "Somebody else posts what was counted blind, or an operator.")
+}
+
 /// Nothing enters a session that is over.
 pub(super) fn session_posted() -> CountError {
     let detail = "The session has been posted, is being posted, or was discarded: count on in another one.";

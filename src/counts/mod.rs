@@ -18,6 +18,7 @@ pub mod conflicts;
 pub mod error;
 pub mod imports;
 mod keyed;
+pub mod lapses;
 pub mod model;
 pub mod purge;
 pub mod racks;

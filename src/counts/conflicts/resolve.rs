@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use chrono::DateTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use crate::counts::keyed::{self, Begun};
 use crate::counts::records::model::{Kept as Written, Record, Refusal, SERIALS_MAX};
 use crate::counts::records::{rules, store as records, times};
 use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
@@ -183,6 +184,9 @@ async fn resolve_in_tx(
         reason: cmd.reason.as_ref().map(Reason::as_str),
     };
     store::resolve_in_tx(conn, conflict_id, &how).await?;
+    let told = json!({"session_id": session_id, "user_id": found.user_id, "conflict_id": conflict_id,
+                      "resolution": how.resolution, "resolved_by": by});
+    events::append_in_tx(conn, EventKind::SessionUpdated, About::SessionNamed(&session_id), &told).await?;
     find(conn, conflict_id).await
 }
 

@@ -80,7 +80,8 @@ async fn claim_rack(
         Begun::Known(first) => return Ok((first, None)),
         Begun::New(work) => work,
     };
-    let outcome = claim_rack_in_tx(&mut work.tx, &caller.principal.subject, by, cmd, wanted).await;
+    let counter = (&*caller.principal.subject, app.blind_counts);
+    let outcome = claim_rack_in_tx(&mut work.tx, counter, by, cmd, wanted).await;
     let granted = match &outcome {
         Ok(RackChange { shadow: Shadow::Cast(granted, _), .. }) => Some(granted.clone()),
         _ => None,
@@ -91,12 +92,12 @@ async fn claim_rack(
 /// Locks the lease's row and decides; opens the session; notes the claim.
 async fn claim_rack_in_tx(
     conn: &mut PgConnection,
-    user_id: &str,
+    (user_id, blind): (&str, bool),
     (rack_id, session_id): By<'_>,
     cmd: &ClaimRack,
     wanted: &Wanted<'_>,
 ) -> Result<RackChange, CountError> {
-    let found = store::find_floor(conn, rack_id).await?;
+    let found = store::find_floor_in_tx(conn, rack_id).await?;
     let floor = match (&found, &cmd.floor) {
         (Some(floor), Some(said)) if floor != said.as_str() => return Err(error::rack_elsewhere(floor)),
         (Some(floor), _) => floor.clone(),
@@ -123,7 +124,7 @@ async fn claim_rack_in_tx(
         // Another claim that lost may have registered it meanwhile.
         store::insert_in_tx(conn, rack_id, floor, None).await?;
     }
-    if sessions::store::open_in_tx(conn, session_id, user_id).await? {
+    if sessions::store::open_in_tx(conn, session_id, user_id, blind).await? {
         sessions::tell_of_start_in_tx(conn, session_id, user_id).await?;
     }
     let seconds = cmd.ttl_seconds.seconds();

@@ -10,6 +10,7 @@ mod change;
 pub mod claim;
 pub mod complete;
 pub mod import;
+pub(super) mod lapse;
 pub mod model;
 pub mod pause;
 pub mod read;
@@ -17,7 +18,7 @@ pub mod register;
 pub mod release;
 pub mod renew;
 pub mod resume;
-pub(super) mod store;
+pub(in crate::counts) mod store;
 pub(crate) mod take_away;
 
 use std::time::Duration;

@@ -15,6 +15,9 @@ use crate::db::DbError;
 use crate::leases::Fence;
 use crate::text::{Floor, Name, RackId, SessionId};
 
+/// The class of the advisory locks by which first claims of racks wait for records of them.
+const FIRST_CLAIMS: i32 = 730_504;
+
 /// Registers a rack. False if it is registered.
 pub(in crate::counts) async fn insert_in_tx(
     conn: &mut PgConnection,
@@ -66,11 +69,22 @@ pub(super) async fn find_floors(
     Ok(rows.into_iter().map(|row| (row.rack_id, row.floor)).collect())
 }
 
-/// Where a rack stands: that never changes.
-pub(super) async fn find_floor(conn: &mut PgConnection, rack_id: &RackId) -> Result<Option<String>, DbError> {
-    Ok(sqlx::query_scalar!("SELECT floor FROM racks WHERE rack_id = $1", rack_id.as_str())
-        .fetch_optional(conn)
-        .await?)
+/// Where a rack stands, which never changes, for whoever is about to claim it. If nobody ever has, waits for those who write
+/// records of it meanwhile.
+pub(super) async fn find_floor_in_tx(
+    conn: &mut PgConnection,
+    rack_id: &RackId,
+) -> Result<Option<String>, DbError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT (SELECT floor FROM racks WHERE rack_id = $1) AS floor FROM (
+               SELECT CASE WHEN NOT EXISTS (SELECT FROM leases WHERE name = 'rack:lock:' || $1)
+                   THEN pg_advisory_xact_lock($2, hashtext('rack:lock:' || $1) & 63)::text END AS waited
+           ) AS first WHERE waited IS NULL OR waited = ''"#,
+        rack_id.as_str(),
+        FIRST_CLAIMS,
+    )
+    .fetch_one(conn)
+    .await?)
 }
 
 /// Notes the claim that was just granted. False if it is one that its session repeated.
@@ -83,7 +97,10 @@ pub(super) async fn note_claim_in_tx(
 ) -> Result<bool, DbError> {
     let noted = sqlx::query!(
         r#"WITH rack AS (
-            UPDATE racks SET ttl_seconds = $4, paused_at = NULL, completed_at = NULL WHERE rack_id = $1 RETURNING 1
+            UPDATE racks SET ttl_seconds = $4, paused_at = NULL, completed_at = NULL, claim_told = $3,
+                   -- That one lapsed which its session repeats is told, and that it is held again is not yet.
+                   lapse_told = lapse_told AND claim_told IS NOT DISTINCT FROM $3
+            WHERE rack_id = $1 RETURNING 1
         ), session AS (
             UPDATE count_sessions SET rack_id = $1 WHERE session_id = $2 RETURNING 1
         ), claim AS (
@@ -188,6 +205,64 @@ pub(super) async fn take_away_in_tx(
     )
     .fetch_optional(conn)
     .await?)
+}
+
+/// A claim of which something else is told from now on.
+pub(super) struct Turned {
+    pub(super) rack_id: String,
+    pub(super) session_id: String,
+    pub(super) floor: String,
+    pub(super) fence: i64,
+    pub(super) seconds_left: i64,
+    pub(super) is_paused: bool,
+    pub(super) is_completed: bool,
+    /// Whether it has lapsed, or is held again; nothing if it ended in another way.
+    pub(super) has_lapsed: Option<bool>,
+}
+
+/// Notes of up to so many claims, sorted by their leases' names, that it is told of them what they are now. Those that
+/// somebody is changing are passed over.
+pub(super) async fn tell_of_lapses_in_tx(
+    conn: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Turned>, DbError> {
+    Ok(sqlx::query_as!(
+        Turned,
+        r#"WITH now AS MATERIALIZED (SELECT clock_timestamp() AS at), due AS MATERIALIZED (
+            SELECT r.rack_id, l.fence, l.owner, l.expires_at - at AS left,
+                   CASE WHEN l.fence = r.claim_told AND l.ended_at IS NULL THEN l.expires_at <= at END AS has_lapsed
+            FROM now, racks r JOIN leases l ON l.name = 'rack:lock:' || r.rack_id
+            WHERE r.claim_told IS NOT NULL
+              AND (l.fence <> r.claim_told OR l.ended_at IS NOT NULL OR r.lapse_told <> (l.expires_at <= at))
+            ORDER BY l.name LIMIT $1 FOR UPDATE OF l SKIP LOCKED
+        )
+        UPDATE racks r SET lapse_told = coalesce(has_lapsed, false),
+               claim_told = CASE WHEN has_lapsed IS NOT NULL THEN r.claim_told END
+        FROM due WHERE r.rack_id = due.rack_id
+        RETURNING r.rack_id, owner AS session_id, r.floor, fence, has_lapsed AS "has_lapsed?",
+                  greatest(extract(epoch FROM due.left), 0)::bigint AS "seconds_left!",
+                  paused_at IS NOT NULL AS "is_paused!", completed_at IS NOT NULL AS "is_completed!""#,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Keeps these leases, which nobody ever claimed, from being claimed for the first time until the transaction ends: they have
+/// no row to hold. A few locks stand for all names.
+pub(in crate::counts) async fn keep_unclaimed_in_tx(
+    conn: &mut PgConnection,
+    leases: &[&str],
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock_shared($1, bucket)
+         FROM (SELECT DISTINCT hashtext(name) & 63 AS bucket FROM unnest($2::text[]) AS name ORDER BY 1) AS buckets",
+        FIRST_CLAIMS,
+        leases as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(())
 }
 
 fn the_one(done: &PgQueryResult) -> Result<(), DbError> {

@@ -167,7 +167,8 @@ async fn take<B: Batch>(
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let taken = take_in_tx(&mut work.tx, &caller.principal.subject, batch.records(), batch.sent_at()).await;
+    let counter = (&*caller.principal.subject, app.blind_counts);
+    let taken = take_in_tx(&mut work.tx, counter, batch.records(), batch.sent_at()).await;
     let is_wanted = taken.as_ref().is_ok_and(|taken| batch.is_wanted(taken));
     let told = taken.map(|taken| {
         let took_ms = (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;

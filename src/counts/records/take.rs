@@ -13,8 +13,11 @@ use super::rules::{self, Own, Serials, Standing, There};
 use super::store::{self, Item};
 use super::times;
 use crate::counts::error::CountError;
+use crate::counts::racks::store as racks;
+use crate::db::DbError;
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::problem::Problem;
+use crate::leases::LeaseName;
 use crate::text::{ClientId, RackId};
 
 /// What became of a record.
@@ -62,13 +65,13 @@ impl Read<'_> {
     }
 }
 
-/// Takes records as they were sent, each of which is an object. Gives what became of each, in their order.
+/// Takes records as they were sent by a counter, who sees no expectations in sessions that this opens if they are blind. Gives what became of each, in their order.
 ///
 /// # Errors
 /// [`CountError`]: faults of the whole.
 pub(super) async fn take_in_tx(
     conn: &mut PgConnection,
-    user_id: &str,
+    counter: (&str, bool),
     sent: &[Value],
     sent_at: Option<DateTime<Utc>>,
 ) -> Result<Vec<Taken>, CountError> {
@@ -81,7 +84,7 @@ pub(super) async fn take_in_tx(
             Err(fault) => drop(unreadable.insert(place, fault)),
         }
     }
-    let mut known = look_up_in_tx(conn, user_id, &mut read, now).await?;
+    let mut known = look_up_in_tx(conn, counter, &mut read, now).await?;
 
     let mut kept: HashMap<RecordKey, Kept> = HashMap::new();
     let (mut conflicts, mut against) = (Vec::new(), HashMap::new());
@@ -111,7 +114,7 @@ pub(super) async fn take_in_tx(
     let kept: Vec<_> = kept.into_values().collect();
     store::write_records_in_tx(conn, &kept).await?;
     store::settle_serials_in_tx(conn, &known.serials).await?;
-    store::close_conflicts_in_tx(conn, &kept, user_id).await?;
+    store::close_conflicts_in_tx(conn, &kept, counter.0).await?;
     let conflicts: Vec<_> = conflicts
         .iter()
         .map(|(read, told)| store::NewConflict {
@@ -121,13 +124,32 @@ pub(super) async fn take_in_tx(
             told,
         })
         .collect();
-    store::keep_conflicts_in_tx(conn, &conflicts, &against).await?;
+    let opened = store::keep_conflicts_in_tx(conn, &conflicts, &against).await?;
+    tell_of_progress_in_tx(conn, counter.0, &kept, &opened).await?;
     let mut judged = judged.into_iter();
     let in_order = (0..sent.len()).filter_map(|place| match unreadable.remove(&place) {
         Some(fault) => Some(Taken::Unreadable(fault)),
         None => judged.next(),
     });
     Ok(in_order.collect())
+}
+
+/// Tells of each session how many records of it were written, and how many conflicts are new.
+async fn tell_of_progress_in_tx(
+    conn: &mut PgConnection,
+    user_id: &str,
+    kept: &[Kept],
+    opened: &[String],
+) -> Result<(), DbError> {
+    let mut sessions: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    kept.iter().for_each(|kept| sessions.entry(&kept.session_id).or_default().0 += 1);
+    opened.iter().for_each(|session_id| sessions.entry(session_id).or_default().1 += 1);
+    let told = sessions.iter().map(|(session_id, (records, conflicts))| {
+        let told = json!({"session_id": session_id, "user_id": user_id, "state": "open", "records": records,
+                          "conflicts": conflicts});
+        NewEvent::new(EventKind::SessionUpdated, About::SessionNamed(session_id), &told)
+    });
+    events::append_all_in_tx(conn, &told.collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// Reads a record, or says why it can't be.
@@ -146,7 +168,7 @@ fn read(sent: &Value, now: DateTime<Utc>, sent_at: Option<DateTime<Utc>>) -> Res
 /// Locks and looks up all that the records name, in the one order of locks.
 async fn look_up_in_tx(
     conn: &mut PgConnection,
-    user_id: &str,
+    counter: (&str, bool),
     read: &mut [Read<'_>],
     now: DateTime<Utc>,
 ) -> Result<Known, CountError> {
@@ -162,7 +184,13 @@ async fn look_up_in_tx(
     let leases: Vec<_> =
         racks.iter().filter_map(|rack| RackId::try_from(rack.clone()).ok()?.lease()).collect();
 
-    let claims = store::hold_claims_in_tx(conn, &leases).await?;
+    let mut claims = store::hold_claims_in_tx(conn, &leases).await?;
+    if claims.len() < leases.len() {
+        let unclaimed = leases.iter().map(LeaseName::as_str).filter(|name| !claims.contains_key(*name));
+        racks::keep_unclaimed_in_tx(conn, &unclaimed.collect::<Vec<_>>()).await?;
+        // Some of them may have been claimed since.
+        claims = store::hold_claims_in_tx(conn, &leases).await?;
+    }
     let own = store::find_own_claims(conn, &sessions, &racks).await?;
     for read in read.iter_mut() {
         let own = read.own(&own);
@@ -179,9 +207,9 @@ async fn look_up_in_tx(
     let sound: HashSet<_> =
         read.iter().filter(|read| read.is_sound()).map(|read| read.record.session_id.as_str()).collect();
     let may_open: Vec<_> = sessions.iter().map(|session| sound.contains(session.as_str())).collect();
-    let entered = store::enter_sessions_in_tx(conn, &sessions, &may_open, user_id).await?;
+    let entered = store::enter_sessions_in_tx(conn, &sessions, &may_open, counter).await?;
     let started = entered.iter().filter(|(_, session)| session.is_new).map(|(session_id, _)| {
-        let told = json!({"session_id": session_id, "user_id": user_id});
+        let told = json!({"session_id": session_id, "user_id": counter.0});
         NewEvent::new(EventKind::SessionStarted, About::SessionNamed(session_id), &told)
     });
     events::append_all_in_tx(conn, &started.collect::<Result<Vec<_>, _>>()?).await?;

@@ -15,10 +15,10 @@ use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::db::DbError;
 use crate::http::answer::Answer;
-use crate::http::auth::Caller;
+use crate::http::auth::{Caller, Scope};
 use crate::http::extract::OrDefault;
-use crate::http::problem::Problem;
-use crate::text::SessionId;
+use crate::http::problem::{Code, Problem};
+use crate::text::{SessionId, UserId};
 
 /// `POST /sessions`
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -26,6 +26,8 @@ pub struct OpenSession {
     session_id: Option<SessionId>,
     #[serde(default)]
     blind: bool,
+    /// Whose it is to be: the caller's, unless an operator opens it for somebody.
+    user_id: Option<UserId>,
 }
 
 /// # Errors
@@ -36,13 +38,19 @@ pub async fn open(
     OrDefault(body): OrDefault<OpenSession>,
 ) -> Result<Answer, Problem> {
     let cmd = body.value;
+    let caller_id = &caller.principal.subject;
+    let user_id = cmd.user_id.as_ref().map_or(&**caller_id, UserId::as_str);
+    if user_id != &**caller_id && !caller.principal.scopes.contains(&Scope::Operator) {
+        return Err(Problem::new(Code::Forbidden, "Only operators open sessions for others."));
+    }
+    let blind = cmd.blind || app.blind_counts;
     let claim = keyed::claim_of(&caller, "open", body.keyed);
     let session_id = cmd.session_id.unwrap_or_else(fresh_id);
     let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let outcome = open_in_tx(&mut work.tx, &session_id, &caller.principal.subject, cmd.blind).await;
+    let outcome = open_in_tx(&mut work.tx, &session_id, user_id, blind).await;
     Ok(work.finish(StatusCode::CREATED, outcome).await?)
 }
 

@@ -4,26 +4,26 @@
 //! Refuses sessions without finalized records or that are posted otherwise, and decisions on what was not counted. To post
 //! twice is the same answer; a posting that broke off goes on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::model::{Decision, Decisions, LineDecision, Lines, NewLine, Outcome};
 use super::rules::{self, Against, Counted};
-use super::store::{self, Frozen, Total};
+use super::store::{self, Frozen, Posted, Total};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
-use crate::http::auth::Caller;
+use crate::http::auth::{Caller, Principal, Scope};
 use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
@@ -81,7 +81,7 @@ async fn post_session(
     {
         return Ok(first);
     }
-    let (posted_as, frozen, items) = freeze(app, session_id, decisions).await?;
+    let (posted_as, frozen, items) = freeze(app, caller, session_id, decisions).await?;
     let by_item = frozen.decisions.lines.iter().map(|line| (line.item_code.as_str(), line)).collect();
     let posting = Posting { posted_as: &posted_as, frozen: &frozen, by_item };
     let mut lock = Evidence { mode: app.locks.mode(), wait_ms: 0 };
@@ -99,11 +99,12 @@ async fn post_session(
 /// Lets nothing enter the sessions any more. Gives in whose name what is posted, and the items that are left.
 async fn freeze(
     app: &App,
+    caller: &Caller,
     session_id: &SessionId,
     decisions: &Decisions,
 ) -> Result<(String, Frozen, Vec<Uuid>), CountError> {
     let mut tx = app.db.begin().await?;
-    let posted_as = freeze_in_tx(&mut tx, session_id, decisions).await?;
+    let posted_as = freeze_in_tx(&mut tx, &caller.principal, session_id, decisions).await?;
     let frozen = store::find_frozen(&mut tx, &posted_as).await?;
     let items = if frozen.is_posted {
         Vec::new()
@@ -124,6 +125,7 @@ async fn freeze(
 /// among those that are posted with it.
 async fn freeze_in_tx(
     conn: &mut PgConnection,
+    by: &Principal,
     session_id: &SessionId,
     decisions: &Decisions,
 ) -> Result<String, CountError> {
@@ -143,6 +145,10 @@ async fn freeze_in_tx(
     if let Some(posted_as) = posted_as {
         let are_one = found.iter().all(|session| session.posted_as.as_ref() == Some(&posted_as));
         return if are_one { Ok(posted_as) } else { Err(error::session_posted()) };
+    }
+    let is_own = |session: &Posted| session.blind && session.user_id == *by.subject;
+    if found.iter().any(is_own) && !by.scopes.contains(&Scope::Operator) {
+        return Err(error::blind_session());
     }
     if found.iter().any(|session| session.is_over) {
         return Err(error::session_posted());
@@ -297,12 +303,31 @@ impl Total {
     }
 }
 
+/// What is told of a count to all: it may have a hundred thousand lines, which whoever wants them asks for.
+fn totals(posted: &Lines) -> Value {
+    let mut outcomes = BTreeMap::<&str, usize>::new();
+    let (mut variance, mut shortfall) = (0, 0);
+    for line in &posted.lines {
+        *outcomes.entry(line.outcome.as_deref().unwrap_or_default()).or_default() += 1;
+        if line.outcome.as_deref() == Some("posted") {
+            (variance, shortfall) =
+                (variance + line.variance.unwrap_or_default(), shortfall + line.shortfall);
+        }
+    }
+    json!({
+        "session_id": posted.session_id, "session_ids": posted.session_ids, "state": posted.state,
+        "posted_at": posted.posted_at, "posted_by": posted.posted_by, "open_conflicts": posted.open_conflicts,
+        "items": posted.lines.len(), "outcomes": outcomes, "variance": variance, "shortfall": shortfall,
+    })
+}
+
 /// Notes that all is posted, and tells of it, once.
 async fn finish_in_tx(conn: &mut PgConnection, posted_as: &str, by: &str) -> Result<Lines, CountError> {
     let is_new = store::finish_in_tx(conn, posted_as, by).await?;
     let posted = posted(conn, posted_as, &[]).await?;
     if is_new {
-        let mut tell = vec![NewEvent::new(EventKind::CountPosted, About::SessionNamed(posted_as), &posted)?];
+        let mut tell =
+            vec![NewEvent::new(EventKind::CountPosted, About::SessionNamed(posted_as), &totals(&posted))?];
         for session_id in &posted.session_ids {
             let ended = json!({"session_id": session_id, "state": "posted", "posted_by": by,
                                "posted_as": posted_as});

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{batch, claimed, counter, get, post, record, sku_of};
-use crate::support::{Client, TestApp, unique};
+use crate::support::{Client, TestApp, TestDatabase, unique};
 
 async fn ids(client: &Client, query: &str) -> (Vec<String>, Value) {
     let page = get(client, &format!("/sessions{query}")).await.expect(200).json();
@@ -84,5 +84,36 @@ async fn the_records_of_a_session_are_listed_all_or_of_an_item() {
     let rest = get(&ann, &format!("{path}?limit=2&cursor=2")).await.expect(200).json();
     assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next_cursor"]), (1, &json!(null)));
     assert_eq!(get(&ann, "/sessions/nobody/records").await.expect(404).code(), "session_not_found");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_imposes_blindness_on_one_session_and_a_setting_on_all() {
+    let app = TestApp::without_redis().await;
+    let (ann, bob) = (counter(&app, "ann").await, counter(&app, "bob").await);
+    let for_ann = json!({"session_id": "of-ann", "user_id": "ann", "blind": true});
+    assert_eq!(post(&bob, "/sessions", &for_ann).await.expect(403).code(), "forbidden");
+    let opened = post(&app.client, "/sessions", &for_ann).await.expect(201).json();
+    assert_eq!((&opened["user_id"], &opened["blind"]), (&json!("ann"), &json!(true)));
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let by = json!({"floor": "1", "session_id": "of-ann"});
+    post(&ann, "/racks/R-1/claim", &by).await.expect(200);
+    assert_eq!(post(&bob, "/racks/R-2/claim", &by).await.expect(403).code(), "not_session_owner");
+    batch(&ann, &[record("1", "of-ann", &sku, 8)]).await;
+    let line = get(&ann, "/sessions/of-ann/variances").await.expect(200).json()["lines"][0].clone();
+    assert_eq!((&line["counted_qty"], &line["expected_qty"]), (&json!(8), &Value::Null));
+    assert_eq!(get(&ann, "/sessions/of-ann").await.json()["blind"], true);
+    app.finish().await;
+
+    let blind = [("HOLDFAST_BLIND_COUNTS", "true")];
+    let app = TestApp::with(TestDatabase::fresh().await, None, &blind).await;
+    let ann = counter(&app, "ann").await;
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let (claimed, _) = claimed(&ann, "R-1").await;
+    batch(&ann, &[record("1", "sent", &sku, 8)]).await;
+    post(&ann, "/sessions", &json!({"session_id": "opened", "blind": false})).await.expect(201);
+    for session in [claimed.as_str(), "sent", "opened"] {
+        assert_eq!(get(&ann, &format!("/sessions/{session}")).await.json()["blind"], true, "{session}");
+    }
     app.finish().await;
 }

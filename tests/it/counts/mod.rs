@@ -9,6 +9,7 @@ use crate::support::{Client, Reply, TestApp};
 
 mod anchors;
 mod files;
+mod lapses;
 mod leads;
 mod one_count;
 mod posting;

@@ -149,14 +149,15 @@ async fn an_empty_session_is_not_posted_and_a_blind_one_shows_its_counter_nothin
     let app = start(true).await;
     let (ann, (_, sku)) = (counter(&app, "ann").await, item(&app, 10).await);
     post(&ann, "/sessions", &json!({"session_id": "blind", "blind": true})).await.expect(201);
-    assert_eq!(post(&ann, "/sessions/blind/post", &json!({})).await.code(), "nothing_to_post");
+    assert_eq!(post(&app.client, "/sessions/blind/post", &json!({})).await.code(), "nothing_to_post");
     assert_eq!(post(&ann, "/sessions/nowhere/post", &json!({})).await.code(), "session_not_found");
     batch(&ann, &[record("1", "blind", &sku, 8)]).await;
     let seen = |lines: Value| lines["lines"][0]["expected_qty"].clone();
     assert_eq!(seen(get(&ann, "/sessions/blind/variances").await.json()), Value::Null);
     let boss = app.client_of("boss", &[Scope::Warehouse]).await;
     assert_eq!(seen(get(&boss, "/sessions/blind/variances").await.json()), 10);
-    posted(&ann, "blind").await;
+    assert_eq!(post(&ann, "/sessions/blind/post", &json!({})).await.expect(403).code(), "forbidden");
+    posted(&boss, "blind").await;
     assert_eq!(seen(get(&ann, "/sessions/blind/variances").await.json()), 10);
     app.finish().await;
 }

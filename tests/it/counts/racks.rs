@@ -1,16 +1,20 @@
 //! Who counts which rack.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{call, claimed, counter, get, lapse, post};
+use super::{batch, call, claimed, counter, get, ids, lapse, post, record, sku_of};
 use crate::support::campaign::amount;
 use crate::support::link::Link;
 use crate::support::{
-    Client, Peer, Private, Proxy, Stranger, TestApp, TestDatabase, at_once, shared_redis, unique,
+    Client, Peer, Private, Proxy, Stranger, TestApp, TestDatabase, at_once, eventually, shared_redis, unique,
 };
 
 const MINUTE: u64 = 60;
+/// Nothing takes longer, on the slowest machine.
+const SOON: Duration = Duration::from_secs(60);
 
 async fn state(client: &Client, rack: &str) -> Value {
     get(client, &format!("/racks/{rack}/status")).await.expect(200).json()["state"].clone()
@@ -355,4 +359,44 @@ async fn a_claim_that_comes_again_ends_no_pause_and_the_end_by_an_operator_is_to
         );
         app.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_claim_of_a_rack_waits_for_records_of_it_that_name_no_claim() {
+    let app = TestApp::without_redis().await;
+    let (ann, bob, rack) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("R"));
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    post(&ann, "/sessions", &json!({"session_id": "s"})).await.expect(201);
+    // The batch has looked at the rack's claim, and waits for its session.
+    let mut other = app.database.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM count_sessions WHERE session_id = 's' FOR UPDATE")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let sent = tokio::spawn({
+        let (ann, mut record) = (ann.clone(), record("1", "s", &sku, 4));
+        record["rack_id"] = json!(rack);
+        async move { batch(&ann, &[record]).await }
+    });
+    app.until_somebody_waits_for_a_row().await;
+    let claim = tokio::spawn({
+        let (bob, rack) = (bob.clone(), rack.clone());
+        async move { claimed(&bob, &rack).await }
+    });
+    let waits = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+                 WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+    eventually(SOON, "the claim waits", async || {
+        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&app.database.pool).await.unwrap();
+        waiting == 1
+    })
+    .await;
+    other.commit().await.unwrap();
+    assert_eq!(ids(&sent.await.unwrap(), "ok"), ["1"]);
+    claim.await.unwrap();
+    let in_order: bool = sqlx::query_scalar("SELECT synced_at < claimed_at FROM count_records, rack_claims")
+        .fetch_one(&app.database.pool)
+        .await
+        .unwrap();
+    assert!(in_order, "a record was written past a claim");
+    app.finish().await;
 }

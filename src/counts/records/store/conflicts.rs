@@ -19,14 +19,14 @@ pub(in super::super) struct NewConflict<'a> {
     pub(in super::super) told: &'a Conflict,
 }
 
-/// Keeps conflicts for a person; one that is kept already stays as it is.
+/// Keeps conflicts for a person; one that is kept already stays as it is. Gives the session of each that is new.
 pub(in super::super) async fn keep_conflicts_in_tx(
     conn: &mut PgConnection,
     conflicts: &[NewConflict<'_>],
     there: &HashMap<RecordKey, Value>,
-) -> Result<(), DbError> {
+) -> Result<Vec<String>, DbError> {
     if conflicts.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let rows: Vec<Value> = conflicts
         .iter()
@@ -45,19 +45,18 @@ pub(in super::super) async fn keep_conflicts_in_tx(
             })
         })
         .collect();
-    sqlx::query!(
+    Ok(sqlx::query_scalar!(
         "INSERT INTO count_conflicts (conflict_id, session_id, client_record_id, conflict_type, message, details, local,
              server, updated_at, counted_at)
          SELECT c.conflict_id, c.session_id, c.client_record_id, c.conflict_type, c.message, c.details, c.local, c.server,
              c.updated_at, c.counted_at
          FROM jsonb_to_recordset($1) AS c (conflict_id uuid, session_id text, client_record_id text, conflict_type text,
              message text, details jsonb, local jsonb, server jsonb, updated_at timestamptz, counted_at timestamptz)
-         ON CONFLICT ON CONSTRAINT conflict_is_told_once DO NOTHING",
+         ON CONFLICT ON CONSTRAINT conflict_is_told_once DO NOTHING RETURNING session_id",
         Value::Array(rows),
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await?)
 }
 
 /// Closes what conflicts these records had, in this version or an earlier one, that could be kept after all.

@@ -113,11 +113,11 @@ pub(super) async fn enter_sessions_in_tx(
     conn: &mut PgConnection,
     sessions: &[String],
     may_open: &[bool],
-    user_id: &str,
+    (user_id, blind): (&str, bool),
 ) -> Result<HashMap<String, Into>, DbError> {
     let rows = sqlx::query!(
-        r#"INSERT INTO count_sessions (session_id, user_id)
-           SELECT s, $3 FROM unnest($1::text[], $2::boolean[]) AS asked (s, may_open)
+        r#"INSERT INTO count_sessions (session_id, user_id, blind)
+           SELECT s, $3, $4 FROM unnest($1::text[], $2::boolean[]) AS asked (s, may_open)
            WHERE may_open OR EXISTS (SELECT FROM count_sessions WHERE session_id = s) ORDER BY s
            ON CONFLICT (session_id) DO UPDATE SET last_seen_at =
                    CASE WHEN count_sessions.is_over THEN count_sessions.last_seen_at ELSE clock_timestamp() END
@@ -126,6 +126,7 @@ pub(super) async fn enter_sessions_in_tx(
         sessions,
         may_open,
         user_id,
+        blind,
     )
     .fetch_all(conn)
     .await?;

@@ -5,7 +5,7 @@ mod posting;
 use sqlx::PgConnection;
 
 pub(super) use self::posting::{
-    Frozen, Total, find_counted, find_frozen, find_lines, find_open_items, find_totals, finish_in_tx,
+    Frozen, Posted, Total, find_counted, find_frozen, find_lines, find_open_items, find_totals, finish_in_tx,
     freeze_in_tx, lock_to_post_in_tx, write_lines_in_tx,
 };
 use super::model::{Present, Session};
@@ -58,14 +58,16 @@ pub(in crate::counts) async fn open_in_tx(
     conn: &mut PgConnection,
     session_id: &SessionId,
     user_id: &str,
+    blind: bool,
 ) -> Result<bool, CountError> {
     let opened = sqlx::query_scalar!(
-        r#"INSERT INTO count_sessions (session_id, user_id) VALUES ($1, $2)
+        r#"INSERT INTO count_sessions (session_id, user_id, blind) VALUES ($1, $2, $3)
            ON CONFLICT (session_id) DO UPDATE SET last_seen_at = clock_timestamp()
                WHERE count_sessions.user_id = excluded.user_id
            RETURNING xmax = 0 AS "is_new!""#,
         session_id.as_str(),
         user_id,
+        blind,
     )
     .fetch_optional(conn)
     .await
@@ -125,6 +127,35 @@ pub(super) async fn beat(
         or_the_last,
     )
     .fetch_one(conn)
+    .await?)
+}
+
+/// A session of which something else is told from now on.
+pub(in crate::counts) struct Turned {
+    pub(in crate::counts) session_id: String,
+    pub(in crate::counts) user_id: String,
+    pub(in crate::counts) has_lapsed: bool,
+}
+
+/// Notes of up to so many sessions that it is told of them whether they have lapsed. Those that somebody is changing are
+/// passed over.
+pub(in crate::counts) async fn tell_of_lapses_in_tx(
+    conn: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Turned>, DbError> {
+    Ok(sqlx::query_as!(
+        Turned,
+        r#"WITH over AS MATERIALIZED (SELECT clock_timestamp() - make_interval(secs => $2) AS at), due AS MATERIALIZED (
+            SELECT session_id, NOT lapse_told AS has_lapsed FROM count_sessions, over
+            WHERE NOT is_over AND (NOT lapse_told AND last_seen_at <= at OR lapse_told AND last_seen_at > at)
+            ORDER BY session_id LIMIT $1 FOR NO KEY UPDATE OF count_sessions SKIP LOCKED
+        )
+        UPDATE count_sessions s SET lapse_told = has_lapsed FROM due WHERE s.session_id = due.session_id
+        RETURNING s.session_id, user_id, has_lapsed AS "has_lapsed!""#,
+        limit,
+        LASTS_FOR.as_secs_f64(),
+    )
+    .fetch_all(conn)
     .await?)
 }
 

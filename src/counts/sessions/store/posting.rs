@@ -14,6 +14,8 @@ use crate::text::SessionId;
 /// A session that is to be posted.
 pub(in super::super) struct Posted {
     pub(in super::super) session_id: String,
+    pub(in super::super) user_id: String,
+    pub(in super::super) blind: bool,
     pub(in super::super) posted_as: Option<String>,
     pub(in super::super) is_over: bool,
 }
@@ -25,7 +27,7 @@ pub(in super::super) async fn lock_to_post_in_tx(
 ) -> Result<Vec<Posted>, DbError> {
     Ok(sqlx::query_as!(
         Posted,
-        "SELECT session_id, posted_as, is_over FROM count_sessions WHERE session_id = ANY($1)
+        "SELECT session_id, user_id, blind, posted_as, is_over FROM count_sessions WHERE session_id = ANY($1)
          ORDER BY session_id FOR NO KEY UPDATE",
         sessions as &[&str],
     )
