@@ -3,8 +3,8 @@
 # aimed at (load/aims.csv), and adds them to load/RESULTS.md together with the machine they were taken on. Called by
 # `make bench`.
 #
-# PARTS says what is measured (below; `growth` fills 1,000,000 variants first and takes many minutes), ROUNDS how often
-# each, SECONDS_EACH for how long each time, RESULTS into which file it is written.
+# PARTS says what is measured (below; `growth` fills 1,000,000 variants first and takes many minutes, `invoices` 1,000,000
+# invoices and takes some), ROUNDS how often each, SECONDS_EACH for how long each time, RESULTS into which file it is written.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,7 @@ few=$(((rounds + 1) / 2))
 results=${RESULTS:-load/RESULTS.md}
 parts=${PARTS:-hot delay single replicas spread orders memory polling traces bulk storm overload outage away locks}
 variants=${GROWTH_VARIANTS:-1000000}
+invoices=${GROWTH_INVOICES:-1000000}
 
 # First call: start the servers, and run this again with them. A server that is somebody else's is measured as it is.
 if [[ ${1:-} != --with-servers ]]; then
@@ -258,6 +259,18 @@ part_growth() {
     load growth_spread spread --target "$large" --against "$small" --connections 32
     load growth_orders orders --target "$large" --against "$small" --connections 32
     load growth_hot hot --target "$large" --against "$small" --connections 128
+}
+
+part_invoices() {
+    is_ours 'a database full of invoices' || return 0
+    local began=$SECONDS
+    other_database holdfast_invoices
+    printf '\n### invoices: %s of them\n\n```\n' "$invoices"
+    DATABASE_URL=$other "$bin/holdfast-load" fill --invoices "$invoices" 2>/dev/null
+    echo "in $((SECONDS - began)) s"
+    printf '```\n'
+    serve "$other"
+    DATABASE_URL=$other load checks checks --target "$url" --connections 4
 }
 
 processor() {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The long campaigns, and their results in docs/PROOF.md. Called by `make prove DATA=FILE.csv.gz`, where FILE is a
 # shop's orders as load/README.md describes; without DATA that part is left out and the page says so. PARTS names those
-# that are run (default: shop model scenarios faults counts events api mutants); of the others the page keeps what it has.
+# that are run (default: shop model scenarios faults counts events api invoices mutants); of the others the page keeps what it has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${TARGET:-${CARGO_TARGET_DIR:-target}}
 data=${DATA:-}
-parts=${PARTS:-shop model scenarios faults counts events api mutants}
+parts=${PARTS:-shop model scenarios faults counts events api invoices mutants}
 
 # First call: start the servers, and run this again with them.
 if [[ ${1:-} != --with-servers ]]; then
@@ -176,6 +176,19 @@ api() {
     fi
 }
 
+# Uploads of one invoice at once, tills at one invoice, workers at one file, and names that are learned at once.
+invoices() {
+    local status=0
+    HOLDFAST_CAMPAIGN=long SQLX_OFFLINE=true cargo test --quiet --test it -- --nocapture invoices:: \
+        >"$work/invoices" 2>&1 || status=$?
+    sed -n 's/^[.F]*\(test .* \.\.\. \)\{0,1\}measured: //p' "$work/invoices" | sort
+    grep '^test result' "$work/invoices" || tail -40 "$work/invoices"
+    if ((status)); then
+        failed=yes
+        grep -A 6 'panicked at' "$work/invoices" || true
+    fi
+}
+
 mutants() {
     local status=0
     scripts/mutants.sh 2>"$work/mutants.err" || status=$?
@@ -233,6 +246,7 @@ done
     part counts 'Counts: a model of the shelf, races for a rack while Redis breaks, serial numbers, a whole warehouse'
     part events 'Events: kills under readers and receivers, a transaction that lasts, a thousand readers'
     part api 'The API as it is described: requests made of its description, good ones and bad ones'
+    part invoices 'Invoices: 200 rounds of eight uploads at once, 100 tills, 1,000 files with slow and dead workers, in each mode'
     part mutants 'Mutants: mistakes planted, and the tests that notice'
 } >"$work/page"
 cp "$work/page" docs/PROOF.md

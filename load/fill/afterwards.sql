@@ -2,4 +2,6 @@
 VACUUM (ANALYZE) variants;
 VACUUM (ANALYZE) stock;
 VACUUM (ANALYZE) stock_movements;
+VACUUM (ANALYZE) invoices;
+VACUUM (ANALYZE) invoice_lines;
 CHECKPOINT;

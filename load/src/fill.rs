@@ -1,4 +1,4 @@
-//! Fills a migrated database with variants, their stock and their movements, in one piece each batch.
+//! Fills a migrated database with variants, their stock and their movements, or with invoices, in one piece each batch.
 //!
 //! What must stay true: the histories are exact. Each begins with its opening stock, its versions run without a gap, each
 //! movement begins where the one before ended, and the last leaves what the stock row has: `holdfast audit` stays ok.
@@ -18,11 +18,16 @@ pub struct Settings {
     pub database: String,
     pub variants: usize,
     pub movements_each: usize,
+    /// Invoices instead.
+    pub invoices: Option<usize>,
     pub run: String,
 }
 
 const BATCH: &str = include_str!("../fill/batch.sql");
+const INVOICES: &str = include_str!("../fill/invoices.sql");
 const AFTERWARDS: &str = include_str!("../fill/afterwards.sql");
+/// Invoices in one transaction.
+const INVOICES_A_BATCH: usize = 100_000;
 /// Movements in one transaction: enough to be quick, and little to do again.
 const MOVEMENTS_A_BATCH: usize = 500_000;
 
@@ -37,7 +42,10 @@ pub fn database(named: Option<&str>) -> anyhow::Result<String> {
 
 /// Fills; true, for what is not wholly done is an error.
 pub fn run(settings: &Settings) -> anyhow::Result<bool> {
-    let batches = batches(settings.variants, settings.movements_each);
+    let (script, batches) = match settings.invoices {
+        Some(invoices) => (INVOICES, in_batches(invoices, INVOICES_A_BATCH)),
+        None => (BATCH, batches(settings.variants, settings.movements_each)),
+    };
     let progress = Progress::start("filling, by batches", batches.len());
     for (first, last) in &batches {
         let variables = [
@@ -46,11 +54,15 @@ pub fn run(settings: &Settings) -> anyhow::Result<bool> {
             ("last", last.to_string()),
             ("each", settings.movements_each.to_string()),
         ];
-        psql(settings, BATCH, &variables)?;
+        psql(settings, script, &variables)?;
         progress.step();
     }
     progress.finish();
     psql(settings, AFTERWARDS, &[])?;
+    if let Some(invoices) = settings.invoices {
+        say(&format!("filled      {} invoices", grouped(invoices as u64)));
+        return Ok(true);
+    }
     let (variants, movements) =
         (settings.variants as u64, (settings.variants * settings.movements_each) as u64);
     say(&format!("filled      {} variants, {} movements", grouped(variants), grouped(movements)));
@@ -59,8 +71,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<bool> {
 
 /// The first and the last variant of each batch.
 fn batches(variants: usize, movements_each: usize) -> Vec<(usize, usize)> {
-    let size = (MOVEMENTS_A_BATCH / movements_each).max(1);
-    (1..=variants).step_by(size).map(|first| (first, (first + size - 1).min(variants))).collect()
+    in_batches(variants, (MOVEMENTS_A_BATCH / movements_each).max(1))
+}
+
+fn in_batches(all: usize, size: usize) -> Vec<(usize, usize)> {
+    (1..=all).step_by(size).map(|first| (first, (first + size - 1).min(all))).collect()
 }
 
 fn psql(settings: &Settings, script: &str, variables: &[(&str, String)]) -> anyhow::Result<()> {

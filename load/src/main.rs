@@ -33,6 +33,7 @@ mod terminal;
 mod verdict;
 mod warehouse;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -94,11 +95,21 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         Command::Bulk(args) => benchmark(&args.settings()?, &args.bench.service),
         Command::Outage(args) => benchmark(&args.settings()?, &args.bench.service),
         Command::Overload(args) => benchmark(&args.settings()?, &args.bench.service),
+        Command::Checks(args) => {
+            let report = on_one_thread(invoices::checks::run(&args.settings()?))?;
+            report.print();
+            args.bench.service.json.as_deref().map_or(Ok(()), |file| write_json(&report, file))?;
+            Ok(report.ok)
+        }
         Command::Fill(args) => fill::run(&args.settings()?),
         Command::Table(args) => table::run(&args.settings()),
         Command::Invoices(args) => {
             let report = invoices::run(args.settings())?;
             report.print();
+            if let Some(file) = &args.report {
+                std::fs::write(file, invoices::plot::svg(&report))
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+            }
             Ok(report.ok)
         }
     }
@@ -134,9 +145,13 @@ fn keep(report: &impl Serialize, picture: &Picture<'_>, service: &ServiceArgs) -
 
 fn keep_json(report: &impl Serialize, service: &ServiceArgs) -> anyhow::Result<()> {
     if let Some(file) = &service.json {
-        let mut text = serde_json::to_vec_pretty(report).context("cannot write the report as JSON")?;
-        text.push(b'\n');
-        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        write_json(report, file)?;
     }
     Ok(())
+}
+
+fn write_json(report: &impl Serialize, file: &Path) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report).context("cannot write the report as JSON")?;
+    text.push(b'\n');
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

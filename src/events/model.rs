@@ -73,6 +73,8 @@ kinds! {
     InvoiceReceived = "invoice.received",
     /// An invoice looks like another one.
     InvoiceFlagged = "invoice.flagged",
+    /// A supplier's invoice was refused, for it is in already.
+    InvoiceRefused = "invoice.refused",
     /// Somebody said that an invoice is none that there was before.
     InvoiceOverridden = "invoice.overridden",
     /// The goods of an invoice came in.

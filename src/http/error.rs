@@ -189,17 +189,13 @@ impl From<&CountError> for Problem {
 
 impl From<&IntakeError> for Problem {
     fn from(error: &IntakeError) -> Self {
-        let ahead = "must not be more than a year ahead";
         match error {
             IntakeError::NotFound => Self::new(Code::InvoiceNotFound, "There is no invoice with this id."),
             IntakeError::Duplicate(verdict) if verdict.r#type == Kind::Concurrent => {
                 intake::duplicate(verdict).retry_after(SOON)
             }
             IntakeError::Duplicate(verdict) => intake::duplicate(verdict),
-            IntakeError::TooFarAhead(_) => Self::invalid("invoice_date", ahead),
-            IntakeError::OneTooFarAhead(index) => {
-                Self::invalid(format!("invoices[{index}].invoice_date"), ahead)
-            }
+            IntakeError::TooFarAhead => Self::invalid("invoice_date", "must be less than a year ahead"),
             IntakeError::InState(state) => intake::in_state(*state),
             IntakeError::Received => Self::new(
                 Code::InvoiceReceived,
@@ -216,6 +212,7 @@ impl From<&IntakeError> for Problem {
             IntakeError::Excess(line, requested, left) => intake::excess(*line, *requested, *left),
             IntakeError::Stock(refusal) => refusal.problem(),
             IntakeError::Marker(error) => intake::marker_lost(error),
+            IntakeError::NotMarkerOwner => (&MarkerError::NotOwner).into(),
             IntakeError::Idempotency(error) => error.into(),
             IntakeError::Lock(error) => error.into(),
             IntakeError::TooManyKeys(error) => Self::invalid("lines", error.to_string()),
@@ -240,7 +237,7 @@ impl From<&MarkerError> for Problem {
             MarkerError::NotFound => Self::new(Code::MarkerNotFound, "Nobody is at this file."),
             MarkerError::NotOwner => Self::new(
                 Code::NotMarkerOwner,
-                "Somebody else is at this file: only they can take the marker away.",
+                "Somebody else is at this file: only they can say how far it is, end it or take the marker away.",
             ),
             MarkerError::Lost(error) => intake::marker_lost(error),
             MarkerError::Idempotency(error) => error.into(),

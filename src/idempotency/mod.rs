@@ -169,6 +169,16 @@ impl Claim {
 }
 
 impl Claim {
+    /// The claim of a part of the request, where it is carried out in several: the first part's is that of the whole.
+    #[must_use]
+    pub fn part(&self, number: usize) -> Self {
+        let mut part = self.clone();
+        if number > 0 {
+            part.scope = format!("part {number} of {}", self.scope);
+        }
+        part
+    }
+
     /// The user whose order key this is, if it is one.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {

@@ -1,5 +1,5 @@
-//! Recomputes every balance from its movements, and every order from its lines, and reports what does not
-//! agree. Repairs nothing.
+//! Recomputes every balance from its movements, every order from its lines, and every invoice from both, and reports
+//! what does not agree. Repairs nothing.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use super::error::StockError;
 use crate::app::App;
 use crate::db::{Db, DbError};
 use crate::http::auth::Caller;
+use crate::invoices;
 
 /// The most violations of one invariant that are listed.
 const LISTED_MAX: i64 = 100;
@@ -82,6 +83,7 @@ pub async fn violations_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>,
     all.extend(store::strays_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::deliveries_in_tx(conn, LISTED_MAX).await?);
     all.extend(store::guards_in_tx(conn).await?);
+    all.extend(invoices::audit::violations_in_tx(conn, LISTED_MAX).await?);
     Ok(all)
 }
 

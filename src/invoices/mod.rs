@@ -3,6 +3,7 @@
 //!
 //! The three share scope, error codes and the family of their locks, and nothing else.
 
+pub mod audit;
 pub mod intake;
 pub mod markers;
 pub mod pos;

@@ -90,15 +90,18 @@ fn intake(group: Group) -> Group {
                 )
                 .guarded()
                 .answers::<Invoice>(201, "It is in.")
-                .refuses(&[DuplicateInvoice, MarkerLost])
+                .refuses(&[DuplicateInvoice, MarkerLost, NotMarkerOwner])
                 .example(given("INV-2026-0815")),
         )
         .with(
             post("/invoices/batch", "invoices.take_batch", take_batch::take_batch)
-                .says("Take many in", "Judged in their order, one beside another too.")
+                .says(
+                    "Take many in",
+                    "Judged in their order, one beside another too; one that is wrong keeps no other out.",
+                )
                 .guarded()
                 .answers::<take_batch::Results>(200, "What became of each, in their order.")
-                .refuses(&[DuplicateInvoice, MarkerLost])
+                .refuses(&[DuplicateInvoice])
                 .example(json!({"invoices": [given("INV-2026-0915")]})),
         )
         .with(
@@ -142,7 +145,10 @@ fn decisions(group: Group) -> Group {
                 "invoices.override",
                 override_verdict::override_verdict,
             ))
-            .says("Let a flagged invoice pass", "`same_vendor` teaches that both names are of one vendor.")
+            .says(
+                "Let a flagged invoice pass",
+                "Names that are alike are one vendor's from then on, unless `same_vendor` is false; others if it is true.",
+            )
             .answers::<Invoice>(200, "It passed.")
             .refuses(&[InvoiceNotFlagged, InvoiceVoided, DuplicateInvoice])
             .example(json!({"reason": "two deliveries", "same_vendor": false})),
@@ -203,7 +209,7 @@ pub fn markers() -> Group {
                 .says("Say that work goes on", "")
                 .ignores_key()
                 .answers::<Started>(200, "Until when it counts.")
-                .refuses(&[MarkerLost])
+                .refuses(&[MarkerLost, NotMarkerOwner])
                 .example(json!({"fence": 1, "progress": 40})),
         )
         .with(
@@ -211,7 +217,7 @@ pub fn markers() -> Group {
                 .says("Say that a file is worked off", "Once.")
                 .patient()
                 .answers::<Ended>(200, "It is.")
-                .refuses(&[MarkerLost])
+                .refuses(&[MarkerLost, NotMarkerOwner])
                 .example(json!({"fence": 1})),
         )
         .with(
@@ -219,7 +225,7 @@ pub fn markers() -> Group {
                 .says("Give the work up", "The next one may begin at once.")
                 .patient()
                 .answers::<Ended>(200, "It is given up.")
-                .refuses(&[MarkerLost])
+                .refuses(&[MarkerLost, NotMarkerOwner])
                 .example(json!({"fence": 1, "reason": "the file is no PDF"})),
         );
     reads_of_markers(group)

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use super::claim::{Again, Claimed, Wanted};
 use super::model::{Ending, Fence, Holder, LeaseError, LeaseName, LeaseTtl};
 use super::release::end_in_tx;
-use super::{Leases, store};
+use super::{Leases, rules, store};
 use crate::db::{Db, DbError};
 use crate::text::{LeaseOwner, Reason};
 
@@ -139,6 +139,85 @@ impl Leases {
             let progress = found.progress.and_then(|percent| u8::try_from(percent).ok());
             Running { owner, fence, since: found.claimed_at, expires_in, progress }
         }))
+    }
+
+    /// Refuses whoever names another's claim: a fence is told to everybody. It is one claim's, and that has one owner for
+    /// ever, so no lock is needed.
+    ///
+    /// # Errors
+    /// [`LeaseError::NotOwner`], or a database error. Of a claim that is no longer the newest nothing is said.
+    pub async fn check_owner(
+        conn: &mut PgConnection,
+        marker: &Marker,
+        fence: Fence,
+        owner: &str,
+    ) -> Result<(), LeaseError> {
+        let found = store::find(conn, &marker.0).await?;
+        let is_anothers = |found: store::Found| found.newest.fence == fence && found.newest.owner != owner;
+        if found.is_some_and(is_anothers) { Err(LeaseError::NotOwner) } else { Ok(()) }
+    }
+
+    /// Locks the claims of an owner that may end in this transaction, and says of each, in the same order, whether it
+    /// stands.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn hold_all_to_end_in_tx(
+        &self,
+        conn: &mut PgConnection,
+        claims: &[(&Marker, Fence)],
+        owner: &str,
+    ) -> Result<Vec<Result<(), LeaseError>>, DbError> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = claims.iter().map(|(marker, _)| marker.0.as_str()).collect();
+        let held = store::lock_all_to_end_in_tx(conn, &names).await?;
+        let each = |(marker, fence): &(&Marker, Fence)| {
+            let found = held.get(marker.0.as_str());
+            if found.is_some_and(|(newest, anothers, _)| newest == fence && anothers != owner) {
+                return Err(LeaseError::NotOwner);
+            }
+            let standing = found.map(|(newest, _, ending)| (*newest, *ending));
+            self.noticed(&marker.0, rules::stands(standing, *fence))
+        };
+        Ok(claims.iter().map(each).collect())
+    }
+
+    /// Ends claims that [`Leases::hold_all_to_end_in_tx`] found to stand, with what they wrote.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn finish_all_in_tx(
+        &self,
+        conn: &mut PgConnection,
+        markers: &[&Marker],
+    ) -> Result<(), DbError> {
+        if markers.is_empty() {
+            return Ok(());
+        }
+        let mut names: Vec<_> = markers.iter().map(|marker| marker.0.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        store::finish_all_in_tx(conn, &names).await
+    }
+
+    /// Takes the shadows of those of these claims away that have ended.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn fade_ended(&self, db: &Db, claims: &[(&Marker, Fence)]) -> Result<(), DbError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<_> = claims.iter().map(|(marker, fence)| (marker.0.as_str(), *fence)).collect();
+        let ended = store::find_ended(&mut *db.read().await?, &named).await?;
+        for (marker, fence) in
+            claims.iter().filter(|(marker, _)| ended.iter().any(|name| name == marker.0.as_str()))
+        {
+            self.fade(&marker.0, *fence).await;
+        }
+        Ok(())
     }
 
     /// Says that the work goes on, and how far it is. Answers until when that counts.

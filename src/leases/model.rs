@@ -167,6 +167,9 @@ pub enum LeaseError {
     /// It has ended.
     #[error("the claim has ended")]
     Ended(Ending),
+    /// It is another owner's.
+    #[error("the claim is another owner's")]
+    NotOwner,
     /// No claim of this name has this fence; it may have been purged long after its end.
     #[error("there is no such claim")]
     NotFound,
@@ -179,7 +182,7 @@ impl LeaseError {
     /// Whether the claim is lost, whatever became of it.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        !matches!(self, Self::Db(_))
+        !matches!(self, Self::Db(_) | Self::NotOwner)
     }
 }
 

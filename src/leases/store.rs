@@ -1,6 +1,7 @@
 //! The SQL of leases. No decisions here: rows in, rows out. What the clock says is read in a statement after the one
 //! that waited for the row.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -146,6 +147,52 @@ pub(super) async fn lock_to_end_in_tx(
         .fetch_optional(conn)
         .await?;
     row.map(|row| Ok((Fence(row.fence), stored_ending(row.ending)?))).transpose()
+}
+
+/// Locks the rows of leases for their ends, by name, and tells of each its newest fence, its owner, and how it ended.
+pub(super) async fn lock_all_to_end_in_tx(
+    conn: &mut PgConnection,
+    names: &[&str],
+) -> Result<HashMap<String, (Fence, String, Option<Ending>)>, DbError> {
+    let rows = sqlx::query!(
+        "SELECT name, fence, owner, ending FROM leases WHERE name = ANY($1) ORDER BY name FOR UPDATE",
+        names as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.name, (Fence(row.fence), row.owner, stored_ending(row.ending)?))))
+        .collect()
+}
+
+/// Ends claims whose rows are locked: what they were for is done.
+pub(super) async fn finish_all_in_tx(conn: &mut PgConnection, names: &[&str]) -> Result<(), DbError> {
+    let ended = sqlx::query!(
+        "UPDATE leases SET ended_at = clock_timestamp(), ending = $2, reason = NULL WHERE name = ANY($1)",
+        names as &[&str],
+        Ending::Finished.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    let all = ended.rows_affected() == names.len() as u64;
+    if all { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Those of these claims that have ended.
+pub(super) async fn find_ended(
+    conn: &mut PgConnection,
+    claims: &[(&str, Fence)],
+) -> Result<Vec<String>, DbError> {
+    let (names, fences): (Vec<_>, Vec<_>) = claims.iter().map(|(name, fence)| (*name, fence.0)).unzip();
+    Ok(sqlx::query_scalar!(
+        "SELECT l.name FROM leases l JOIN UNNEST($1::text[], $2::bigint[]) AS c (name, fence)
+             ON l.name = c.name AND l.fence = c.fence
+         WHERE l.ending IS NOT NULL",
+        &names as &[&str],
+        &fences,
+    )
+    .fetch_all(conn)
+    .await?)
 }
 
 /// Deletes leases that lapsed or ended so long ago, at most `limit` of them, and none that somebody is at.

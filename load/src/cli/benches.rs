@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 use super::{ServiceArgs, connections, items, within};
 use crate::bench::{Kind, LimitClients, Plan, Settings, Stream, TwinSettings};
 use crate::connection::Target;
+use crate::fill;
+use crate::invoices::checks;
 use crate::measure::Rate;
 
 /// What every benchmark takes.
@@ -184,6 +186,15 @@ pub struct OverloadArgs {
     pub bench: BenchArgs,
 }
 
+#[derive(Debug, Args)]
+pub struct ChecksArgs {
+    /// The service's database, from which is drawn what is asked [env: DATABASE_URL]
+    #[arg(long, value_name = "DATABASE_URL")]
+    database: Option<String>,
+    #[command(flatten)]
+    pub bench: BenchArgs,
+}
+
 /// How many lines small orders have.
 const SMALL: usize = 3;
 const SKEW: f64 = 1.1;
@@ -284,6 +295,24 @@ impl OverloadArgs {
         let stream = self.bench.stream(self.requests.word(), self.requests.kind());
         let plan = Plan::Overload { stream, times: self.times, at_once: self.at_once };
         self.bench.settings(plan, self.items, None)
+    }
+}
+
+impl ChecksArgs {
+    /// The settings these arguments ask for.
+    pub fn settings(&self) -> anyhow::Result<checks::Settings> {
+        let bench = &self.bench;
+        ensure!(bench.rate.is_none(), "--rate: each connection asks as fast as it is answered");
+        Ok(checks::Settings {
+            database: fill::database(self.database.as_deref())?,
+            targets: bench.service.targets.clone(),
+            bearer: bench.service.bearer()?,
+            connections: bench.connections,
+            warmup: Duration::from_secs(bench.warmup),
+            length: Duration::from_secs(bench.seconds),
+            rounds: bench.rounds,
+            seed: bench.seed,
+        })
     }
 }
 

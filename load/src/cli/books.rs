@@ -19,7 +19,10 @@ pub struct FillArgs {
     /// How many movements of each, its opening stock among them
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = depth)]
     movements_each: usize,
-    /// What every sku begins with; a name works once per database
+    /// Fill with so many invoices of suppliers instead
+    #[arg(long, value_name = "N", value_parser = number, conflicts_with_all = ["variants", "movements_each"])]
+    invoices: Option<usize>,
+    /// What every sku, or account, begins with; a name works once per database
     #[arg(long, value_name = "NAME", default_value = "fill")]
     run: String,
 }
@@ -41,6 +44,7 @@ impl FillArgs {
             database: fill::database(self.database.as_deref())?,
             variants: self.variants,
             movements_each: self.movements_each,
+            invoices: self.invoices,
             run: self.run.clone(),
         })
     }

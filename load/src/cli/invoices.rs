@@ -1,5 +1,7 @@
 //! The arguments of `invoices`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::invoices::Settings;
@@ -15,6 +17,9 @@ pub struct InvoicesArgs {
     /// How many vendors each has, at most 700
     #[arg(long, default_value_t = 60, value_parser = super::connections)]
     vendors: usize,
+    /// Draw precision and recall into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 impl InvoicesArgs {

@@ -18,7 +18,9 @@ use crate::measure::Rate;
 use crate::replay;
 use crate::shop::Naming;
 
-pub use benches::{BulkArgs, HotArgs, OrdersArgs, OutageArgs, OverloadArgs, SpreadArgs, StormArgs, ZipfArgs};
+pub use benches::{
+    BulkArgs, ChecksArgs, HotArgs, OrdersArgs, OutageArgs, OverloadArgs, SpreadArgs, StormArgs, ZipfArgs,
+};
 pub use books::{FillArgs, TableArgs};
 pub use invoices::InvoicesArgs;
 pub use scenarios::{CancelStormArgs, CheckoutArgs, MixedArgs};
@@ -53,7 +55,9 @@ pub enum Command {
     Outage(OutageArgs),
     /// Find what the service can do, and offer it several times as much
     Overload(OverloadArgs),
-    /// Fill a database with variants, stock and movements, to measure how the service grows
+    /// Ask what invoices would be judged as, beside very many others
+    Checks(ChecksArgs),
+    /// Fill a database with variants, stock and movements, or with invoices, to measure how the service grows
     Fill(FillArgs),
     /// Hold what several runs wrote with --json against what is aimed at, as a table
     Table(TableArgs),

@@ -1,71 +1,97 @@
 //! What comes in once more of an invoice, and how it differs then.
 
 use super::Upload;
+use super::slip::{misread, misspelled, mistyped, other_day, other_total};
 use crate::chance::Chance;
 
-/// What scanners take for each other.
-const CONFUSED: [(char, char); 9] = [
-    ('0', 'O'),
-    ('1', 'l'),
-    ('1', 'I'),
-    ('5', 'S'),
-    ('8', 'B'),
-    ('2', 'Z'),
-    ('6', 'G'),
-    ('O', '0'),
-    ('I', '1'),
+/// What vendors and clerks add to a number that is issued or filed again.
+const AGAIN: [&str; 12] = [
+    "-R",
+    " COPY",
+    "-REV",
+    "/CORR",
+    " (2)",
+    "-DUPL",
+    " KORR",
+    "-NEU",
+    " Rev. 2",
+    " bis",
+    "-RE",
+    " Duplicate",
 ];
-/// What vendors add to a number that they issue again.
-const AGAIN: [&str; 5] = ["-R", "A", " COPY", "-REV", "/C0RR"];
+
+type Change = fn(&mut Chance, &mut Upload);
+
+/// Why an invoice comes in once more, how often of a hundred, and what is wrong with it then.
+const WAYS: [(&str, usize, Change); 12] = [
+    ("the same file", 5, |_, _| {}),
+    ("the file, saved anew", 7, |chance, upload| upload.file = Some(chance.next())),
+    ("spelled otherwise", 18, |chance, upload| {
+        upload.vendor = spelled_otherwise(chance, &upload.vendor);
+        upload.number = number_spelled_otherwise(chance, &upload.number);
+    }),
+    ("read by a scanner", 20, |chance, upload| {
+        upload.number = misread(chance, &upload.number);
+        if chance.falls_within(0.3) {
+            upload.vendor = misread(chance, &upload.vendor);
+        }
+        if chance.falls_within(0.4) {
+            misread_lines(chance, upload);
+        }
+    }),
+    ("mistyped", 8, |chance, upload| upload.number = mistyped(chance, &upload.number)),
+    ("vendor misspelled", 11, |chance, upload| {
+        upload.vendor = misspelled(chance, &upload.vendor);
+        upload.number = number_spelled_otherwise(chance, &upload.number);
+    }),
+    ("issued again", 8, |chance, upload| {
+        upload.number += AGAIN[chance.below(AGAIN.len())];
+        upload.day += chance.below(8) as i32;
+    }),
+    ("date read wrong", 8, |chance, upload| upload.day = other_day(chance, upload.day)),
+    ("total read wrong", 6, |chance, upload| upload.cents = other_total(chance, upload.cents)),
+    ("currency read wrong", 2, |_, upload| {
+        upload.currency = if upload.currency == "EUR" { "USD" } else { "EUR" };
+    }),
+    ("read without its lines", 4, |chance, upload| {
+        upload.number = misread(chance, &upload.number);
+        upload.lines.clear();
+    }),
+    ("another day, a cent off", 3, |chance, upload| {
+        upload.vendor = spelled_otherwise(chance, &upload.vendor);
+        upload.number = misread(chance, &upload.number);
+        upload.day += 1 + chance.below(3) as i32;
+        upload.cents += [0, 1, -1][chance.below(3)];
+    }),
+];
+/// How often something is wrong besides.
+const BESIDES: f64 = 0.1;
 
 /// The same invoice as it comes in once more.
 pub fn again(chance: &mut Chance, first: &Upload) -> Upload {
     let mut upload = first.clone();
     upload.comes_in = first.comes_in + chance.below(40) as i32;
-    let why = match chance.below(100) {
-        0..30 => {
-            upload.vendor = spelled_otherwise(chance, &first.vendor);
-            upload.number = number_spelled_otherwise(chance, &first.number);
-            "spelled otherwise"
-        }
-        30..57 => {
-            upload.number = misread(chance, &first.number);
-            if chance.falls_within(0.3) {
-                upload.vendor = misread(chance, &first.vendor);
+    let mut drawn = chance.below(WAYS.iter().map(|(_, often, _)| often).sum());
+    for (why, often, change) in WAYS {
+        if drawn < often {
+            upload.again = Some(why);
+            // Whoever reads it anew has another file, or none.
+            if !why.starts_with("the same file") {
+                upload.file = None;
             }
-            if chance.falls_within(0.4) {
-                misread_lines(chance, &mut upload);
-            }
-            "read by a scanner"
+            change(chance, &mut upload);
+            break;
         }
-        57..72 => {
-            upload.number = mistyped(chance, &first.number);
-            "mistyped"
+        drawn -= often;
+    }
+    if upload.file.is_none() {
+        if chance.falls_within(BESIDES) {
+            upload.vendor = spelled_otherwise(chance, &upload.vendor);
         }
-        72..84 => {
-            upload.vendor = mistyped_name(chance, &first.vendor);
-            upload.number = number_spelled_otherwise(chance, &first.number);
-            "vendor mistyped"
-        }
-        84..92 => {
-            upload.number = format!("{}{}", first.number, AGAIN[chance.below(AGAIN.len())]);
-            upload.day += chance.below(8) as i32;
-            "issued again"
-        }
-        92..96 => {
-            upload.vendor = spelled_otherwise(chance, &first.vendor);
-            upload.number = misread(chance, &first.number);
-            upload.day += 1 + chance.below(3) as i32;
-            upload.cents += [0, 1, -1][chance.below(3)];
-            "another day, a cent off"
-        }
-        _ => {
-            upload.number = misread(chance, &first.number);
+        if chance.falls_within(BESIDES) {
             upload.lines.clear();
-            "read without its lines"
         }
-    };
-    upload.again = Some(why);
+    }
     upload
 }
 
@@ -90,56 +116,6 @@ fn number_spelled_otherwise(chance: &mut Chance, number: &str) -> String {
         3 => format!("#{number}"),
         _ => number.to_owned(),
     }
-}
-
-/// One or two characters as a scanner may read them.
-fn misread(chance: &mut Chance, text: &str) -> String {
-    let mut chars: Vec<char> = text.chars().collect();
-    for _ in 0..=chance.below(2) {
-        let places: Vec<_> =
-            (0..chars.len()).filter(|n| CONFUSED.iter().any(|(c, _)| *c == chars[*n])).collect();
-        let Some(place) = places.get(chance.below(places.len().max(1))).copied() else { break };
-        let choices: Vec<_> = CONFUSED.iter().filter(|(c, _)| *c == chars[place]).collect();
-        chars[place] = choices[chance.below(choices.len())].1;
-    }
-    let read: String = chars.into_iter().collect();
-    if read == text { mistyped_name(chance, text) } else { read }
-}
-
-/// A digit wrong, two digits turned, or one left out.
-fn mistyped(chance: &mut Chance, number: &str) -> String {
-    let mut chars: Vec<char> = number.chars().collect();
-    let digits: Vec<_> = (0..chars.len()).filter(|n| chars[*n].is_ascii_digit()).collect();
-    let place = digits[chance.below(digits.len())];
-    match chance.below(3) {
-        0 => chars[place] = char::from(b'0' + chance.below(10) as u8),
-        1 => {
-            let turned = |n: &&usize| {
-                **n + 1 < chars.len() && chars[**n + 1].is_ascii_digit() && chars[**n] != chars[**n + 1]
-            };
-            if let Some(place) = digits.iter().find(turned).copied() {
-                chars.swap(place, place + 1);
-            }
-        }
-        _ => {
-            chars.remove(place);
-        }
-    }
-    chars.into_iter().collect()
-}
-
-/// A letter wrong, doubled, or left out.
-fn mistyped_name(chance: &mut Chance, name: &str) -> String {
-    let mut chars: Vec<char> = name.chars().collect();
-    let place = 1 + chance.below(chars.len().saturating_sub(2).max(1));
-    match chance.below(3) {
-        0 => chars[place] = char::from(b'a' + chance.below(26) as u8),
-        1 => chars.insert(place, chars[place]),
-        _ => {
-            chars.remove(place);
-        }
-    }
-    chars.into_iter().collect()
 }
 
 fn misread_lines(chance: &mut Chance, upload: &mut Upload) {

@@ -1,7 +1,8 @@
 //! The labelled set: for each account all that comes in over two years, in its order.
 
+use super::names::names;
 use super::noise::again;
-use super::vendor::{issued, names};
+use super::vendor::issued;
 use super::{Settings, Upload};
 use crate::chance::Chance;
 
@@ -14,8 +15,8 @@ pub fn accounts(settings: Settings) -> impl Iterator<Item = Vec<Upload>> {
         let mut chance = Chance::of(&format!("{} {account}", settings.seed));
         let vendors = names(&mut chance, settings.vendors);
         let mut all = Vec::new();
-        for vendor in vendors {
-            for first in issued(&mut chance, &vendor) {
+        for (partner, vendor) in vendors.iter().enumerate() {
+            for first in issued(&mut chance, (partner, vendor)) {
                 if chance.falls_within(AGAIN) {
                     all.push(again(&mut chance, &first));
                 }

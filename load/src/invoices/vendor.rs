@@ -3,69 +3,6 @@
 use super::Upload;
 use crate::chance::Chance;
 
-const FIRST: [&str; 40] = [
-    "Northwind",
-    "Alder",
-    "Bright",
-    "Cobalt",
-    "Dover",
-    "Elm Street",
-    "Falcon",
-    "Granite",
-    "Harbour",
-    "Ivory",
-    "Juniper",
-    "Kestrel",
-    "Lindner",
-    "Meridian",
-    "Noble",
-    "Orchard",
-    "Pioneer",
-    "Quarry",
-    "Rowan",
-    "Sterling",
-    "Thistle",
-    "Union",
-    "Vega",
-    "Weber",
-    "Yarrow",
-    "Zenith",
-    "Müller",
-    "Fournier",
-    "Kowalski",
-    "Rossi",
-    "García",
-    "Schäfer",
-    "Andersen",
-    "Okafor",
-    "Tanaka",
-    "Novák",
-    "Dubois",
-    "Bianchi",
-    "Larsen",
-    "Petrov",
-];
-const TRADE: [&str; 18] = [
-    "Traders",
-    "Logistics",
-    "Packaging",
-    "Bakery",
-    "Tools",
-    "Office Supply",
-    "Energy",
-    "Telecom",
-    "Printing",
-    "Foods",
-    "Timber",
-    "Cleaning",
-    "Electric",
-    "Textiles",
-    "Chemicals",
-    "Paper",
-    "Software",
-    "Transport",
-];
-const FORM: [&str; 7] = ["Ltd", "GmbH", "Inc.", "S.A.", "B.V.", "LLC", ""];
 const GOODS: [&str; 24] = [
     "Bolts M8",
     "Nuts M8",
@@ -105,6 +42,8 @@ enum Trade {
     Goods,
     /// The same amount on the same day of each month.
     Monthly,
+    /// The same for three contracts, on the same day of each month.
+    Contracts,
     /// The same delivery each week.
     Weekly,
     /// Each order in parts of equal amounts.
@@ -122,24 +61,12 @@ enum Numbering {
     YearDash,
 }
 
-/// The vendors of one account, each with another name.
-pub fn names(chance: &mut Chance, vendors: usize) -> Vec<String> {
-    let mut all: Vec<String> =
-        FIRST.iter().flat_map(|first| TRADE.iter().map(move |trade| format!("{first} {trade}"))).collect();
-    chance.shuffle(&mut all);
-    all.truncate(vendors);
-    let formed = |name: &String| {
-        let form = FORM[chance.below(FORM.len())];
-        if form.is_empty() { name.clone() } else { format!("{name} {form}") }
-    };
-    all.iter().map(formed).collect()
-}
-
 /// All that a vendor issues, in its order.
-pub fn issued(chance: &mut Chance, name: &str) -> Vec<Upload> {
+pub fn issued(chance: &mut Chance, (partner, name): (usize, &str)) -> Vec<Upload> {
     let trade = match chance.below(20) {
         0..10 => Trade::Goods,
-        10..14 => Trade::Monthly,
+        10..13 => Trade::Monthly,
+        13 => Trade::Contracts,
         14..17 => Trade::Weekly,
         17..19 => Trade::Parts,
         _ => Trade::Yearly,
@@ -147,6 +74,9 @@ pub fn issued(chance: &mut Chance, name: &str) -> Vec<Upload> {
     let numbering =
         [Numbering::Prefixed, Numbering::Plain, Numbering::YearSlash, Numbering::YearDash][chance.below(4)];
     let scanned = chance.falls_within(0.7);
+    let is_lettered = chance.falls_within(0.5);
+    // Abroad, too: now in one currency, now in the other, by one list of prices.
+    let is_abroad = trade == Trade::Goods && chance.falls_within(0.2);
     let standing = lines(chance, trade);
     let days = days(chance, trade);
     let (mut next, mut year) = (1 + chance.below(4_000), 0);
@@ -170,14 +100,17 @@ pub fn issued(chance: &mut Chance, name: &str) -> Vec<Upload> {
             }
             None => billed,
         };
-        let number =
-            numbered(numbering, 2024 + year, if part.is_some() { next + index / 3 } else { next }, part);
+        let counted = if part.is_some() { next + index / 3 } else { next };
+        let number = numbered(numbering, 2024 + year, counted) + &part_of(part, is_lettered);
         let cents = billed.iter().map(|(_, quantity, price)| quantity * price).sum::<i64>();
         all.push(Upload {
             vendor: name.to_owned(),
+            partner,
             number,
             day,
             cents: cents + cents / 5,
+            currency: if is_abroad && chance.falls_within(0.5) { "USD" } else { "EUR" },
+            file: chance.falls_within(0.6).then(|| chance.next()),
             lines: if scanned { billed } else { Vec::new() },
             comes_in: day + 1 + chance.below(6) as i32,
             again: None,
@@ -188,14 +121,22 @@ pub fn issued(chance: &mut Chance, name: &str) -> Vec<Upload> {
     all
 }
 
-fn numbered(numbering: Numbering, year: i32, number: usize, part: Option<usize>) -> String {
-    let whole = match numbering {
+fn numbered(numbering: Numbering, year: i32, number: usize) -> String {
+    match numbering {
         Numbering::Prefixed => format!("INV-{number:05}"),
         Numbering::Plain => format!("{:07}", 1_000_000 + number),
         Numbering::YearSlash => format!("{year}/{number:04}"),
         Numbering::YearDash => format!("RE-{year}-{number:04}"),
-    };
-    part.map_or(whole.clone(), |part| format!("{whole}/{part}"))
+    }
+}
+
+/// What is added to the number of a part of an order.
+fn part_of(part: Option<usize>, is_lettered: bool) -> String {
+    match part {
+        None => String::new(),
+        Some(part) if is_lettered => format!("-{}", ["A", "B", "C"][part - 1]),
+        Some(part) => format!("/{part}"),
+    }
 }
 
 fn lines(chance: &mut Chance, trade: Trade) -> Vec<(String, i64, i64)> {
@@ -207,7 +148,7 @@ fn lines(chance: &mut Chance, trade: Trade) -> Vec<(String, i64, i64)> {
         Trade::Goods => (0..=chance.below(8)).map(|_| line(chance)).collect(),
         Trade::Weekly => (0..2 + chance.below(4)).map(|_| line(chance)).collect(),
         Trade::Parts => vec![("Project fee".to_owned(), 1, 100 * (50 + chance.below(200) as i64))],
-        Trade::Monthly | Trade::Yearly => {
+        Trade::Monthly | Trade::Contracts | Trade::Yearly => {
             // Amounts that many vendors share.
             let fees = [1_900, 2_900, 4_900, 9_900, 25_000, 49_900, 80_000, 120_000];
             vec![("Service fee".to_owned(), 1, fees[chance.below(fees.len())])]
@@ -231,6 +172,7 @@ fn days(chance: &mut Chance, trade: Trade) -> Vec<i32> {
             days
         }
         Trade::Monthly => (0..24).map(|n| start + n * 365 / 12).collect(),
+        Trade::Contracts => (0..24).flat_map(|n| [start + n * 365 / 12; 3]).collect(),
         Trade::Weekly => every(7).collect(),
         Trade::Parts => (0..6).flat_map(|n| [start + n * 110; 3]).collect(),
         Trade::Yearly => vec![start, start + FIRST_YEAR_DAYS],

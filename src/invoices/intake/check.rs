@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
 
+use super::case::open_cases;
 use super::error::IntakeError;
 use super::model::{GivenInvoice, Verdict};
-use super::take_in::{check_given, open_cases};
+use super::take_in::check_given;
 use crate::app::App;
 use crate::db::DbError;
 use crate::http::answer::Answer;
@@ -53,5 +54,5 @@ pub async fn check(
 async fn check_one(conn: &mut PgConnection, given: &GivenInvoice) -> Result<Checked, IntakeError> {
     let cases = open_cases(conn, std::slice::from_ref(given)).await?;
     let case = cases.first().ok_or(IntakeError::NotFound)?;
-    Ok(Checked { verdict: case.judge().verdict })
+    Ok(Checked { verdict: case.judge()?.verdict })
 }

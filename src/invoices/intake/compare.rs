@@ -9,15 +9,16 @@ use chrono::{Datelike, Days, NaiveDate};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
-use strsim::{damerau_levenshtein, jaro_winkler, osa_distance};
+use strsim::jaro_winkler;
 
-use super::spelling::as_scanned;
+use super::numbers::{LONG_NUMBER, Numbers, apart_in_series, is_small, numbers, one_slip};
+use super::spelling::forms_agree;
 
 /// What an invoice is compared by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The vendor as it was written, and by its key.
-    pub vendor: (String, String),
+    /// The vendor.
+    pub vendor: Vendor,
     /// The number as it was written, its key, and its letters and digits.
     pub number: (String, String, String),
     /// The invoice's date.
@@ -32,13 +33,52 @@ pub struct Facts {
     pub lines: Lines,
 }
 
-/// Lines as they are compared.
+/// A vendor as it is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vendor {
+    /// As it was written.
+    pub written: String,
+    /// Its key, or that of the name it is known under.
+    pub key: String,
+    /// The form of the company; empty if it tells none, or is known under another name.
+    pub form: String,
+}
+
+impl Vendor {
+    /// Whether both are one, however they are spelled.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.key == other.key && forms_agree(&self.form, &other.form)
+    }
+}
+
+/// Lines as they are compared: both in order, so that two invoices are read along each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
+    whole: Vec<i64>,
+    amounts: Vec<i64>,
+}
+
+impl Lines {
+    /// Lines by a number for each: of what, how many, at which price; and without what.
+    #[must_use]
+    pub fn new(mut whole: Vec<i64>, mut amounts: Vec<i64>) -> Self {
+        whole.sort_unstable();
+        amounts.sort_unstable();
+        Self { whole, amounts }
+    }
+
     /// Of what, how many, at which price.
-    pub whole: Vec<i64>,
+    #[must_use]
+    pub fn whole(&self) -> &[i64] {
+        &self.whole
+    }
+
     /// How many, at which price.
-    pub amounts: Vec<i64>,
+    #[must_use]
+    pub fn amounts(&self) -> &[i64] {
+        &self.amounts
+    }
 }
 
 /// One field of two invoices.
@@ -55,80 +95,12 @@ pub struct Evidence {
     pub weight: f64,
 }
 
-/// How two numbers go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Numbers {
-    /// The same, as spelled in one way.
-    Same,
-    /// One is the other, read or typed wrong.
-    Misread,
-    /// One is the other, issued again.
-    Reissued,
-    /// The one follows the other in a series.
-    Next,
-    /// Both are of one series.
-    Series,
-    /// They have nothing in common.
-    Other,
-}
-
-/// What is added to a number that is issued again.
-const AGAIN: [&str; 10] = ["A", "B", "R", "C0PY", "DUP", "REV", "REV1", "C0RR", "V2", "BIS"];
-/// Numbers this long are no accident.
-const LONG_NUMBER: usize = 5;
-/// Numbers no farther apart follow each other.
-const NEXT_MAX: u64 = 2;
 /// How alike two names must be to be one, misspelled.
 const NAMES_ALIKE: f64 = 0.92;
 /// Dates no farther apart are as good as one.
 const DAYS_CLOSE: u64 = 3;
 /// So many equal lines are no accident.
 const MANY_LINES: usize = 3;
-
-/// How two numbers go together, by their keys and their letters and digits.
-#[must_use]
-pub fn numbers(ours: (&str, &str), theirs: (&str, &str)) -> Numbers {
-    let (one, other) = (ours.1, theirs.1);
-    if ours.0 == theirs.0 || one == other {
-        return Numbers::Same;
-    }
-    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
-    if long.strip_prefix(short).is_some_and(|rest| AGAIN.contains(&rest)) {
-        return Numbers::Reissued;
-    }
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    let same_digits = digits(one) == digits(other) && digits(one).len() >= LONG_NUMBER - 1;
-    if same_digits || as_scanned(one) == as_scanned(other) {
-        return Numbers::Misread;
-    }
-    if let Some(apart) = apart_in_series(one, other) {
-        let is_typed_wrong = damerau_levenshtein(one, other) == 1 && apart >= 100;
-        let is_turned = osa_distance(one, other) == 1 && sorted(one) == sorted(other) && apart >= 9;
-        return match apart {
-            _ if is_typed_wrong || is_turned => Numbers::Misread,
-            ..=NEXT_MAX => Numbers::Next,
-            _ => Numbers::Series,
-        };
-    }
-    let is_close = osa_distance(one, other) == 1 && short.len() >= LONG_NUMBER;
-    if is_close { Numbers::Misread } else { Numbers::Other }
-}
-
-fn sorted(text: &str) -> Vec<char> {
-    let mut chars: Vec<_> = text.chars().collect();
-    chars.sort_unstable();
-    chars
-}
-
-/// How far two numbers are apart that differ in their last digits alone.
-fn apart_in_series(one: &str, other: &str) -> Option<u64> {
-    let split = |text: &str| {
-        let at = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        Some((text[..at].to_owned(), text[at..].parse::<u64>().ok()?))
-    };
-    let ((head, ours), (other_head, theirs)) = (split(one)?, split(other)?);
-    (head == other_head && one.len().abs_diff(other.len()) <= 1).then(|| ours.abs_diff(theirs))
-}
 
 /// Whether two vendors' keys are one name, misspelled or cut.
 #[must_use]
@@ -178,36 +150,67 @@ impl Limits {
         (ours - theirs).abs() <= self.tolerance
     }
 
-    /// Whether two invoices are looked at at all: only of such does one ever exclude the other, and any two of them share
-    /// a [blocking key](super::rules::blocking_keys).
+    /// Whether two invoices are looked at at all: those of one file, and those that agree in two of number, total and date.
+    /// Only of such, and of one vendor's with one number, does one ever exclude the other, and any two of them share a
+    /// [blocking key](super::rules::blocking_keys).
     #[must_use]
     pub fn comparable(&self, ours: &Facts, theirs: &Facts) -> bool {
         let is_same_file = ours.file_hash.is_some() && ours.file_hash == theirs.file_hash;
-        let is_close = ours.currency == theirs.currency
-            && self.totals_fit(ours.total, theirs.total)
-            && self.dates_fit(ours.date, theirs.date);
-        is_same_file || ours.number.1 == theirs.number.1 || is_close
+        let (totals, dates) =
+            (self.totals_fit(ours.total, theirs.total), self.dates_fit(ours.date, theirs.date));
+        let is_same_number = ours.number.1 == theirs.number.1 && (totals || dates);
+        is_same_file || is_same_number || (totals && dates && ours.currency == theirs.currency)
     }
 }
 
-/// The score of two invoices, 0 to 100, and what it is made of.
+/// What an invoice says in a field.
+type Say = fn(&Facts) -> String;
+
+/// What each field of two invoices weighs, in points: vendor, number, total, date, lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights([i32; 5]);
+
+/// Weighs two invoices, field by field.
 #[must_use]
-pub fn compare(ours: &Facts, theirs: &Facts, limits: Limits) -> (i32, Vec<Evidence>) {
-    let weights = [
-        ("vendor_name", ours.vendor.0.clone(), theirs.vendor.0.clone(), vendor_weight(ours, theirs)),
-        ("invoice_number", ours.number.0.clone(), theirs.number.0.clone(), number_weight(ours, theirs)),
-        ("total", ours.total.to_string(), theirs.total.to_string(), total_weight(ours, theirs, limits)),
-        ("invoice_date", ours.date.to_string(), theirs.date.to_string(), date_weight(ours, theirs, limits)),
-        ("lines", ours.lines.told(), theirs.lines.told(), lines_weight(&ours.lines, &theirs.lines)),
-    ];
-    let score = weights.iter().map(|(.., points)| points).sum::<i32>().clamp(0, 100);
-    let evidence = weights.into_iter().map(|(field, ours, theirs, points)| Evidence {
-        field,
-        ours,
-        theirs,
-        weight: f64::from(points) / 100.0,
-    });
-    (score, evidence.collect())
+pub fn weigh(ours: &Facts, theirs: &Facts, limits: Limits) -> Weights {
+    let vendor = vendor_weight(ours, theirs);
+    Weights([
+        vendor,
+        number_weight(ours, theirs, vendor > 0),
+        total_weight(ours, theirs, limits),
+        date_weight(ours, theirs, limits),
+        lines_weight(&ours.lines, &theirs.lines),
+    ])
+}
+
+impl Weights {
+    /// The score, 0 to 100.
+    #[must_use]
+    pub fn score(&self) -> i32 {
+        self.0.iter().sum::<i32>().clamp(0, 100)
+    }
+
+    /// What it is made of: of many that are weighed only few are told.
+    #[must_use]
+    pub fn evidence(&self, ours: &Facts, theirs: &Facts) -> Vec<Evidence> {
+        let said: [(_, Say); 5] = [
+            ("vendor_name", |facts| facts.vendor.written.clone()),
+            ("invoice_number", |facts| facts.number.0.clone()),
+            ("total", |facts| facts.total.to_string()),
+            ("invoice_date", |facts| facts.date.to_string()),
+            ("lines", |facts| facts.lines.told()),
+        ];
+        let mut all = Vec::with_capacity(said.len());
+        for ((field, say), points) in said.into_iter().zip(self.0) {
+            all.push(Evidence {
+                field,
+                ours: say(ours),
+                theirs: say(theirs),
+                weight: f64::from(points) / 100.0,
+            });
+        }
+        all
+    }
 }
 
 impl Lines {
@@ -220,23 +223,28 @@ impl Lines {
 }
 
 fn vendor_weight(ours: &Facts, theirs: &Facts) -> i32 {
-    match (&ours.vendor.1, &theirs.vendor.1) {
-        (one, other) if one == other => 25,
-        (one, other) if vendors_alike(one, other) => 17,
-        _ => -15,
+    match () {
+        () if ours.vendor.is(&theirs.vendor) => 25,
+        () if vendors_alike(&ours.vendor.key, &theirs.vendor.key) => 17,
+        () => -15,
     }
 }
 
-fn number_weight(ours: &Facts, theirs: &Facts) -> i32 {
+fn number_weight(ours: &Facts, theirs: &Facts, may_be_one_vendor: bool) -> i32 {
     let ((_, key, squashed), (_, other_key, other_squashed)) = (&ours.number, &theirs.number);
     match numbers((key, squashed), (other_key, other_squashed)) {
+        // The third invoice of the year is everybody's.
+        Numbers::Same if !may_be_one_vendor && is_small(key) => 30,
         Numbers::Same if key.len() >= LONG_NUMBER => 50,
         Numbers::Same => 40,
         // What is typed anew has the date it had; what comes each week has another, and a number of the same series.
-        Numbers::Misread if days_apart(ours, theirs) > DAYS_CLOSE && in_series(squashed, other_squashed) => {
+        Numbers::Misread | Numbers::Turned
+            if days_apart(ours, theirs) > DAYS_CLOSE && in_series(squashed, other_squashed) =>
+        {
             -12
         }
         Numbers::Misread | Numbers::Reissued => 30,
+        Numbers::Turned => 15,
         Numbers::Next => -25,
         Numbers::Series => -12,
         Numbers::Other => 0,
@@ -256,6 +264,8 @@ fn total_weight(ours: &Facts, theirs: &Facts, limits: Limits) -> i32 {
         () if ours.currency != theirs.currency => -30,
         () if ours.total == theirs.total => 20,
         () if limits.totals_fit(ours.total, theirs.total) => 12,
+        // With another number nobody looks at it; with the same, it is the total that was read wrong.
+        () if one_slip(&ours.total.normalize().to_string(), &theirs.total.normalize().to_string()) => 0,
         () => -30,
     }
 }
@@ -288,45 +298,34 @@ fn lines_weight(ours: &Lines, theirs: &Lines) -> i32 {
     }
 }
 
-/// How many of the numbers of both are in both, in hundredths.
+/// How many of the numbers of both are in both, in hundredths. Both are in order; what is there twice counts once.
 fn shared(ours: &[i64], theirs: &[i64]) -> i32 {
-    let (ours, theirs): (HashSet<_>, HashSet<_>) = (ours.iter().collect(), theirs.iter().collect());
-    let (both, all) = (ours.intersection(&theirs).count(), ours.union(&theirs).count());
+    let distinct = |of: &[i64]| of.chunk_by(|one, next| one == next).count();
+    let (mut both, mut place) = (0, 0);
+    for number in ours.chunk_by(|one, next| one == next).map(|alike| alike[0]) {
+        place += theirs[place..].partition_point(|other| *other < number);
+        both += usize::from(theirs.get(place) == Some(&number));
+    }
+    let all = distinct(ours) + distinct(theirs) - both;
     i32::try_from(100 * both / all.max(1)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::spelling::{number_key, squashed};
     use super::*;
 
-    fn relation(one: &str, other: &str) -> Numbers {
-        let (one, other) = ((number_key(one), squashed(one)), (number_key(other), squashed(other)));
-        let there = numbers((&one.0, &one.1), (&other.0, &other.1));
-        let back = numbers((&other.0, &other.1), (&one.0, &one.1));
-        assert_eq!(there, back);
-        there
-    }
-
     #[test]
-    fn numbers_are_told_apart_by_how_they_came_to_be_different() {
-        for (one, other, expected) in [
-            ("INV-0042", "inv42", Numbers::Same),
-            ("2024-001", "2024001", Numbers::Same),
-            ("INV-10482", "1NV-l0482", Numbers::Misread),
-            ("INV-10482", "INV-1048Z", Numbers::Misread),
-            ("INV-10482", "INV-10842", Numbers::Misread),
-            ("INV-10482", "INV-19482", Numbers::Misread),
-            ("INV-10482", "10482", Numbers::Misread),
-            ("INV-10482", "INV-1482", Numbers::Misread),
-            ("INV-10482", "INV-10482-R", Numbers::Reissued),
-            ("INV-10482", "INV-10482 copy", Numbers::Reissued),
-            ("INV-10482", "INV-10483", Numbers::Next),
-            ("INV-100/1", "INV-100/2", Numbers::Next),
-            ("INV-10482", "INV-10519", Numbers::Series),
-            ("INV-10482", "RE/77", Numbers::Other),
+    fn what_is_shared_is_counted_once_however_often_it_is_there() {
+        for (ours, theirs, expected) in [
+            (vec![], vec![], 0),
+            (vec![1, 2, 3], vec![3, 2, 1], 100),
+            (vec![1, 1, 2], vec![2, 1], 100),
+            (vec![1, 2], vec![2, 3, 3], 33),
+            (vec![5], vec![1, 2, 3], 0),
         ] {
-            assert_eq!(relation(one, other), expected, "{one} {other}");
+            let (ours, theirs) = (Lines::new(ours, vec![]), Lines::new(theirs, vec![]));
+            assert_eq!(shared(&ours.whole, &theirs.whole), expected);
+            assert_eq!(shared(&theirs.whole, &ours.whole), expected);
         }
     }
 

@@ -20,12 +20,9 @@ pub enum IntakeError {
     /// It is in already.
     #[error("the invoice is in already")]
     Duplicate(Box<Verdict>),
-    /// It is of a day more than a year ahead: which of those judged.
-    #[error("the date is more than a year ahead")]
-    TooFarAhead(usize),
-    /// The same of one of a batch.
-    #[error("the date of one is more than a year ahead")]
-    OneTooFarAhead(usize),
+    /// It is of a day a year ahead or more.
+    #[error("the date is a year ahead or more")]
+    TooFarAhead,
     /// In this state it can't be done.
     #[error("the invoice is {}", .0.as_str())]
     InState(InvoiceState),
@@ -50,6 +47,9 @@ pub enum IntakeError {
     /// The processing marker is no longer the caller's.
     #[error("the processing marker is lost")]
     Marker(#[source] LeaseError),
+    /// The processing marker is somebody else's.
+    #[error("the processing marker is somebody else's")]
+    NotMarkerOwner,
     /// The idempotency key says no.
     #[error("the idempotency key refuses")]
     Idempotency(#[from] IdempotencyError),
@@ -65,12 +65,8 @@ pub enum IntakeError {
 }
 
 impl From<LockError> for IntakeError {
-    /// Whoever waits in vain for an upload that may be the same is told so.
     fn from(error: LockError) -> Self {
-        match &error {
-            LockError::Busy { key, .. } if key.class() == LockClass::Invoice => Self::concurrent(),
-            _ => Self::Lock(error),
-        }
+        Self::Lock(error)
     }
 }
 
@@ -78,6 +74,7 @@ impl From<LeaseError> for IntakeError {
     fn from(error: LeaseError) -> Self {
         match error {
             LeaseError::Db(error) => Self::Db(error),
+            LeaseError::NotOwner => Self::NotMarkerOwner,
             error => Self::Marker(error),
         }
     }
@@ -90,10 +87,16 @@ impl IntakeError {
         Self::Duplicate(Box::new(Verdict::new(Kind::Concurrent, 0, Vec::new(), None)))
     }
 
-    /// A name that stayed locked in Postgres is an upload that stood in the way, too.
+    /// Whoever waits in vain to upload, here or in Postgres, waits for an upload that may be the same, and is told so.
     #[must_use]
     pub(super) fn of_an_upload(self) -> Self {
-        if matches!(self, Self::Db(DbError::RowLocked(_))) { Self::concurrent() } else { self }
+        match &self {
+            Self::Db(DbError::RowLocked(_)) => Self::concurrent(),
+            Self::Lock(LockError::Busy { key, .. }) if key.class() == LockClass::Invoice => {
+                Self::concurrent()
+            }
+            _ => self,
+        }
     }
 }
 
@@ -166,7 +169,7 @@ pub(crate) fn marker_lost(error: &LeaseError) -> Problem {
             format!("Another worker has taken the file over, under fence {newest}. Nothing was done.")
         }
         LeaseError::Ended(ending) => format!("The work has ended: {}. Nothing was done.", ending.as_str()),
-        LeaseError::NotFound | LeaseError::Db(_) => {
+        LeaseError::NotFound | LeaseError::NotOwner | LeaseError::Db(_) => {
             "No work on this file has this fence. Nothing was done.".to_owned()
         }
     };

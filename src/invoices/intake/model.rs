@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::compare::{Evidence, Facts, Lines};
+use super::compare::{Evidence, Facts, Lines, Vendor};
 use super::rules::{self, Kind, OnDuplicate};
 use super::spelling;
 use crate::inventory::model::{LockSeen, Movement, Quantity};
@@ -18,6 +18,8 @@ use crate::text::{AccountId, Description, FileHash, Reference, Sku};
 
 /// The most lines an invoice may have.
 pub const LINES_MAX: usize = 2_000;
+/// The longest name or number as it is compared.
+const KEY_MAX_CHARS: usize = 255;
 /// The first year an invoice may be of.
 const FIRST_YEAR: i32 = 1970;
 
@@ -38,7 +40,9 @@ macro_rules! spelled {
             fn try_from(text: String) -> Result<Self, Self::Error> {
                 let written: String = Reference::try_from(text).map_err(|_| $rule)?.into();
                 let key = $key(&written);
-                if key.is_empty() { Err($rule) } else { Ok(Self { written, key }) }
+                // One character may be many in its plain form.
+                let fits = (1..=KEY_MAX_CHARS).contains(&key.chars().count());
+                if fits { Ok(Self { written, key }) } else { Err($rule) }
             }
         }
 
@@ -71,7 +75,7 @@ spelled!(
     "must be 1 to 255 characters without control characters, with a letter or a digit among them"
 );
 
-/// The date of an invoice, from 1970 on. That it is not over a year ahead is seen by the database's clock.
+/// The date of an invoice, from 1970 on. That it is less than a year ahead is seen by the database's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(inline, extend("format" = "date"))]
@@ -142,7 +146,16 @@ impl GivenInvoice {
     pub fn facts(&self, vendor_key: Option<&str>) -> Facts {
         let (vendor, number) = (&self.vendor_name, &self.invoice_number);
         Facts {
-            vendor: (vendor.written.clone(), vendor_key.unwrap_or(&vendor.key).to_owned()),
+            vendor: match vendor_key {
+                Some(known) => {
+                    Vendor { written: vendor.written.clone(), key: known.to_owned(), form: String::new() }
+                }
+                None => Vendor {
+                    written: vendor.written.clone(),
+                    key: vendor.key.clone(),
+                    form: spelling::vendor_form(&vendor.written).to_owned(),
+                },
+            },
             number: (number.written.clone(), number.key.clone(), spelling::squashed(&number.written)),
             date: self.invoice_date.get(),
             total: self.total.get(),
@@ -158,10 +171,20 @@ impl GivenInvoice {
 /// # Errors
 /// [`TooManyKeys`].
 pub fn locks_of<'a>(invoices: impl Iterator<Item = (&'a str, &'a Facts)>) -> Result<LockKeys, TooManyKeys> {
-    let keys = invoices.flat_map(|(account, facts)| {
-        rules::blocking_keys(facts).into_iter().map(move |key| LockKey::invoice_check(account, &key))
-    });
-    LockKeys::new(keys.collect())
+    LockKeys::new(invoices.flat_map(|(account, facts)| keys_of(account, facts)).collect())
+}
+
+/// The same of one whose vendor's names are learned by the way.
+///
+/// # Errors
+/// [`TooManyKeys`].
+pub fn locks_to_learn(account: &str, facts: &Facts) -> Result<LockKeys, TooManyKeys> {
+    let aliases = LockKey::invoice_check(account, rules::ALIASES_KEY);
+    LockKeys::new(keys_of(account, facts).chain([aliases]).collect())
+}
+
+fn keys_of(account: &str, facts: &Facts) -> impl Iterator<Item = LockKey> {
+    rules::blocking_keys(facts).into_iter().map(move |key| LockKey::invoice_check(account, &key))
 }
 
 fn lines_of(lines: &[GivenLine]) -> Lines {
@@ -170,10 +193,10 @@ fn lines_of(lines: &[GivenLine]) -> Lines {
         let sku = line.sku.as_ref().map_or("", |sku| sku.as_str());
         format!("{sku}|{}|{}", spelling::words_key(line.description.as_str()), amounts(line))
     };
-    Lines {
-        whole: lines.iter().map(|line| hashed(&whole(line))).collect(),
-        amounts: lines.iter().map(|line| hashed(&amounts(line))).collect(),
-    }
+    Lines::new(
+        lines.iter().map(|line| hashed(&whole(line))).collect(),
+        lines.iter().map(|line| hashed(&amounts(line))).collect(),
+    )
 }
 
 fn hashed(text: &str) -> i64 {
@@ -192,6 +215,8 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     /// The other.
     pub invoice_id: Option<Uuid>,
+    /// Whether all that may be it were looked at: not where very many are alike.
+    pub compared_all: bool,
     /// The same in a sentence.
     pub message: &'static str,
 }
@@ -210,7 +235,7 @@ impl Verdict {
             }
         };
         let score = invoice_id.map(|_| f64::from(score) / 100.0);
-        Self { r#type: kind, score, evidence, invoice_id, message }
+        Self { r#type: kind, score, evidence, invoice_id, compared_all: kind != Kind::Concurrent, message }
     }
 }
 
@@ -360,7 +385,9 @@ mod tests {
 
     #[test]
     fn names_and_numbers_without_a_letter_or_a_digit_are_none() {
-        for bad in ["", " ", "---", "\u{301}\u{301}", "\u{202e}abc", "a\0", &"x".repeat(256)] {
+        // The last one is fifteen letters in its plain form, each time.
+        let long = "\u{fdfa}".repeat(255);
+        for bad in ["", " ", "---", "\u{301}\u{301}", "\u{202e}abc", "a\0", &"x".repeat(256), &long] {
             assert!(VendorName::try_from(bad.to_owned()).is_err(), "{bad:?}");
             assert!(InvoiceNumber::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }

@@ -1,5 +1,6 @@
 //! Lets a flagged invoice pass, and keeps who said so and why; to override twice is the same answer.
-//! Refuses one that is not flagged. Whoever says that both are of one vendor teaches its other name.
+//! Refuses one that is not flagged. A vendor's other name is learned by it, if the names are alike or somebody says that
+//! both are one vendor's.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::{IntakeError, found};
-use super::model::{Invoice, InvoiceState};
+use super::model::{Invoice, InvoiceState, locks_to_learn};
+use super::rules::teaches;
 use super::store;
 use crate::app::App;
 use crate::events::{self, About, EventKind};
@@ -44,7 +46,7 @@ pub async fn override_verdict(
     Ok(override_one(&app, &caller, invoice_id, &body.value, claim.as_ref()).await?)
 }
 
-/// Overrides under the locks that uploads take who could be the same invoice.
+/// Overrides under the locks that uploads take who could be the same invoice, and that of the account's names.
 ///
 /// # Errors
 /// [`IntakeError`], but for refusals by the business, which are answers.
@@ -55,7 +57,8 @@ async fn override_one(
     cmd: &OverrideVerdict,
     claim: Option<&Claim>,
 ) -> Result<Answer, IntakeError> {
-    let keys = found(store::find_locks(&mut *app.db.read().await?, invoice_id).await?)??;
+    let (account, facts) = found(store::find_facts(&mut *app.db.read().await?, invoice_id).await?)?;
+    let keys = locks_to_learn(&account, &facts)?;
     let section = Section { app, caller, claim, success: StatusCode::OK };
     section.run(&keys, &Overriding { invoice_id, cmd }).await
 }
@@ -93,10 +96,14 @@ pub async fn override_in_tx(
         InvoiceState::Overridden => return found(store::find(conn, invoice_id).await?),
         state => return Err(IntakeError::InState(state)),
     }
+    let names = store::find_names(conn, invoice_id).await?;
+    let learned = names
+        .filter(|names| names.ours != names.theirs && teaches(cmd.same_vendor, &names.ours, &names.theirs));
+    let same_vendor = cmd.same_vendor.or(learned.is_some().then_some(true));
     let (state, reason) = (InvoiceState::Overridden, cmd.reason.as_str());
-    store::decide_in_tx(conn, invoice_id, state, reason, cmd.same_vendor, witness).await?;
-    if cmd.same_vendor == Some(true) {
-        store::learn_alias_in_tx(conn, invoice_id, witness.subject).await?;
+    store::decide_in_tx(conn, invoice_id, state, reason, same_vendor, witness).await?;
+    if let Some(names) = learned {
+        store::learn_alias_in_tx(conn, &names, witness.subject).await?;
     }
     let mut invoice = found(store::find(conn, invoice_id).await?)?;
     invoice.lock = witness.lock.into();

@@ -46,7 +46,8 @@ pub struct ListInvoices {
     cursor: Option<Uuid>,
 }
 
-/// Invoices, the last uploaded first. Vendor and number may be spelled in any way.
+/// Invoices, the last uploaded first. Vendor and number may be spelled in any way; within an account, a vendor's other
+/// names are found too.
 ///
 /// # Errors
 /// [`IntakeError`].
@@ -55,16 +56,24 @@ pub async fn list_invoices(
     Params(query): Params<ListInvoices>,
 ) -> Result<Json<Page<Invoice>>, IntakeError> {
     let limit = query.limit.at_most(PAGE_MAX);
+    let mut conn = app.db.snapshot().await?;
+    let names = match (&query.account_id, &query.vendor_name) {
+        (Some(account), Some(name)) => {
+            Some(store::find_names_of_vendor(&mut conn, account.as_str(), name.key()).await?)
+        }
+        // Names are one vendor's within an account.
+        (None, Some(name)) => Some(vec![name.key().to_owned()]),
+        (_, None) => None,
+    };
     let filter = Filter {
         account_id: query.account_id.as_ref().map(AccountId::as_str),
-        vendor_key: query.vendor_name.as_ref().map(VendorName::key),
+        vendor_keys: names.as_deref(),
         number_key: query.invoice_number.as_ref().map(InvoiceNumber::key),
         state: query.state.map(InvoiceState::as_str),
         from: query.from.map(InvoiceDate::get),
         to: query.to.map(InvoiceDate::get),
         before: query.cursor,
     };
-    let mut conn = app.db.snapshot().await?;
     let listed = store::list(&mut conn, &filter, limit.and_one()).await?;
     Ok(Json(Page::of(listed, limit, |invoice| invoice.invoice_id.to_string())))
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::compare::{Evidence, Facts, Limits, compare, turned};
+use super::compare::{Evidence, Facts, Limits, Weights, turned, vendors_alike, weigh};
 
 /// The farthest that a policy may let the dates of near duplicates be apart.
 pub const WINDOW_DAYS_MAX: u16 = 31;
@@ -125,43 +125,65 @@ pub enum Kind {
 }
 
 /// What one invoice is to another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     /// Whether and why the two are one.
     pub kind: Kind,
     /// Points of 100.
     pub score: i32,
-    /// What they are made of.
-    pub evidence: Vec<Evidence>,
+    weights: Weights,
+}
+
+impl Judged {
+    /// Why, field by field.
+    #[must_use]
+    pub fn evidence(&self, ours: &Facts, theirs: &Facts) -> Vec<Evidence> {
+        let mut evidence = self.weights.evidence(ours, theirs);
+        if let (Kind::FileHash, Some(hash), Some(other)) = (self.kind, &ours.file_hash, &theirs.file_hash) {
+            let (ours, theirs) = (hash.clone(), other.clone());
+            evidence.insert(0, Evidence { field: "file_hash", ours, theirs, weight: 1.0 });
+        }
+        evidence
+    }
 }
 
 /// Judges an invoice beside another of the same account that is in.
 #[must_use]
 pub fn judge(ours: &Facts, theirs: &Facts, policy: &Policy) -> Judged {
-    let (score, mut evidence) = compare(ours, theirs, policy.limits);
-    if let (Some(hash), Some(other)) = (&ours.file_hash, &theirs.file_hash)
-        && hash == other
-    {
-        let (ours, theirs) = (hash.clone(), other.clone());
-        evidence.insert(0, Evidence { field: "file_hash", ours, theirs, weight: 1.0 });
-        return Judged { kind: Kind::FileHash, score: 100, evidence };
+    let weights = weigh(ours, theirs, policy.limits);
+    if ours.file_hash.is_some() && ours.file_hash == theirs.file_hash {
+        return Judged { kind: Kind::FileHash, score: 100, weights };
     }
     if is_exact(ours, theirs) {
-        return Judged { kind: Kind::Exact, score: 100, evidence };
+        return Judged { kind: Kind::Exact, score: 100, weights };
     }
+    let score = weights.score();
     let is_near = policy.limits.comparable(ours, theirs) && is_near(ours, theirs, policy, score);
-    Judged { kind: if is_near { Kind::Near } else { Kind::New }, score, evidence }
+    Judged { kind: if is_near { Kind::Near } else { Kind::New }, score, weights }
 }
 
 /// A vendor's number, which begins anew with each year.
 fn is_exact(ours: &Facts, theirs: &Facts) -> bool {
     ours.number.1 == theirs.number.1
-        && ours.vendor.1 == theirs.vendor.1
+        && ours.vendor.is(&theirs.vendor)
         && ours.date.year() == theirs.date.year()
 }
 
+/// Whether somebody may look at an exact one, and let it pass: it may be another company of that name.
+#[must_use]
+pub fn may_be_another(ours: &Facts, theirs: &Facts) -> bool {
+    ours.total != theirs.total || ours.currency != theirs.currency
+}
+
+/// Whether overriding a verdict teaches that both names are of one vendor: if somebody says so, or says nothing and the
+/// names are alike.
+#[must_use]
+pub fn teaches(said: Option<bool>, ours: &str, theirs: &str) -> bool {
+    said.unwrap_or_else(|| vendors_alike(ours, theirs))
+}
+
 fn is_near(ours: &Facts, theirs: &Facts, policy: &Policy, score: i32) -> bool {
-    let one_vendor = ours.vendor.1 == theirs.vendor.1;
+    let one_vendor = ours.vendor.is(&theirs.vendor);
     let days = (ours.date - theirs.date).num_days().unsigned_abs();
     match policy.rules {
         Rules::Holdfast => score >= policy.threshold,
@@ -172,6 +194,9 @@ fn is_near(ours: &Facts, theirs: &Facts, policy: &Policy, score: i32) -> bool {
         Rules::Erpnext => false,
     }
 }
+
+/// The key under which the names of an account's vendors are learned: one after the other, so that none leads in a circle.
+pub const ALIASES_KEY: &str = "aliases";
 
 /// Names under which uploads exclude each other that could be one invoice: by file, by number, and by currency, total
 /// and date in buckets, with those neighbours that a limit reaches into. The vendor is in none of them, for it may be
@@ -222,12 +247,17 @@ fn total_bucket(total: Decimal) -> i32 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::spelling::{number_key, squashed, vendor_key};
+    use super::super::compare::Vendor;
+    use super::super::spelling::{number_key, squashed, vendor_form, vendor_key};
     use super::*;
 
     fn facts(vendor: &str, number: &str, date: NaiveDate, cents: i64) -> Facts {
         Facts {
-            vendor: (vendor.to_owned(), vendor_key(vendor)),
+            vendor: Vendor {
+                written: vendor.to_owned(),
+                key: vendor_key(vendor),
+                form: vendor_form(vendor).to_owned(),
+            },
             number: (number.to_owned(), number_key(number), squashed(number)),
             date,
             total: Decimal::new(cents, 2),
@@ -268,6 +298,8 @@ mod tests {
         let (one, policy) = (facts("Acme Ltd", "2024/001", day(739_000), 12_000), Policy::default());
         let again = facts("ACME", "2024-1", day(739_030), 99_000);
         assert_eq!(judge(&again, &one, &policy).kind, Kind::Exact);
+        let namesake = facts("Acme GmbH", "2024-1", day(739_030), 99_000);
+        assert_eq!(judge(&namesake, &one, &policy).kind, Kind::New);
         let next_year = facts("ACME", "2024-1", day(739_365), 12_000);
         assert_eq!(judge(&next_year, &one, &policy).kind, Kind::New);
     }
@@ -281,6 +313,7 @@ mod tests {
         let weekly = facts("Northwind Traders", "INV-10842", day(739_007), 12_000);
         let typed_wrong = facts("Northwind Traders", "INV-10842", day(739_000), 12_000);
         let other = facts("Brown", "77", day(739_000), 12_000);
+        let total_misread = facts("Northwlnd Traders", "INV-10482", day(739_000), 12_100);
         let by = |rules| Policy { rules, ..Policy::default() };
         for (invoice, rules, expected) in [
             (&misread, Rules::Holdfast, Kind::Near),
@@ -288,6 +321,7 @@ mod tests {
             (&weekly, Rules::Holdfast, Kind::New),
             (&typed_wrong, Rules::Holdfast, Kind::Near),
             (&other, Rules::Holdfast, Kind::New),
+            (&total_misread, Rules::Holdfast, Kind::Near),
             (&misread, Rules::Source, Kind::New),
             (&next, Rules::Source, Kind::Near),
             (&next, Rules::Odoo, Kind::Near),
@@ -297,7 +331,7 @@ mod tests {
             assert_eq!(judged.kind, expected, "{rules:?} {invoice:?} {judged:?}");
         }
         let judged = judge(&misread, &one, &Policy::default());
-        let sum: f64 = judged.evidence.iter().map(|evidence| evidence.weight).sum();
+        let sum: f64 = judged.evidence(&misread, &one).iter().map(|evidence| evidence.weight).sum();
         assert!((sum * 100.0 - f64::from(judged.score)).abs() < 0.001, "{judged:?}");
     }
 }

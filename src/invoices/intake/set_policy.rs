@@ -78,7 +78,8 @@ pub async fn set_policy(
 ) -> Result<Json<PolicyTold>, Problem> {
     let policy = policy_of(&body.value)?;
     let mut tx = app.db.begin().await?;
-    store::set_policy_in_tx(&mut tx, account_id.as_str(), &policy, &caller.principal.subject).await?;
+    let (subject, request_id) = (&caller.principal.subject, &caller.request_id);
+    store::set_policy_in_tx(&mut tx, account_id.as_str(), &policy, subject, request_id).await?;
     tx.commit().await.map_err(crate::db::DbError::from)?;
     Ok(Json(PolicyTold::of(account_id, &policy)))
 }

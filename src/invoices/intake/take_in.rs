@@ -1,18 +1,20 @@
 //! Takes a supplier's invoice in, if it is not in already.
 //! Refuses a duplicate and says of what, and why; keeps a near one, flagged, if it is asked to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, Days};
+use chrono::{DateTime, NaiveDate};
+use rust_decimal::Decimal;
+use serde::Serialize;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::compare::{Evidence, Facts};
+use super::case::{Case, Finding, open_cases};
 use super::error::IntakeError;
 use super::model::{GivenInvoice, Invoice, InvoiceLine, InvoiceState, LINES_MAX, Match, Verdict, locks_of};
-use super::rules::{Kind, OnDuplicate, Policy, judge};
+use super::rules::Kind;
 use super::store::{self, NewInvoice, NewMatch};
 use crate::app::App;
 use crate::events::{self, About, EventKind, NewEvent};
@@ -23,13 +25,11 @@ use crate::http::problem::Problem;
 use crate::idempotency::Claim;
 use crate::ids;
 use crate::inventory::model::Witness;
+use crate::leases::Fence;
 use crate::leases::marker::Marker;
+use crate::money::Currency;
 use crate::section::{Section, Verb};
-
-/// An invoice may be of a day so far ahead.
-const DAYS_AHEAD_MAX: u64 = 366;
-/// The most earlier invoices that a flagged one is kept beside.
-const MATCHES_MAX: usize = 20;
+use crate::text::FileHash;
 
 /// `POST /invoices`
 ///
@@ -83,14 +83,19 @@ pub async fn take_invoice_in(
     Ok(answer)
 }
 
-/// After the commit: Redis shows those markers no more that ended. Of one that did not end nothing changes, for its
-/// fence is another.
+/// After the commit: Redis shows those markers no more that ended.
 pub(super) async fn fade_markers(app: &App, given: &[GivenInvoice]) {
-    for (marker, fence) in given.iter().filter_map(|given| Some((marker_of(given)?, given.fence?))) {
-        if matches!(app.leases.running(&app.db, &marker).await, Ok(None)) {
-            app.leases.fade(marker.name(), fence).await;
-        }
+    let markers: Vec<_> = given.iter().filter_map(claim_of).collect();
+    let claims: Vec<_> = markers.iter().map(|(marker, fence)| (marker, *fence)).collect();
+    if let Err(error) = app.leases.fade_ended(&app.db, &claims).await {
+        // The shadows stay until their time is over, and keep nobody out but other programs.
+        tracing::warn!(error = &error as &dyn std::error::Error, "shadows of markers were not taken away");
     }
+}
+
+/// The claim that ends with an invoice.
+fn claim_of(given: &GivenInvoice) -> Option<(Marker, Fence)> {
+    Some((marker_of(given)?, given.fence?))
 }
 
 struct TakingIn<'a> {
@@ -108,112 +113,41 @@ impl Verb for TakingIn<'_> {
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Invoice, IntakeError> {
         let mut taken = take_all_in_tx(conn, self.app, std::slice::from_ref(self.given), witness).await?;
-        taken.pop().ok_or(IntakeError::NotFound)?.map_err(IntakeError::Duplicate)
+        taken.pop().ok_or(IntakeError::NotFound)?
     }
 }
 
-/// What an upload is judged by.
-pub(super) struct Case {
-    pub(super) facts: Facts,
-    pub(super) policy: Policy,
-    others: Vec<(Uuid, Facts)>,
-}
-
-/// Reads what each is judged by.
+/// Judges each in its turn, beside those before it too, and writes those that may be in, and of the others that they were
+/// refused.
 ///
 /// # Errors
-/// [`IntakeError::TooFarAhead`], or a database error.
-pub(super) async fn open_cases(
-    conn: &mut PgConnection,
-    given: &[GivenInvoice],
-) -> Result<Vec<Case>, IntakeError> {
-    let known = store::find_known(conn, given).await?;
-    let mut cases = Vec::with_capacity(given.len());
-    for (index, (given, known)) in given.iter().zip(known).enumerate() {
-        let facts = given.facts(known.vendor_key.as_deref());
-        if known.today.checked_add_days(Days::new(DAYS_AHEAD_MAX)).is_some_and(|last| facts.date > last) {
-            return Err(IntakeError::TooFarAhead(index));
-        }
-        cases.push(Case { facts, policy: known.policy, others: Vec::new() });
-    }
-    let judged: Vec<_> = given
-        .iter()
-        .zip(&cases)
-        .map(|(given, case)| (given.account_id.as_str(), &case.facts, case.policy.limits))
-        .collect();
-    for candidate in store::find_candidates(conn, &judged).await? {
-        if let Some(case) = cases.get_mut(candidate.place) {
-            case.others.push((candidate.invoice_id, candidate.facts));
-        }
-    }
-    Ok(cases)
-}
-
-/// What an upload came to be judged as.
-pub(super) struct Finding {
-    pub(super) verdict: Verdict,
-    /// What it is near to, the most alike first.
-    near: Vec<NewMatch>,
-}
-
-impl Case {
-    /// Judges it beside all it may be. The gravest verdict counts, and of equal ones the most alike; if there is none,
-    /// what came closest is told along.
-    pub(super) fn judge(&self) -> Finding {
-        let mut all: Vec<(Kind, i32, Uuid, Vec<Evidence>)> = self
-            .others
-            .iter()
-            .map(|(id, theirs)| {
-                let judged = judge(&self.facts, theirs, &self.policy);
-                (judged.kind, judged.score, *id, judged.evidence)
-            })
-            .collect();
-        all.sort_by(|one, other| (other.0, other.1, one.2).cmp(&(one.0, one.1, other.2)));
-        let near = all
-            .iter()
-            .filter(|(kind, ..)| *kind == Kind::Near)
-            .take(MATCHES_MAX)
-            .map(|(_, score, id, evidence)| NewMatch {
-                earlier_id: *id,
-                score: *score,
-                evidence: evidence.clone(),
-            })
-            .collect();
-        let verdict = match all.into_iter().next() {
-            Some((kind, score, id, evidence)) => Verdict::new(kind, score, evidence, Some(id)),
-            None => Verdict::new(Kind::New, 0, Vec::new(), None),
-        };
-        Finding { verdict, near }
-    }
-}
-
-/// Judges each in its turn, beside those before it too, and writes those that may be in.
-///
-/// # Errors
-/// A marker that is lost, or a database error; then nothing was written. That one is a duplicate is its answer.
+/// A database error; then nothing was written. That one is refused is its answer.
 pub(super) async fn take_all_in_tx(
     conn: &mut PgConnection,
     app: &App,
     given: &[GivenInvoice],
     witness: Witness<'_>,
-) -> Result<Vec<Result<Invoice, Box<Verdict>>>, IntakeError> {
+) -> Result<Vec<Result<Invoice, IntakeError>>, IntakeError> {
+    let mut lost = hold_markers_in_tx(conn, app, given, witness).await?;
     let mut cases = open_cases(conn, given).await?;
     let mut taken = Vec::with_capacity(given.len());
     let mut near = Vec::with_capacity(given.len());
     for index in 0..given.len() {
         let (one, case) = (&given[index], &cases[index]);
-        let finding = case.judge();
-        let flags = one.on_duplicate.unwrap_or(case.policy.on_duplicate) == OnDuplicate::Flag;
-        let is_in = match finding.verdict.r#type {
-            Kind::New => true,
-            kind => kind == Kind::Near && flags,
+        let found = match (case.judge_strictly(), lost.remove(&index)) {
+            (Ok(_), Some(lost)) => Err(lost),
+            (found, _) => found,
         };
-        near.push(finding.near);
-        if !is_in {
-            taken.push(Err(Box::new(finding.verdict)));
-            continue;
-        }
-        let invoice = invoice_of(one, &finding.verdict, &near[index], witness);
+        let found = match found {
+            Ok(found) => found,
+            Err(refused) => {
+                near.push(Vec::new());
+                taken.push(Err(refused));
+                continue;
+            }
+        };
+        let invoice = invoice_of(one, &found, witness);
+        near.push(found.near);
         let (id, facts) = (invoice.invoice_id, case.facts.clone());
         let later = given.iter().zip(&mut cases).skip(index + 1);
         for (_, case) in later.filter(|(later, _)| later.account_id == one.account_id) {
@@ -223,31 +157,45 @@ pub(super) async fn take_all_in_tx(
     }
     end_markers_in_tx(conn, app, given, &taken).await?;
     write_in_tx(conn, &cases, &near, &mut taken, witness).await?;
+    tell_in_tx(conn, given, &taken, witness).await?;
     Ok(taken)
 }
 
-/// The markers of those that are in end with them, in the order of their names.
+/// Holds the markers that may end, and says which are not their callers' to end, by the place of their invoices.
+async fn hold_markers_in_tx(
+    conn: &mut PgConnection,
+    app: &App,
+    given: &[GivenInvoice],
+    witness: Witness<'_>,
+) -> Result<HashMap<usize, IntakeError>, IntakeError> {
+    let named: Vec<_> =
+        given.iter().enumerate().filter_map(|(index, given)| Some((index, claim_of(given)?))).collect();
+    let claims: Vec<_> = named.iter().map(|(_, (marker, fence))| (marker, *fence)).collect();
+    let held = app.leases.hold_all_to_end_in_tx(conn, &claims, witness.subject).await?;
+    let lost = named.iter().zip(held).filter_map(|((index, _), held)| Some((*index, held.err()?.into())));
+    Ok(lost.collect())
+}
+
+/// The markers of those that are in end with them.
 async fn end_markers_in_tx(
     conn: &mut PgConnection,
     app: &App,
     given: &[GivenInvoice],
-    taken: &[Result<Invoice, Box<Verdict>>],
+    taken: &[Result<Invoice, IntakeError>],
 ) -> Result<(), IntakeError> {
     let is_in = given.iter().zip(taken).filter(|(_, taken)| taken.is_ok());
-    let mut markers: Vec<_> =
-        is_in.filter_map(|(given, _)| Some((marker_of(given)?, given.fence?))).collect();
-    markers.sort_unstable_by(|(one, _), (other, _)| one.name().as_str().cmp(other.name().as_str()));
-    for (marker, fence) in markers {
-        app.leases.finish_in_tx(conn, &marker, fence).await?;
-    }
-    Ok(())
+    let markers: Vec<_> = is_in.filter_map(|(given, _)| claim_of(given)).collect();
+    Ok(app
+        .leases
+        .finish_all_in_tx(conn, &markers.iter().map(|(marker, _)| marker).collect::<Vec<_>>())
+        .await?)
 }
 
 async fn write_in_tx(
     conn: &mut PgConnection,
     cases: &[Case],
     near: &[Vec<NewMatch>],
-    taken: &mut [Result<Invoice, Box<Verdict>>],
+    taken: &mut [Result<Invoice, IntakeError>],
     witness: Witness<'_>,
 ) -> Result<(), IntakeError> {
     let new: Vec<_> = taken
@@ -262,21 +210,69 @@ async fn write_in_tx(
         return Ok(());
     }
     let at = store::insert_in_tx(conn, &new, witness).await?;
-    let mut told = Vec::new();
     for invoice in taken.iter_mut().flatten() {
         invoice.uploaded_at = at;
-        let kind = match invoice.state {
-            InvoiceState::Flagged => EventKind::InvoiceFlagged,
-            _ => EventKind::InvoiceReceived,
-        };
-        told.push(NewEvent::new(kind, About::Invoice(invoice.invoice_id), invoice)?);
     }
-    events::append_all_in_tx(conn, &told).await?;
     Ok(())
 }
 
-fn invoice_of(given: &GivenInvoice, verdict: &Verdict, near: &[NewMatch], witness: Witness<'_>) -> Invoice {
-    let is_near = verdict.r#type == Kind::Near;
+/// What was refused, and why.
+#[derive(Serialize)]
+struct Refused<'a> {
+    account_id: &'a str,
+    vendor_name: &'a str,
+    invoice_number: &'a str,
+    invoice_date: NaiveDate,
+    total: Decimal,
+    currency: Currency,
+    file_hash: Option<&'a str>,
+    uploaded_by: &'a str,
+    verdict: &'a Verdict,
+}
+
+/// Tells of each what became of it: what was refused leaves no other trace.
+async fn tell_in_tx(
+    conn: &mut PgConnection,
+    given: &[GivenInvoice],
+    taken: &[Result<Invoice, IntakeError>],
+    witness: Witness<'_>,
+) -> Result<(), IntakeError> {
+    let mut told = Vec::with_capacity(taken.len());
+    for (given, taken) in given.iter().zip(taken) {
+        told.push(match taken {
+            Ok(invoice) => {
+                let kind = match invoice.state {
+                    InvoiceState::Flagged => EventKind::InvoiceFlagged,
+                    _ => EventKind::InvoiceReceived,
+                };
+                NewEvent::new(kind, About::Invoice(invoice.invoice_id), invoice)?
+            }
+            Err(IntakeError::Duplicate(verdict)) => {
+                let refused = Refused {
+                    account_id: given.account_id.as_str(),
+                    vendor_name: given.vendor_name.as_str(),
+                    invoice_number: given.invoice_number.as_str(),
+                    invoice_date: given.invoice_date.get(),
+                    total: given.currency.written(given.total.get()),
+                    currency: given.currency,
+                    file_hash: given.file_hash.as_ref().map(FileHash::as_str),
+                    uploaded_by: witness.subject,
+                    verdict,
+                };
+                let about = verdict.invoice_id.map_or(About::Nothing, About::Invoice);
+                NewEvent::new(EventKind::InvoiceRefused, about, &refused)?
+            }
+            Err(_) => continue,
+        });
+    }
+    if !told.is_empty() {
+        events::append_all_in_tx(conn, &told).await?;
+    }
+    Ok(())
+}
+
+fn invoice_of(given: &GivenInvoice, found: &Finding, witness: Witness<'_>) -> Invoice {
+    let is_near = found.verdict.r#type != Kind::New;
     let currency = given.currency;
     let line = |line: &super::model::GivenLine| InvoiceLine {
         line_id: ids::fresh(),
@@ -302,7 +298,7 @@ fn invoice_of(given: &GivenInvoice, verdict: &Verdict, near: &[NewMatch], witnes
         file_hash: given.file_hash.clone().map(Into::into),
         state: if is_near { InvoiceState::Flagged } else { InvoiceState::Accepted },
         verdict: if is_near { Kind::Near } else { Kind::New },
-        matches: near.iter().map(matched).collect(),
+        matches: found.near.iter().map(matched).collect(),
         lines: given.lines.iter().map(line).collect(),
         decisions: Vec::new(),
         uploaded_by: witness.subject.to_owned(),

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::{IntakeError, found};
-use super::model::{Invoice, InvoiceState};
+use super::model::{Invoice, InvoiceState, locks_of};
 use super::store;
 use crate::app::App;
 use crate::events::{self, About, EventKind, NewEvent};
@@ -63,7 +63,8 @@ async fn void_invoice(
     cmd: &VoidInvoice,
     claim: Option<&Claim>,
 ) -> Result<Answer, IntakeError> {
-    let keys = found(store::find_locks(&mut *app.db.read().await?, invoice_id).await?)??;
+    let (account, facts) = found(store::find_facts(&mut *app.db.read().await?, invoice_id).await?)?;
+    let keys = locks_of([(account.as_str(), &facts)].into_iter())?;
     let section = Section { app, caller, claim, success: StatusCode::OK };
     section.run(&keys, &Voiding { invoice_id, cmd }).await
 }
@@ -109,10 +110,8 @@ pub async fn void_in_tx(
     let mut invoice = found(store::find(conn, invoice_id).await?)?;
     invoice.lock = witness.lock.into();
     let mut told = vec![NewEvent::new(EventKind::InvoiceVoided, About::Invoice(invoice_id), &invoice)?];
-    for id in &freed {
-        let now =
-            serde_json::json!({"invoice_id": id, "state": InvoiceState::Accepted, "freed_by": invoice_id});
-        told.push(NewEvent::new(EventKind::InvoiceReceived, About::Invoice(*id), &now)?);
+    for freed in store::find_all(conn, &freed).await? {
+        told.push(NewEvent::new(EventKind::InvoiceReceived, About::Invoice(freed.invoice_id), &freed)?);
     }
     events::append_all_in_tx(conn, &told).await?;
     Ok(Voided { invoice, freed })

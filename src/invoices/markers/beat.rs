@@ -1,5 +1,5 @@
 //! Says that the work on a file goes on, and how far it is. To beat twice is to beat once.
-//! Refuses whoever was followed by another, and work that has ended.
+//! Refuses whoever was followed by another, work that has ended, and work of somebody else.
 
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use super::error::MarkerError;
 use super::model::{MarkerName, MarkerTtl, Progress, Started, TTL_SECONDS};
 use crate::app::App;
 use crate::http::answer::Answer;
+use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::http::problem::Problem;
-use crate::leases::Fence;
+use crate::leases::{Fence, Leases};
 
 /// `POST /invoices/processing/{marker}/beat`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +30,7 @@ pub struct Beat {
 /// [`Problem`].
 pub async fn beat(
     State(app): State<Arc<App>>,
+    caller: Caller,
     InPath(marker): InPath<MarkerName>,
     body: Body<Beat>,
 ) -> Result<Answer, Problem> {
@@ -38,6 +40,11 @@ pub async fn beat(
         None => MarkerTtl::try_from(TTL_SECONDS).map_err(|rule| Problem::invalid("ttl_seconds", rule))?,
     };
     let progress = progress.map(Progress::get);
+    {
+        let mut conn = app.db.read().await?;
+        let owner = &caller.principal.subject;
+        Leases::check_owner(&mut conn, marker.get(), fence, owner).await.map_err(MarkerError::from)?;
+    }
     let beaten = app.leases.beat(&app.db, marker.get(), fence, progress, ttl.get()).await;
     let expires_at = beaten.map_err(MarkerError::from)?;
     let told = Started { marker: marker.get().name().as_str().to_owned(), fence, expires_at };

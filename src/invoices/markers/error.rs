@@ -34,6 +34,7 @@ impl From<LeaseError> for MarkerError {
     fn from(error: LeaseError) -> Self {
         match error {
             LeaseError::Db(error) => Self::Db(error),
+            LeaseError::NotOwner => Self::NotOwner,
             error => Self::Lost(error),
         }
     }

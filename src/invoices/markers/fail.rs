@@ -1,5 +1,5 @@
 //! Gives the work on a file up, and keeps why: the next one may begin at once.
-//! Refuses whoever was followed by another, and work that has ended.
+//! Refuses whoever was followed by another, work that has ended, and work of somebody else.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Says that a file is worked off. Whoever takes its invoice in says so there, in one transaction.
-//! Refuses whoever was followed by another, and work that has ended: a file is finished once.
+//! Refuses whoever was followed by another, work that has ended, and work of somebody else: a claim is finished once.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Body, InPath};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
-use crate::leases::{Ending, Fence};
+use crate::leases::{Ending, Fence, Leases};
 use crate::text::Reason;
 
 /// `POST /invoices/processing/{marker}/finish`
@@ -55,9 +55,11 @@ pub(super) async fn end_once(
     let answer = match idempotency::begin_in_tx::<MarkerError>(&mut tx, claim).await? {
         Some(first) => first,
         None => {
-            let ended = match failure {
-                None => app.leases.finish_in_tx(&mut tx, marker.get(), fence).await,
-                Some(why) => app.leases.fail_in_tx(&mut tx, marker.get(), fence, why).await,
+            let owner = &caller.principal.subject;
+            let ended = match (Leases::check_owner(&mut tx, marker.get(), fence, owner).await, failure) {
+                (Err(not_theirs), _) => Err(not_theirs),
+                (Ok(()), None) => app.leases.finish_in_tx(&mut tx, marker.get(), fence).await,
+                (Ok(()), Some(why)) => app.leases.fail_in_tx(&mut tx, marker.get(), fence, why).await,
             };
             let ending = if failure.is_some() { Ending::Failed } else { Ending::Finished };
             let name = marker.get().name().as_str().to_owned();

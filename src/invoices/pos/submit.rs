@@ -61,17 +61,16 @@ pub async fn submit_invoice(
     cmd: &SubmitInvoice,
     claim: Option<&Claim>,
 ) -> Result<Answer, PosError> {
-    let mut attempt = 1;
-    loop {
+    for _ in 0..ATTEMPTS {
         let (version, keys) = seen(app, name).await?;
         let section = Section { app, caller, claim, success: StatusCode::OK };
         let verb = Submitting { name, made_for: cmd.version.map(Version::get), version, keys: &keys };
         match section.run(&keys, &verb).await {
-            Err(PosError::Moved) if attempt < ATTEMPTS => attempt += 1,
-            Err(PosError::Moved) => return Err(PosError::Busy),
+            Err(PosError::Moved) => {}
             outcome => return outcome,
         }
     }
+    Err(PosError::Busy)
 }
 
 /// The newest version, and what has to be locked to sell it or bring it back.

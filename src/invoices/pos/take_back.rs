@@ -15,6 +15,7 @@ use super::rules::Refusal;
 use super::store;
 use super::submit::{occasion, seen};
 use crate::app::App;
+use crate::db::ATTEMPTS;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -49,7 +50,8 @@ pub async fn take_back(
     Ok(take_back_invoice(&app, &caller, &name, &body.value, claim.as_ref()).await?)
 }
 
-/// Takes back under the locks of the invoice's name and of its variants, which change no more once it is submitted.
+/// Takes back under the locks of the invoice's name and of its variants. Those are read first: an edit in between begins
+/// it anew.
 ///
 /// # Errors
 /// [`PosError`], but for refusals by the business, which are answers.
@@ -60,14 +62,21 @@ pub async fn take_back_invoice(
     cmd: &TakeBackInvoice,
     claim: Option<&Claim>,
 ) -> Result<Answer, PosError> {
-    let (_, keys) = seen(app, name).await?;
-    let section = Section { app, caller, claim, success: StatusCode::OK };
-    section.run(&keys, &TakingBack { name, cmd, keys: &keys }).await
+    for _ in 0..ATTEMPTS {
+        let (version, keys) = seen(app, name).await?;
+        let section = Section { app, caller, claim, success: StatusCode::OK };
+        match section.run(&keys, &TakingBack { name, cmd, version, keys: &keys }).await {
+            Err(PosError::Moved) => {}
+            outcome => return outcome,
+        }
+    }
+    Err(PosError::Busy)
 }
 
 struct TakingBack<'a> {
     name: &'a Name,
     cmd: &'a TakeBackInvoice,
+    version: i64,
     keys: &'a LockKeys,
 }
 
@@ -80,11 +89,15 @@ impl Verb for TakingBack<'_> {
     }
 
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<PosInvoice, PosError> {
-        take_back_in_tx(conn, self.name, self.cmd, self.keys, witness).await
+        let found = store::lock_newest_in_tx(conn, self.name.as_str()).await?.ok_or(PosError::NotFound)?;
+        if found.0 != self.version {
+            return Err(PosError::Moved);
+        }
+        take_back_in_tx(conn, self.name, self.cmd, found, self.keys, witness).await
     }
 }
 
-/// Locks the invoice's row and then the stock rows, and writes the returns.
+/// What is done to an invoice whose row is locked: locks the stock rows, and writes the returns.
 ///
 /// # Errors
 /// A refusal before anything was written, or a database error.
@@ -92,10 +105,10 @@ pub async fn take_back_in_tx(
     conn: &mut PgConnection,
     name: &Name,
     cmd: &TakeBackInvoice,
+    (version, state): (i64, PosState),
     keys: &LockKeys,
     witness: Witness<'_>,
 ) -> Result<PosInvoice, PosError> {
-    let (version, state) = store::lock_newest_in_tx(conn, name.as_str()).await?.ok_or(PosError::NotFound)?;
     let mut invoice = store::find(conn, name.as_str(), Some(version)).await?.ok_or(PosError::NotFound)?;
     match state {
         PosState::Draft => return Err(Refusal::NotSubmitted.into()),

@@ -108,10 +108,40 @@ const PLANTS: &[(&str, &str, &str)] = &[
     ("DELETE FROM events WHERE kind = 'order.cancelled'", "I-12: what was", ""),
     ("DELETE FROM events WHERE kind = 'hold.created'", "I-12: what was", ""),
     ("UPDATE idempotency_keys SET status = NULL, body = NULL", "I-13", "claims_have_their_answer"),
-    ("DROP INDEX invoice_number_is_in_once; UPDATE invoices SET number_key = '1'", "I-14: a vendor's", ""),
-    ("UPDATE invoice_lines SET received_quantity = 1 WHERE received_quantity = 0", "I-14: what came", ""),
-    ("UPDATE pos_invoices SET state = 'draft', submitted_at = NULL", "I-14: a till's invoice", ""),
-    ("UPDATE pos_invoices SET version = version + 1", "I-14: a till's versions", ""),
+    (
+        "DROP INDEX invoice_number_is_in_once; UPDATE invoices SET number_key = '1'",
+        "I-14: a vendor's number",
+        "numbers_are_in_once",
+    ),
+    (
+        "INSERT INTO vendor_aliases VALUES ('acc', 'a', 'b', 'ann'), ('acc', 'b', 'a', 'ann')",
+        "I-14: a vendor's name",
+        "names_stand_for_one_vendor",
+    ),
+    (
+        "UPDATE invoice_lines SET received_quantity = 1 WHERE received_quantity = 0",
+        "I-14: what came",
+        "receipts_are_what_came_in",
+    ),
+    (
+        "UPDATE stock_movements SET source_id = NULL WHERE kind = 'receipt'",
+        "I-14: what came",
+        "receipts_are_what_came_in",
+    ),
+    (
+        "UPDATE pos_invoices SET state = 'draft', submitted_at = NULL",
+        "I-14: a till's invoice",
+        "till_items_are_sold_and_returned_once",
+    ),
+    (
+        "DROP INDEX till_sells_an_item_once; INSERT INTO stock_movements SELECT gen_random_uuid(), variant_id, \
+         version + 90, kind, delta, on_hand_after, reason, reference, order_id, source_id, subject, request_id, \
+         lock_mode, 0 FROM stock_movements WHERE kind = 'sale' AND source_id IN (SELECT item_id FROM pos_invoice_items)",
+        "I-14: a till's invoice",
+        "till_items_are_sold_and_returned_once",
+    ),
+    ("UPDATE pos_invoices SET version = version + 1", "I-14: a till's versions", "till_versions_are_dense"),
+    ("DROP TRIGGER invoice_matches_are_append_only ON invoice_matches", "I-5", "history_is_append_only"),
     ("UPDATE count_lines SET movement_id = gen_random_uuid()", "I-15: a posted line", ""),
     ("DELETE FROM count_lines", "I-15: a session that is posted", ""),
     ("UPDATE count_serials SET client_record_id = 'another'", "I-15: a serial number", ""),

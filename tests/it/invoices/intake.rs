@@ -1,15 +1,11 @@
 //! Suppliers' invoices: what is in already, what is only like it, and what becomes of either.
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::in_all_modes;
-use crate::support::campaign::amount;
-use crate::support::link::draw;
-use crate::support::{Client, Reply, Stranger, TestApp, at_once, shared_redis, unique};
+use crate::support::{Client, Reply, Stranger, TestApp, TestDatabase, shared_redis, unique};
 
 /// An invoice of these; what is left out is the same for all.
-fn invoice(account: &str, changes: &Value) -> Value {
+pub(super) fn invoice(account: &str, changes: &Value) -> Value {
     let mut invoice = json!({
         "account_id": account, "vendor_name": "Northwind Traders Ltd", "invoice_number": "INV-10482",
         "invoice_date": "2026-03-02", "total": "1210.00", "currency": "EUR",
@@ -20,21 +16,21 @@ fn invoice(account: &str, changes: &Value) -> Value {
     invoice
 }
 
-async fn take(client: &Client, account: &str, changes: &Value) -> Reply {
+pub(super) async fn take(client: &Client, account: &str, changes: &Value) -> Reply {
     client.post("/invoices", &invoice(account, changes)).await
 }
 
-fn verdict(reply: &Reply) -> (u16, String) {
+pub(super) fn verdict(reply: &Reply) -> (u16, String) {
     let verdict = &reply.json()["verdict"];
     let kind = verdict.as_str().or_else(|| verdict["type"].as_str()).unwrap_or_default();
     (reply.status.as_u16(), kind.to_owned())
 }
 
-fn id(reply: &Reply) -> String {
+pub(super) fn id(reply: &Reply) -> String {
     reply.json()["invoice_id"].as_str().unwrap().to_owned()
 }
 
-const MISREAD: &str = "lNV-1O48Z";
+pub(super) const MISREAD: &str = "lNV-1O48Z";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_and_a_vendors_number_are_in_once_however_they_are_spelled_and_it_is_said_why() {
@@ -105,70 +101,6 @@ async fn a_check_tells_what_would_be_judged_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flagged_one_waits_for_somebody_who_lets_it_pass_and_whose_reason_and_vendor_are_remembered() {
-    let app = TestApp::start().await;
-    let first = take(&app.client, "acc", &json!({})).await.expect(201);
-    let changes =
-        json!({"vendor_name": "Northwlnd Traders", "invoice_number": MISREAD, "on_duplicate": "flag"});
-    let flagged = take(&app.client, "acc", &changes).await.expect(201);
-    assert_eq!((verdict(&flagged).1, &flagged.json()["state"]), ("near".into(), &json!("flagged")));
-    assert_eq!(flagged.json()["matches"][0]["invoice_id"], first.json()["invoice_id"]);
-    let path = format!("/invoices/{}", id(&flagged));
-    assert_eq!(
-        app.client.post(&format!("{path}/receive"), &json!({})).await.expect(409).code(),
-        "invoice_flagged"
-    );
-    let reason = json!({"reason": "a second delivery", "same_vendor": true});
-    for _ in 0..2 {
-        let passed = app.client.post(&format!("{path}/override"), &reason).await.expect(200).json();
-        assert_eq!(
-            (&passed["state"], &passed["decisions"][0]["reason"]),
-            (&json!("overridden"), &reason["reason"])
-        );
-    }
-    assert_eq!(app.count("invoice_decisions").await, 1);
-    let other = app.client.post(&format!("/invoices/{}/override", id(&first)), &reason).await;
-    assert_eq!(other.expect(409).code(), "invoice_not_flagged");
-    // From now on the misspelled name is the vendor's: its number is exactly that of the first.
-    let learned = take(&app.client, "acc", &json!({"vendor_name": "NORTHWLND TRADERS", "total": "7"})).await;
-    assert_eq!(verdict(&learned), (409, "exact".into()));
-    let listed = app.client.get("/invoices?account_id=acc&state=overridden").await.expect(200).json();
-    assert_eq!(
-        (listed["items"].as_array().unwrap().len(), &listed["items"][0]["invoice_id"]),
-        (1, &flagged.json()["invoice_id"])
-    );
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_invoice_that_is_voided_stands_in_nobodys_way() {
-    let app = TestApp::start().await;
-    let first = take(&app.client, "acc", &json!({"file_hash": "f1"})).await.expect(201);
-    let flag = |vendor: &str, number: &str| json!({"vendor_name": vendor, "invoice_number": number, "on_duplicate": "flag"});
-    let near = take(&app.client, "acc", &flag("Northwlnd Traders", "INV-10482")).await.expect(201);
-    let near_to_both = take(&app.client, "acc", &flag("Northwind Traders", "INV-10482-R")).await.expect(201);
-    assert_eq!(near_to_both.json()["matches"].as_array().unwrap().len(), 2);
-    let void = async |invoice: &Reply| {
-        app.client
-            .post(&format!("/invoices/{}/void", id(invoice)), &json!({"reason": "not ours"}))
-            .await
-            .expect(200)
-            .json()
-    };
-    let state = async |invoice: &Reply| {
-        app.client.get(&format!("/invoices/{}", id(invoice))).await.json()["state"].clone()
-    };
-    let voided = void(&first).await;
-    assert_eq!((&voided["state"], &voided["freed"]), (&json!("voided"), &json!([near.json()["invoice_id"]])));
-    assert_eq!((state(&near).await, state(&near_to_both).await), (json!("accepted"), json!("flagged")));
-    assert_eq!(void(&first).await["freed"], json!([]));
-    assert_eq!(void(&near).await["freed"], json!([near_to_both.json()["invoice_id"]]));
-    void(&near_to_both).await;
-    assert_eq!(verdict(&take(&app.client, "acc", &json!({"file_hash": "f1"})).await), (201, "new".into()));
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_judged_in_its_order_and_each_has_its_own_answer() {
     let app = TestApp::start().await;
     let before = take(&app.client, "acc", &json!({"invoice_number": "B-77001"})).await.expect(201);
@@ -192,6 +124,90 @@ async fn a_batch_is_judged_in_its_order_and_each_has_its_own_answer() {
     );
     assert_eq!(app.count("invoices").await, 4);
     assert_eq!(app.client.post_keyed("/invoices/batch", &batch, &key).await.bytes, reply.bytes);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_a_batch_that_is_wrong_or_whose_marker_is_lost_keeps_no_other_out() {
+    let app = TestApp::start().await;
+    let number = |n: usize| json!({"invoice_number": format!("R{n}"), "total": (1_000 * n + 7).to_string()});
+    let mut all: Vec<_> = (0..45).map(|n| invoice("acc", &number(n))).collect();
+    all[1]["invoice_date"] = json!("2099-01-01");
+    all[2]["total"] = json!("NaN");
+    all[3]["vendor"] = json!("x");
+    all[4]["fence"] = json!(1);
+    all[44]["file_hash"] = json!("f");
+    all[44]["fence"] = json!(1);
+    // In another section than what it is one with.
+    all[43] = all[0].clone();
+    let key = unique("batch");
+    let reply = app.client.post_keyed("/invoices/batch", &json!({"invoices": all}), &key).await.expect(200);
+    let results = reply.json()["results"].as_array().unwrap().clone();
+    for (place, code, field) in [
+        (1, "validation_failed", json!("invoice_date")),
+        (2, "validation_failed", json!("total")),
+        (3, "validation_failed", json!("vendor")),
+        (4, "validation_failed", json!("fence")),
+        (43, "duplicate_invoice", json!(null)),
+        (44, "marker_lost", json!(null)),
+    ] {
+        let error = &results[place]["error"];
+        assert_eq!((&error["code"], &error["errors"][0]["field"]), (&json!(code), &field), "{place} {error}");
+    }
+    assert_eq!(results[43]["error"]["verdict"]["invoice_id"], results[0]["invoice"]["invoice_id"]);
+    assert_eq!(results.iter().filter(|result| result["status"] == 201).count(), 39);
+    assert_eq!(app.count("invoices").await, 39);
+    let again = app.client.post_keyed("/invoices/batch", &json!({"invoices": all}), &key).await.expect(200);
+    assert_eq!((again.bytes.clone(), again.was_replayed()), (reply.bytes, true));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_found_among_any_number_of_invoices_of_that_day_and_total() {
+    let app = TestApp::without_redis().await;
+    let fee = |n: usize| {
+        invoice(
+            "acc",
+            &json!({"vendor_name": format!("{n} Street Parking {n}"), "total": "49.90",
+                               "invoice_number": format!("{}-7{n:03}5", char::from(b'A' + (n % 26) as u8))}),
+        )
+    };
+    let batch = json!({"invoices": (0..70).map(fee).collect::<Vec<_>>()});
+    let results = app.client.post("/invoices/batch", &batch).await.expect(200).json();
+    assert!(results["results"].as_array().unwrap().iter().all(|result| result["status"] == 201), "{results}");
+    let mut copy = fee(69);
+    copy["vendor_name"] = json!("69 Street Parklng 69");
+    copy["invoice_number"] = json!("R-7O69S");
+    let told = app.client.post("/invoices/check", &copy).await.expect(200).json();
+    let verdict = &told["verdict"];
+    assert_eq!(
+        (&verdict["type"], &verdict["invoice_id"], &verdict["compared_all"]),
+        (&json!("near"), &results["results"][69]["invoice"]["invoice_id"], &json!(true))
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_and_how_strict_an_account_was_is_kept() {
+    let app = TestApp::without_redis().await;
+    let first = take(&app.client, "acc", &json!({})).await.expect(201);
+    take(&app.client, "acc", &json!({"total": "9"})).await.expect(409);
+    let kept = "SELECT data::jsonb FROM events WHERE kind = 'invoice.refused'";
+    let refused: Vec<Value> = sqlx::query_scalar(kept).fetch_all(&app.database.pool).await.unwrap();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (&refused[0]["total"], &refused[0]["verdict"]["type"], &refused[0]["verdict"]["invoice_id"]),
+        (&json!("9.00"), &json!("exact"), &first.json()["invoice_id"])
+    );
+    for threshold in [80, 90] {
+        let policy = json!({"threshold": threshold}).to_string();
+        let json_type = [("content-type", "application/json")];
+        let path = "/api/v1/invoices/policies/acc";
+        app.client.send(hyper::Method::PUT, path, &json_type, policy).await.unwrap().expect(200);
+    }
+    let history = "SELECT array_agg(threshold::int ORDER BY changed_at) FROM invoice_policy_changes";
+    let history: Vec<i32> = sqlx::query_scalar(history).fetch_one(&app.database.pool).await.unwrap();
+    assert_eq!(history, [80, 90]);
     app.finish().await;
 }
 
@@ -241,6 +257,7 @@ async fn what_can_be_no_invoice_is_told_by_field_and_writes_nothing() {
     for (changes, status, field) in [
         (json!({"invoice_date": "1969-12-31"}), 422, "invoice_date"),
         (json!({"invoice_date": "2099-01-01"}), 422, "invoice_date"),
+        (json!({"invoice_date": days_ahead(&app, 365).await}), 422, "invoice_date"),
         (json!({"invoice_date": "2026-02-30"}), 422, "invoice_date"),
         (json!({"invoice_date": 20260302}), 422, "invoice_date"),
         (json!({"total": "NaN"}), 422, "total"),
@@ -277,9 +294,6 @@ async fn what_can_be_no_invoice_is_told_by_field_and_writes_nothing() {
         take(&app.client, "acc", &line("description", json!(huge))).await.expect(413).code(),
         "body_too_large"
     );
-    let late = json!({"invoices": [invoice("acc", &json!({})), invoice("acc", &json!({"invoice_number": "2", "invoice_date": "2099-01-01"}))]});
-    let refused = app.client.post("/invoices/batch", &late).await.expect(422).json();
-    assert_eq!(refused["errors"][0]["field"], "invoices[1].invoice_date");
     assert_eq!(app.count("invoices").await, 0);
     // Letters of any language, from right to left, and marks on letters are names.
     for (total, vendor) in
@@ -291,7 +305,13 @@ async fn what_can_be_no_invoice_is_told_by_field_and_writes_nothing() {
     }
     let again = take(&app.client, "acc", &json!({"vendor_name": "CAF\u{c9}"})).await;
     assert_eq!(verdict(&again), (409, "exact".into()));
+    take(&app.client, "ahead", &json!({"invoice_date": days_ahead(&app, 364).await})).await.expect(201);
     app.finish().await;
+}
+
+async fn days_ahead(app: &TestApp, days: i32) -> String {
+    let day = "SELECT ((clock_timestamp() AT TIME ZONE 'UTC')::date + $1)::text";
+    sqlx::query_scalar(day).bind(days).fetch_one(&app.database.pool).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,80 +329,9 @@ async fn invoices_are_for_finance_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_billed_comes_into_stock_once_whole_or_in_part() {
-    in_all_modes(async |app, peer| {
-        let (a, b) = (app.client.variant(1).await, app.client.variant(0).await);
-        let sku =
-            async |variant: Uuid| app.client.get(&format!("/variants/{variant}")).await.json()["sku"].clone();
-        let lines = json!({"lines": [
-            {"sku": sku(a).await, "description": "Bolts", "quantity": 10, "unit_price": "2"},
-            {"description": "Freight", "quantity": 1, "unit_price": "9.90"},
-            {"sku": sku(b).await, "description": "Nuts", "quantity": 4, "unit_price": "1.5"},
-        ]});
-        let taken = take(&app.client, "acc", &lines).await.expect(201).json();
-        let path = format!("/invoices/{}/receive", taken["invoice_id"].as_str().unwrap());
-        let part =
-            |units: i64| json!({"lines": [{"line_id": taken["lines"][0]["line_id"], "quantity": units}]});
-        let received = app.client.post(&path, &part(4)).await.expect(200).json();
-        assert_eq!(
-            (&received["movements"][0]["kind"], &received["lines"][0]["received_quantity"]),
-            (&json!("receipt"), &json!(4))
-        );
-        let excess = app.client.post(&path, &part(7)).await.expect(409);
-        assert_eq!(
-            (excess.code(), &excess.json()["errors"][0]["available"]),
-            ("receive_exceeds_invoiced".into(), &json!(6))
-        );
-        let clients = [app.client.clone(), peer.client.clone()];
-        let replies = at_once(8, |n| {
-            let (client, path) = (clients[n % 2].clone(), path.clone());
-            async move {
-                client.post(&path, &json!({})).await.expect(200).json()["movements"].as_array().unwrap().len()
-            }
-        })
-        .await;
-        assert_eq!(replies.iter().sum::<usize>(), 2);
-        assert_eq!([app.client.on_hand(a).await, app.client.on_hand(b).await], [11, 4]);
-        let void = app.client.post(&path.replace("receive", "void"), &json!({"reason": "no"})).await;
-        assert_eq!(void.expect(409).code(), "invoice_received");
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn lines_that_nobody_sells_are_named_and_nothing_comes_in() {
-    let app = TestApp::start().await;
-    let taken = take(
-        &app.client,
-        "acc",
-        &json!({"lines": [{"sku": "nobody's", "description": "x", "quantity": 1, "unit_price": "1"}]}),
-    )
-    .await;
-    let path = format!("/invoices/{}/receive", id(&taken));
-    let unknown = app.client.post(&path, &json!({})).await.expect(404);
-    assert_eq!(
-        (unknown.code(), &unknown.json()["errors"][0]["field"]),
-        ("variant_not_found".into(), &json!("lines[0].sku"))
-    );
-    let other = json!({"lines": [{"line_id": Uuid::new_v4(), "quantity": 1}]});
-    assert_eq!(
-        app.client.post(&path, &other).await.expect(422).json()["errors"][0]["field"],
-        "lines[0].line_id"
-    );
-    let service = take(&app.client, "acc", &json!({"invoice_number": "S-9"})).await;
-    let nothing =
-        app.client.post(&format!("/invoices/{}/receive", id(&service)), &json!({})).await.expect(409);
-    assert_eq!(nothing.code(), "nothing_to_receive");
-    let nowhere = format!("/invoices/{}/receive", Uuid::new_v4());
-    assert_eq!(app.client.post(&nowhere, &json!({})).await.expect(404).code(), "invoice_not_found");
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_waits_in_vain_for_another_is_told_that_it_may_be_the_same() {
     let settings = &[("HOLDFAST_LOCK_WAIT_MS", "300")];
-    let app =
-        TestApp::with(crate::support::TestDatabase::fresh().await, Some(&shared_redis()), settings).await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), settings).await;
     let (redis, account) = (Stranger::at(&shared_redis()).await, unique("acc"));
     let key = format!("lock:invoice_check:{account}:number:INV10482");
     assert!(redis.take(&key, "another program").await);
@@ -391,55 +340,4 @@ async fn an_upload_that_waits_in_vain_for_another_is_told_that_it_may_be_the_sam
     redis.delete(&key).await;
     take(&app.client, &account, &json!({})).await.expect(201);
     app.finish().await;
-}
-
-/// Eight spellings of one invoice, any two of which are one: by number, or near.
-fn spellings() -> Vec<Value> {
-    let spellings = [
-        json!({}),
-        json!({"vendor_name": "NORTHWIND TRADERS", "invoice_number": "inv/0010482"}),
-        json!({"invoice_number": MISREAD}),
-        json!({"invoice_number": "INV-10482-R", "invoice_date": "2026-03-03"}),
-        json!({"vendor_name": "Northwlnd Traders"}),
-        json!({"invoice_number": "INV-10842"}),
-        json!({"total": "1210.01"}),
-        json!({"invoice_date": "2026-03-01", "invoice_number": "10482"}),
-    ];
-    let line = |n: i64| json!({"description": format!("Part {n}"), "quantity": n, "unit_price": "10"});
-    let with_lines = |mut spelling: Value| {
-        spelling["lines"] = json!([line(1), line(2), line(3)]);
-        spelling
-    };
-    spellings.into_iter().map(with_lines).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_eight_uploads_at_once_of_one_invoice_one_is_in_and_the_rest_are_told_of_it() {
-    let rounds = amount(6, 2_000);
-    in_all_modes(async |app, peer| {
-        for round in 0..rounds {
-            let account = format!("acc-{round}");
-            let mut given = spellings();
-            for place in (1..given.len()).rev() {
-                given.swap(place, draw(place as u64 + 1) as usize);
-            }
-            let clients = [app.client.clone(), peer.client.clone()];
-            let replies = at_once(given.len(), |n| {
-                let (client, account, changes) = (clients[n % 2].clone(), account.clone(), given[n].clone());
-                async move { take(&client, &account, &changes).await }
-            })
-            .await;
-            let inside: Vec<_> = (0..given.len()).filter(|n| replies[*n].status == 201).collect();
-            let [first] = inside[..] else { panic!("not one is in: {replies:?}") };
-            // The verdicts are those of one upload after the other.
-            let again = format!("{account}-again");
-            take(&app.client, &again, &given[first]).await.expect(201);
-            for n in (0..given.len()).filter(|n| *n != first) {
-                assert_eq!(replies[n].json()["verdict"]["invoice_id"], replies[first].json()["invoice_id"]);
-                assert_eq!(verdict(&replies[n]), verdict(&take(&app.client, &again, &given[n]).await));
-            }
-        }
-        assert_eq!(app.count("invoices").await, 2 * rounds as i64);
-    })
-    .await;
 }

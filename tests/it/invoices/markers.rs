@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::in_all_modes;
-use crate::support::campaign::amount;
+use crate::support::campaign::{amount, report};
 use crate::support::link::draw;
 use crate::support::{Client, Reply, Stranger, TestApp, at_once, shared_redis, unique};
 
@@ -60,6 +60,16 @@ async fn one_is_at_a_file_and_everybody_else_is_told_until_it_lets_go() {
             client.send(Method::DELETE, &format!("/api/v1{path}"), &[], "").await.unwrap()
         };
         assert_eq!(delete(&bob, &query).await.expect(403).code(), "not_marker_owner");
+        // A fence is told to everybody, and is one's own all the same.
+        for verb in ["finish", "fail"] {
+            assert_eq!(end(&bob, &started, verb).await.expect(403).code(), "not_marker_owner");
+        }
+        let beaten = bob.post(&beat, &json!({"fence": started["fence"]})).await;
+        assert_eq!(beaten.expect(403).code(), "not_marker_owner");
+        let invoice = json!({"account_id": "acc", "vendor_name": "Acme", "invoice_number": file, "invoice_date": "2026-03-02",
+                             "total": "5", "currency": "EUR", "file_hash": file, "fence": started["fence"]});
+        assert_eq!(bob.post("/invoices", &invoice).await.expect(403).code(), "not_marker_owner");
+        assert_eq!(app.count("invoices").await, 0);
         delete(&ann, &query).await.expect(200);
         assert_eq!(end(&ann, &started, "finish").await.expect(409).code(), "marker_lost");
         let again = start(&bob, &file).await.expect(201).json();
@@ -124,15 +134,21 @@ async fn an_invoice_ends_its_files_marker_and_one_whose_marker_is_lost_is_not_in
 /// look for files that nobody has finished.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_is_finished_once_by_workers_of_which_some_die_and_some_sleep() {
-    let (files, workers) = (amount(12, 400), 8);
+    let (files, workers) = (amount(12, 1_000), 8);
     in_all_modes(async |app, peer| {
         let run = unique("run");
         let clients = [app.client.clone(), peer.client.clone()];
         let ended = at_once(workers, |n| {
             let (run, client, pool) = (run.clone(), clients[n % 2].clone(), app.database.pool.clone());
             async move {
-                let (mut finished, mut asleep) = (Vec::new(), Vec::new());
+                let (mut finished, mut asleep) = (Vec::new(), Vec::<(usize, String, Value)>::new());
                 for file in (0..files).cycle().skip(n * files / workers).take(files * 4) {
+                    // One that slept wakes in the middle of the work of others.
+                    if draw(3) == 0
+                        && let Some((file, hash, started)) = asleep.pop()
+                    {
+                        finished.extend(finish(&client, file, &hash, &started).await);
+                    }
                     let hash = format!("{run}-{file}");
                     if is_in(&pool, &hash).await {
                         continue;
@@ -146,7 +162,7 @@ async fn every_file_is_finished_once_by_workers_of_which_some_die_and_some_sleep
                     match draw(4) {
                         // It dies: its time is over, and nobody else will be told.
                         0 => lapse(&pool, &hash).await,
-                        // It sleeps, and wakes when all is done.
+                        // It sleeps, and wakes later, or when all is done.
                         1 => {
                             lapse(&pool, &hash).await;
                             asleep.push((file, hash, started));
@@ -175,6 +191,45 @@ async fn every_file_is_finished_once_by_workers_of_which_some_die_and_some_sleep
         assert_eq!(app.count("invoices").await, files as i64);
     })
     .await;
+    report(&format!(
+        "{files} files and eight workers that die and sleep, in each of three modes: each was finished once"
+    ));
+}
+
+/// The same without an invoice, so that nothing but the fence stands between two who finish one file. What each did is
+/// written where nothing keeps it from being there twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_who_finish_a_file_one_does_and_it_is_whoever_has_the_newest_claim() {
+    let rounds = amount(20, 1_000);
+    in_all_modes(async |app, peer| {
+        let clients = [app.client.clone(), peer.client.clone()];
+        for _ in 0..rounds {
+            let file = unique("hash");
+            let mut claims = Vec::new();
+            // Each but the last was followed: it died, or it is only slow.
+            for n in 0..3 {
+                claims.push(start(&clients[n % 2], &file).await.expect(201).json());
+                if n < 2 {
+                    lapse(&app.database.pool, &file).await;
+                }
+            }
+            let replies = at_once(6, |n| {
+                let (client, claim) = (clients[n % 2].clone(), claims[n / 2].clone());
+                let verb = if draw(4) == 0 { "fail" } else { "finish" };
+                async move { end(&client, &claim, verb).await }
+            })
+            .await;
+            let ended: Vec<_> = (0..6).filter(|n| replies[*n].status == 200).collect();
+            assert!(matches!(ended[..], [4 | 5]), "{replies:?}");
+            for (n, reply) in replies.iter().enumerate().filter(|(n, _)| *n != ended[0]) {
+                assert_eq!((reply.status.as_u16(), &*reply.code()), (409, "marker_lost"), "{n} {reply:?}");
+            }
+        }
+    })
+    .await;
+    report(&format!(
+        "{rounds} files that three claimed and six finished at once, in each of three modes: one did each time"
+    ));
 }
 
 async fn is_in(pool: &PgPool, hash: &str) -> bool {

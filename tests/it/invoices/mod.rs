@@ -1,8 +1,10 @@
 //! Invoices of tills and of suppliers.
 
+mod decisions;
 mod intake;
 mod markers;
 mod pos;
+mod races;
 
 use crate::support::{Peer, TestApp, TestDatabase, shared_redis};
 

@@ -1,14 +1,20 @@
 //! Invoices that tills edit by name, all at once, and sell once.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::in_all_modes;
-use crate::support::campaign::amount;
+use super::{PATIENT, in_all_modes};
+use crate::support::campaign::{amount, report};
+use crate::support::eventually::eventually;
 use crate::support::link::draw;
-use crate::support::{Client, Reply, Stranger, TestApp, at_once, shared_redis, unique};
+use crate::support::{Client, Peer, Reply, Stranger, TestApp, TestDatabase, at_once, shared_redis, unique};
+
+/// However slow the machine is.
+const SOON: Duration = Duration::from_secs(60);
 
 async fn put(client: &Client, name: &str, body: &Value, headers: &[(&str, &str)]) -> Reply {
     let mut all = vec![("content-type", "application/json")];
@@ -121,6 +127,27 @@ async fn an_invoice_is_sold_once_by_any_number_of_tills_and_comes_back_once() {
     .await;
 }
 
+/// A return reads what it will lock, and waits; meanwhile other items are written, and sold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_return_that_waited_while_other_items_were_sold_brings_those_back() {
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), PATIENT).await;
+    let alone = Peer::start(&app.database.url, None, PATIENT).await;
+    let (a, b, name) = (app.client.variant(9).await, app.client.variant(9).await, unique("SI"));
+    save(&app.client, &name, 0, &[(a, 1)]).await.expect(201);
+    let (redis, key) = (Stranger::at(&shared_redis()).await, format!("lock:invoice_lock_{name}"));
+    assert!(redis.take(&key, "another program").await);
+    let (client, named) = (app.client.clone(), name.clone());
+    let returning = tokio::spawn(async move { post(&client, &named, "return").await });
+    eventually(SOON, "the return stands in line", async || redis.line(&key).await.len() == 1).await;
+    save(&alone.client, &name, 1, &[(b, 2)]).await.expect(200);
+    post(&alone.client, &name, "submit").await.expect(200);
+    redis.delete(&key).await;
+    assert_eq!(returning.await.unwrap().expect(200).json()["state"], "returned");
+    assert_eq!([app.client.on_hand(a).await, app.client.on_hand(b).await], [9, 9]);
+    alone.finish().await;
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_with_short_items_sells_nothing_and_names_each_of_them() {
     let app = TestApp::start().await;
@@ -169,7 +196,7 @@ async fn whoever_finds_the_invoice_taken_is_told_so_at_once_or_after_the_wait_it
     redis.delete(&key).await;
     save(&app.client, &name, 0, &[(a, 1)]).await.expect(201);
     // The same by the row alone.
-    let alone = crate::support::Peer::start(&app.database.url, None, &[]).await;
+    let alone = Peer::start(&app.database.url, None, &[]).await;
     let mut holder = PgConnection::connect(&app.database.url).await.unwrap();
     sqlx::query("BEGIN").execute(&mut holder).await.unwrap();
     sqlx::query("SELECT FROM pos_invoices WHERE name = $1 FOR UPDATE")
@@ -224,12 +251,16 @@ async fn of_a_hundred_tills_at_ten_invoices_every_accepted_edit_is_in_the_histor
         assert_eq!(sqlx::query_scalar::<_, i64>(gaps).fetch_one(&app.database.pool).await.unwrap(), 0);
     })
     .await;
+    let all = tills * edits;
+    report(&format!(
+        "{tills} tills at ten invoices, in each of three modes: {all} accepted edits, all in order, none lost"
+    ));
 }
 
 /// How it was done before: look for the key, and set it if it was not there; then read, and write. With tills between
-/// whose two steps others come, an edit is lost.
+/// whose two steps others come, an edit is lost. The same two tills at the service: each edit that was accepted is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_looked_at_and_then_set_loses_edits() {
+async fn a_lock_that_is_looked_at_and_then_set_loses_edits_and_the_services_loses_none() {
     let redis = Stranger::at(&shared_redis()).await;
     let (lock, invoice) = (unique("old-way-lock"), unique("old-way-invoice"));
     redis.ask::<String>(&["SET", &invoice, "0"]).await;
@@ -255,4 +286,23 @@ async fn a_lock_that_is_looked_at_and_then_set_loses_edits() {
     assert_eq!((accepted, version), (vec![true, true], 1), "two edits were accepted, and one is left");
     redis.delete(&lock).await;
     redis.delete(&invoice).await;
+    in_all_modes(async |app, peer| {
+        let (a, name) = (app.client.variant(1).await, unique("SI"));
+        let clients = [app.client.clone(), peer.client.clone()];
+        let both_read = std::sync::Arc::new(tokio::sync::Barrier::new(2));
+        let accepted = at_once(2, |till| {
+            let (client, name, both) = (clients[till].clone(), name.clone(), both_read.clone());
+            async move {
+                let found = client.get(&format!("/pos/invoices/{name}")).await.json();
+                let version = found["version"].as_i64().unwrap_or(0);
+                both.wait().await;
+                save(&client, &name, version, &[(a, 1)]).await.status.is_success()
+            }
+        })
+        .await;
+        let accepted = accepted.into_iter().filter(|accepted| *accepted).count() as i64;
+        let now = app.client.get(&format!("/pos/invoices/{name}")).await.expect(200).json();
+        assert_eq!((accepted, &now["version"]), (1, &json!(1)));
+    })
+    .await;
 }

@@ -45,7 +45,8 @@ pub const INVARIANTS: &[Invariant] = &[
              'movements_are_append_only', 'stock_rows_are_kept', 'early_cancellations_are_append_only',
              'webhook_replays_are_append_only', 'lock_releases_are_append_only', 'pos_versions_are_append_only',
              'pos_items_are_append_only', 'rack_claims_are_append_only', 'count_lines_are_append_only',
-             'invoice_decisions_are_append_only', 'invoice_receipts_are_append_only']) AS guarded (name)
+             'invoice_decisions_are_append_only', 'invoice_receipts_are_append_only',
+             'invoice_matches_are_append_only', 'invoice_policy_changes_are_append_only']) AS guarded (name)
          WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = guarded.name AND tgenabled IN ('O', 'A'))",
     ),
     (
@@ -189,13 +190,18 @@ pub const INVARIANTS: &[Invariant] = &[
                  SELECT FROM events WHERE kind = 'hold.' || state AND about_id = h.hold_id::text))",
     ),
     (
-        "I-14: a vendor's number is in once a year, and so is a file",
-        "SELECT format('%s, %s of %s', account_id, number_key, vendor_key) FROM invoices WHERE state <> 'voided'
-         GROUP BY account_id, number_key, vendor_key, number_year HAVING count(*) > 1
+        "I-14: a vendor's number is in once a year unless somebody let it pass, and a file is in once",
+        "SELECT format('%s, %s of %s', account_id, number_key, vendor_key) FROM invoices WHERE state = 'accepted'
+         GROUP BY account_id, number_key, vendor_key, number_year, vendor_form HAVING count(*) > 1
          UNION ALL
          SELECT format('%s, file %s', account_id, lower(file_hash)) FROM invoices
          WHERE state <> 'voided' AND file_hash IS NOT NULL
          GROUP BY account_id, lower(file_hash) HAVING count(*) > 1",
+    ),
+    (
+        "I-14: a vendor's name stands for one that stands for itself",
+        "SELECT format('%s: %s, %s', a.account_id, a.alias_key, a.vendor_key) FROM vendor_aliases a
+         WHERE EXISTS (SELECT FROM vendor_aliases b WHERE (b.account_id, b.alias_key) = (a.account_id, a.vendor_key))",
     ),
     (
         "I-14: what came in of an invoice are its receipts, each of which is one movement",
