@@ -47,6 +47,9 @@ impl TryFrom<String> for Limit {
 }
 
 impl Limit {
+    /// As many as a page may have.
+    pub const MOST: Self = Self(LIMIT_MAX);
+
     /// This limit, or a lower one.
     #[must_use]
     pub fn at_most(self, items: u16) -> Self {

@@ -53,7 +53,7 @@ function view(room, path, seen, choose, showMore) {
         one.posted_at && ["Posted", [time(one.posted_at), ` by ${one.posted_by}`]],
         ["Records", `${count(one.finalized_records)} finalized, ${count(one.draft_records)} drafts`],
       ])),
-    panel("Variances", { wide: true, note: `${count(differing.length)} of ${count(variances.lines.length)} items differ; ${one.posted_at ? "as posted" : "as posting now would have it"}` },
+    panel("Variances", { wide: true, note: `${count(differing.length)} of ${count(variances.lines.length)} items differ; ${one.posted_at ? "as posted" : "as posting now would have it"}${variances.next_cursor ? "; these are the first, the export has all" : ""}` },
       table("Variances", [
         ["Item", ({ item_code }) => button(item_code, () => choose(seen.item === item_code ? null : item_code), { "aria-pressed": String(seen.item === item_code) })],
         ["Counted", ({ counted_qty }) => count(counted_qty), "number"],
@@ -83,11 +83,11 @@ function view(room, path, seen, choose, showMore) {
   ];
 }
 
-function postIt(room, path, { session_id, open_conflicts }, { lines }) {
+function postIt(room, path, { session_id, open_conflicts }, { lines, next_cursor }) {
   const differing = lines.filter(({ variance }) => variance).length;
   return ask({
     title: "Post this session",
-    text: `${session_id}: ${count(lines.length)} items are set to what was counted and what moved since; ${count(differing)} differ. `
+    text: `${session_id}: ${next_cursor ? "more than " : ""}${count(lines.length)} items are set to what was counted and what moved since; ${count(differing)} differ. `
       + `From then on nothing enters it.${open_conflicts ? ` ${count(open_conflicts)} conflicts are not resolved, and what they hold is not posted.` : ""}`,
     fields: [
       { name: "recount_over", label: "Count again what differs by more than", hint: "Left empty: all is posted. What is to be counted again does not move." },

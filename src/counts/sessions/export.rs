@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::model::{Line, Lines};
-use super::variances::{WithSessions, lines_of};
+use super::variances::lines_of;
 use crate::app::App;
 use crate::counts::error::CountError;
 use crate::http::auth::Caller;
@@ -39,7 +41,13 @@ const COLUMNS: [&str; 20] = [
 ];
 
 /// `GET /sessions/{session_id}/export?session_ids=`
-///
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithSessions {
+    /// Others, by commas, to be looked at as one count with this one.
+    session_ids: Option<String>,
+}
+
 /// # Errors
 /// [`CountError`].
 pub async fn export(
@@ -48,7 +56,7 @@ pub async fn export(
     InPath(session_id): InPath<SessionId>,
     Params(query): Params<WithSessions>,
 ) -> Result<Response, CountError> {
-    let lines = lines_of(&app, &caller, &session_id, &query).await?;
+    let lines = lines_of(&app, &caller, &session_id, query.session_ids.as_deref(), None).await?;
     let header = COLUMNS.map(|column| Cell::Text(column.to_owned())).to_vec();
     let rows = lines.lines.iter().map(|line| row(&lines, line));
     let rows = std::iter::once(header).chain(rows).collect();

@@ -224,8 +224,10 @@ pub struct Lines {
     pub posted_by: Option<String>,
     /// Conflicts of these sessions that nobody has resolved.
     pub open_conflicts: i64,
-    /// One an item.
+    /// One an item, by the item's id.
     pub lines: Vec<Line>,
+    /// Give this as `cursor` for the next page; null where there is none.
+    pub next_cursor: Option<Uuid>,
 }
 
 /// A line about to be written.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::model::{Decision, Decisions, LineDecision, Lines, NewLine, Outcome};
 use super::rules::{self, Against, Counted};
-use super::store::{self, Frozen, Posted, Total};
+use super::store::{self, Frozen, Posted, Total, Within};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
@@ -109,8 +109,9 @@ async fn freeze(
     let items = if frozen.is_posted {
         Vec::new()
     } else {
-        let items = store::find_open_items(&mut tx, &frozen.sessions, &posted_as).await?;
-        if items.is_empty() && store::find_lines(&mut tx, &posted_as).await?.is_empty() {
+        let items = store::find_open_items(&mut tx, &frozen.sessions, &posted_as, Within::default()).await?;
+        let one = Within { limit: Some(1), ..Within::default() };
+        if items.is_empty() && store::find_lines(&mut tx, &posted_as, one).await?.is_empty() {
             // Rolled back: they may still be counted in.
             return Err(error::nothing_to_post());
         }
@@ -324,7 +325,7 @@ fn totals(posted: &Lines) -> Value {
 /// Notes that all is posted, and tells of it, once.
 async fn finish_in_tx(conn: &mut PgConnection, posted_as: &str, by: &str) -> Result<Lines, CountError> {
     let is_new = store::finish_in_tx(conn, posted_as, by).await?;
-    let posted = posted(conn, posted_as, &[]).await?;
+    let posted = posted(conn, posted_as, &[], Within::default()).await?;
     if is_new {
         let mut tell =
             vec![NewEvent::new(EventKind::CountPosted, About::SessionNamed(posted_as), &totals(&posted))?];
@@ -343,6 +344,7 @@ pub(super) async fn posted(
     conn: &mut PgConnection,
     posted_as: &str,
     others: &[&str],
+    within: Within,
 ) -> Result<Lines, CountError> {
     let mut all = store::find_each(conn, &[&[posted_as], others].concat()).await?;
     let first = all.iter().position(|session| session.session_id == posted_as);
@@ -357,6 +359,7 @@ pub(super) async fn posted(
         posted_at: session.posted_at,
         posted_by: session.posted_by,
         open_conflicts: session.open_conflicts + all.iter().map(|other| other.open_conflicts).sum::<i64>(),
-        lines: store::find_lines(conn, posted_as).await?,
+        lines: store::find_lines(conn, posted_as, within).await?,
+        next_cursor: None,
     })
 }

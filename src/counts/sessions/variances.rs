@@ -7,24 +7,29 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::model::{Line, Lines, Session};
 use super::post::{self, SESSIONS_MAX};
 use super::rules;
-use super::store::{self, Total};
+use super::store::{self, Total, Within};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::http::auth::{Caller, Scope};
 use crate::http::extract::{InPath, Params};
+use crate::http::page::{Limit, Page};
 use crate::http::problem::Problem;
 use crate::text::SessionId;
 
-/// `GET /sessions/{session_id}/variances?session_ids=`
+/// `GET /sessions/{session_id}/variances?session_ids=&limit=&cursor=`
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WithSessions {
+pub struct LookAtVariances {
     /// Others, by commas, to be looked at as one count with this one.
     session_ids: Option<String>,
+    /// How many at most: 1,000 unless said.
+    limit: Option<Limit>,
+    cursor: Option<Uuid>,
 }
 
 /// # Errors
@@ -33,27 +38,30 @@ pub async fn variances(
     State(app): State<Arc<App>>,
     caller: Caller,
     InPath(session_id): InPath<SessionId>,
-    Params(query): Params<WithSessions>,
+    Params(query): Params<LookAtVariances>,
 ) -> Result<Json<Lines>, CountError> {
-    Ok(Json(lines_of(&app, &caller, &session_id, &query).await?))
+    let page = (query.cursor, query.limit.unwrap_or(Limit::MOST));
+    Ok(Json(lines_of(&app, &caller, &session_id, query.session_ids.as_deref(), Some(page)).await?))
 }
 
-/// The lines of a count, as its caller may see them.
+/// The lines of a count, as its caller may see them: all, or so many after a cursor.
 pub(super) async fn lines_of(
     app: &App,
     caller: &Caller,
     session_id: &SessionId,
-    query: &WithSessions,
+    others: Option<&str>,
+    page: Option<(Option<Uuid>, Limit)>,
 ) -> Result<Lines, CountError> {
     let mut conn = app.db.snapshot().await?;
     let session = store::find(&mut conn, session_id).await?.ok_or_else(error::session_not_found)?;
-    let others = query.session_ids.as_deref().unwrap_or_default();
-    let others: Vec<_> = others.split(',').filter(|other| !other.is_empty()).collect();
+    let others: Vec<_> = others.unwrap_or_default().split(',').filter(|other| !other.is_empty()).collect();
     if others.len() > SESSIONS_MAX {
         return Err(Problem::invalid("session_ids", format!("must be {SESSIONS_MAX} at most")).into());
     }
     let posted_as = session.posted_as.as_deref().unwrap_or(session_id.as_str());
-    let mut lines = post::posted(&mut conn, posted_as, &others).await?;
+    let within =
+        page.map_or_else(Within::default, |(after, limit)| Within { after, limit: Some(limit.and_one()) });
+    let mut lines = post::posted(&mut conn, posted_as, &others, within).await?;
     if let Some(place) = others.iter().position(|other| lines.session_ids.iter().all(|id| id != other)) {
         return Err(Problem::invalid(format!("session_ids[{place}]"), "is no session").into());
     }
@@ -62,8 +70,16 @@ pub(super) async fn lines_of(
     if members.iter().any(|other| other.posted_as != session.posted_as) {
         return Err(error::session_posted());
     }
-    let open = store::find_totals(&mut conn, &lines.session_ids, posted_as, None).await?;
+    let items = store::find_open_items(&mut conn, &lines.session_ids, posted_as, within).await?;
+    let open = store::find_totals(&mut conn, &lines.session_ids, posted_as, Some(&items)).await?;
     lines.lines.extend(open.into_iter().map(expected));
+    lines.lines.sort_by_key(|line| line.variant_id);
+    if let Some((_, limit)) = page {
+        let page = Page::of(std::mem::take(&mut lines.lines), limit, |line| line.variant_id.to_string());
+        lines.next_cursor =
+            page.items.last().filter(|_| page.next_cursor.is_some()).map(|line| line.variant_id);
+        lines.lines = page.items;
+    }
     let is_operator = caller.principal.scopes.contains(&Scope::Operator);
     let is_blind = |member: &Session| member.blind && member.user_id == caller.principal.subject;
     if session.posted_at.is_none() && !is_operator && members.iter().any(is_blind) {

@@ -163,6 +163,41 @@ async fn an_empty_session_is_not_posted_and_a_blind_one_shows_its_counter_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_count_are_read_page_by_page_before_it_is_posted_and_after() {
+    let app = start(false).await;
+    let ann = counter(&app, "ann").await;
+    let mut records = Vec::new();
+    for n in 0..5 {
+        let (_, sku) = item(&app, 10).await;
+        records.push(record(&n.to_string(), "s", &sku, n));
+    }
+    batch(&ann, &records).await;
+    let whole = async || get(&ann, "/sessions/s/variances").await.expect(200).json();
+    let paged = async || {
+        let (mut lines, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = get(&ann, &format!("/sessions/s/variances?limit=2{cursor}")).await.expect(200).json();
+            lines.extend(page["lines"].as_array().unwrap().clone());
+            assert!(lines.len() <= 5 && page["lines"].as_array().unwrap().len() <= 2);
+            let Some(next) = page["next_cursor"].as_str() else { return lines };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    for is_posted in [false, true] {
+        if is_posted {
+            posted(&ann, "s").await;
+        }
+        let all = whole().await;
+        assert_eq!((all["lines"].as_array().unwrap().len(), &all["next_cursor"]), (5, &Value::Null));
+        assert_eq!(*all["lines"].as_array().unwrap(), paged().await);
+    }
+    for query in ["limit=0", "limit=1001", "cursor=x", "page=1"] {
+        get(&ann, &format!("/sessions/s/variances?{query}")).await.expect(422);
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_posted_once_whoever_posts_it_at_once_while_its_items_are_sold() {
     for redis in [true, false] {
         let app = start(redis).await;

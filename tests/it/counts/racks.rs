@@ -6,7 +6,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{batch, call, claimed, counter, get, ids, lapse, post, record, sku_of};
-use crate::support::campaign::amount;
+use crate::support::campaign::{amount, report};
 use crate::support::link::Link;
 use crate::support::{
     Client, Peer, Private, Proxy, Stranger, TestApp, TestDatabase, at_once, eventually, shared_redis, unique,
@@ -246,8 +246,8 @@ async fn of_two_sessions_that_race_for_a_rack_one_has_it_while_redis_is_cut_hang
     let peer = Peer::start(&app.database.url, None, &[]).await;
     let (ann, rack) = (counter(&app, "ann").await, unique("R"));
     let bob = Client { address: peer.client.address, ..counter(&app, "bob").await };
-    let mut last = 0;
-    for round in 0..amount(40, 500) {
+    let (mut last, rounds) = (0, amount(40, 500));
+    for round in 0..rounds {
         match round % 10 {
             0 => way.link(Link::Refused),
             3 => way.link(Link::BlackHole),
@@ -269,6 +269,9 @@ async fn of_two_sessions_that_race_for_a_rack_one_has_it_while_redis_is_cut_hang
         last = fence;
         lapse(&app, &rack).await;
     }
+    report(&format!(
+        "{rounds} rounds of two sessions at one rack while Redis is cut, hangs and comes back: one owner"
+    ));
     way.link(Link::Sound);
     peer.finish().await;
     app.finish().await;

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::{batch, counter, ids, post, record, sku_of};
-use crate::support::campaign::amount;
+use crate::support::campaign::{amount, report};
 use crate::support::{Client, TestApp, TestDatabase, shared_redis, unique};
 
 const ITEMS: usize = 2;
@@ -276,5 +276,6 @@ fn the_books_are_never_more_than_the_shelf_and_are_the_shelf_where_all_of_it_was
             runtime.block_on(walk(&app, &ann, &steps)).map_err(TestCaseError::fail)
         })
         .unwrap();
+    report(&format!("{cases} random interleavings of sale, loss, count and post: the books are the shelf"));
     runtime.block_on(app.finish());
 }

@@ -4,6 +4,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{batch, call, claimed, conflict_types, counter, get, ids, lapse, post, record, sku_of};
+use crate::support::campaign::report;
 use crate::support::{TestApp, at_once, unique};
 
 /// Enough batches for any test.
@@ -209,6 +210,7 @@ async fn of_a_hundred_batches_at_once_each_serial_number_is_in_one_and_the_other
     assert!(refused.iter().all(|kind| *kind == "duplicate_serial"));
     // Of those that were refused no other number is taken either.
     assert_eq!(app.count("count_serials").await, 2 * SERIALS as i64);
+    report("100 batches at once that overlap in serial numbers: each number once, all others told");
     app.finish().await;
 }
 

@@ -30,7 +30,7 @@ async fn after_a_count_by_many_devices_beside_a_sale_the_ledger_says_what_is_on_
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    report(&said);
+    said.lines().for_each(report);
     let found: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     std::fs::remove_file(&file).unwrap();
     // None of it was for nothing.

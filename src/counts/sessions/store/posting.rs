@@ -79,19 +79,30 @@ pub(in super::super) async fn find_frozen(
     Ok(Frozen { sessions: row.sessions, decisions, is_posted: row.is_posted })
 }
 
+/// Which of many items are looked at, by their ids: all, or so many after one of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in super::super) struct Within {
+    pub(in super::super) after: Option<Uuid>,
+    pub(in super::super) limit: Option<i64>,
+}
+
 /// The items of these sessions' finalized records that have no line yet, by id.
 pub(in super::super) async fn find_open_items(
     conn: &mut PgConnection,
     sessions: &[String],
     posted_as: &str,
+    within: Within,
 ) -> Result<Vec<Uuid>, DbError> {
     Ok(sqlx::query_scalar!(
         "SELECT DISTINCT variant_id FROM count_records r
          WHERE session_id = ANY($1) AND status = 'finalized' AND NOT EXISTS (
              SELECT FROM count_lines l WHERE (l.session_id, l.variant_id) = ($2, r.variant_id))
-         ORDER BY variant_id",
+           AND ($3::uuid IS NULL OR variant_id > $3)
+         ORDER BY variant_id LIMIT $4",
         sessions,
         posted_as,
+        within.after,
+        within.limit,
     )
     .fetch_all(conn)
     .await?)
@@ -256,6 +267,7 @@ pub(in super::super) async fn finish_in_tx(
 pub(in super::super) async fn find_lines(
     conn: &mut PgConnection,
     posted_as: &str,
+    within: Within,
 ) -> Result<Vec<Line>, DbError> {
     Ok(sqlx::query_as!(
         Line,
@@ -264,8 +276,11 @@ pub(in super::super) async fn find_lines(
                   previous_quantity AS "previous_quantity?", new_quantity AS "new_quantity?", shortfall,
                   outcome AS "outcome?", recount_because, '{}'::text[] AS "also_in!", reason, movement_id,
                   damage_movement_id
-           FROM count_lines JOIN variants USING (variant_id) WHERE session_id = $1 ORDER BY variant_id"#,
+           FROM count_lines JOIN variants USING (variant_id)
+           WHERE session_id = $1 AND ($2::uuid IS NULL OR variant_id > $2) ORDER BY variant_id LIMIT $3"#,
         posted_as,
+        within.after,
+        within.limit,
     )
     .fetch_all(conn)
     .await?)
