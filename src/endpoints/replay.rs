@@ -19,6 +19,7 @@ use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::inventory::model::StoredTime;
+use crate::text::Reason;
 
 /// `POST /webhook-endpoints/{endpoint_id}/replay`
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -30,6 +31,8 @@ pub struct Replay {
     from: Option<StoredTime>,
     /// Found earlier.
     to: Option<StoredTime>,
+    /// Why; kept with the caller's name.
+    reason: Option<Reason>,
 }
 
 /// How many are sent again.
@@ -72,6 +75,9 @@ async fn replay_range(
         return Err(EndpointError::NotFound);
     }
     let replayed = store::replay_in_tx(&mut tx, endpoint_id, &range).await?;
+    let why = cmd.reason.as_ref().map(Reason::as_str);
+    let who = (&*caller.principal.subject, &*caller.request_id);
+    store::note_replay_in_tx(&mut tx, endpoint_id, &range, (replayed, why), who).await?;
     let done = Ok::<_, EndpointError>(Replayed { replayed });
     let answer = idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, done).await?;
     tx.commit().await.map_err(DbError::from)?;

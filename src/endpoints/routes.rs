@@ -48,7 +48,7 @@ pub fn routes() -> Group {
                 )
                 .answers::<replay::Replayed>(200, "How many are sent again.")
                 .refuses(&[EndpointNotFound])
-                .example(json!({"state": "dead", "from": "2026-01-01T00:00:00Z"})),
+                .example(json!({"state": "dead", "from": "2026-01-01T00:00:00Z", "reason": "the receiver is mended"})),
         )
         .with(
             post("/webhook-endpoints/{endpoint_id}/rotate", "endpoints.rotate", rotate::rotate)

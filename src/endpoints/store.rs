@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::KEPT_FOR;
 use super::model::{Delivery, Endpoint};
 use crate::db::DbError;
+use crate::ids;
 
 /// An endpoint about to be made.
 pub(super) struct NewEndpoint<'a> {
@@ -422,6 +423,34 @@ pub(super) async fn replay_in_tx(
         range.to,
     );
     Ok(replayed.fetch_one(conn).await?)
+}
+
+/// Writes down who had them sent again, and why.
+pub(super) async fn note_replay_in_tx(
+    conn: &mut PgConnection,
+    endpoint_id: Uuid,
+    range: &Range,
+    (replayed, reason): (i64, Option<&str>),
+    (subject, request_id): (&str, &str),
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "INSERT INTO delivery_replays (replay_id, endpoint_id, delivery_id, state, found_from, found_to, replayed, reason,
+            subject, request_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        ids::fresh(),
+        endpoint_id,
+        range.delivery_id,
+        range.state,
+        range.from,
+        range.to,
+        replayed,
+        reason,
+        subject,
+        request_id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Gives up so many deliveries at most that have waited for as long as they are kept, with nothing under way for them: they

@@ -1,7 +1,7 @@
 // Webhooks: programs that are told of events, what became of each delivery; and cancellations that came in.
 
 import { post } from "./api.js";
-import { ask } from "./ask.js";
+import { ask, REASON } from "./ask.js";
 import { h } from "./dom.js";
 import { badge, button, facts, filters, folded, link, more, panel, raw, table, write } from "./parts.js";
 
@@ -90,8 +90,8 @@ function endpoint(room, endpointId) {
     seen.items = cursor ? [...seen.items, ...page.items] : page.items;
     seen.cursor = page.next_cursor;
   };
-  const replay = (body, title, text) => ask({ title, text, confirm: "Send again", act: async () => {
-    const { replayed } = await post(`${path}/replay`, body);
+  const replay = (body, title, text) => ask({ title, text, fields: [REASON], confirm: "Send again", act: async ({ reason }) => {
+    const { replayed } = await post(`${path}/replay`, { ...body, reason });
     room.say(`${count(replayed)} sent again.`);
   } });
   const draw = () => room.show(

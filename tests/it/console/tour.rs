@@ -221,6 +221,17 @@ async fn what_is_done_from_it_is_done_once_and_with_its_reason_on_record() {
     let conflicts = client.get("/sync/conflicts?state=resolved").await.expect(200).json();
     assert_eq!(conflicts["items"][0]["reason"], "the first one is right");
 
+    let endpoints = client.get("/webhook-endpoints").await.expect(200).json();
+    let endpoint = endpoints["items"][0]["endpoint_id"].as_str().unwrap();
+    browser.visit(&format!("webhooks/{endpoint}")).await;
+    answer(&mut browser, "Send all given up again", "it is mended", "Send again").await;
+    browser.until_said("0 sent again").await;
+    let kept: (Option<String>, String) = sqlx::query_as("SELECT reason, subject FROM delivery_replays")
+        .fetch_one(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, (Some("it is mended".into()), "admin".into()));
+
     browser.visit("audit").await;
     browser.click("Run the audit").await;
     browser.click("Run it").await;

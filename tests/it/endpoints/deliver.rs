@@ -130,8 +130,15 @@ async fn what_is_given_up_is_seen_and_can_be_sent_again() {
     receiver.answers(200);
     let none = app.client.post(&path(&endpoint, "/replay"), &json!({"to": "2026-01-01T00:00:00Z"})).await;
     assert_eq!(none.expect(200).json(), json!({"replayed": 0}));
-    let dead = app.client.post(&path(&endpoint, "/replay"), &json!({"state": "dead"})).await;
+    let why = "the receiver is mended";
+    let dead = app.client.post(&path(&endpoint, "/replay"), &json!({"state": "dead", "reason": why})).await;
     assert_eq!(dead.expect(200).json(), json!({"replayed": 1}));
+    let kept: Vec<(i64, Option<String>, String)> =
+        sqlx::query_as("SELECT replayed, reason, subject FROM delivery_replays ORDER BY replayed_at")
+            .fetch_all(&app.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(kept, [(0, None, "admin".into()), (1, Some(why.into()), "admin".into())]);
     run_once(&app.app).await.unwrap();
     let sent = receiver.sent();
     assert_eq!((sent.len(), sent[15].header("webhook-id")), (16, sent[0].header("webhook-id")));

@@ -82,6 +82,16 @@ async fn a_callers_trace_goes_on_through_verb_lock_section_and_transaction_and_c
     let of_event = "SELECT traceparent FROM events WHERE kind = 'order.cancelled'";
     let kept: Option<String> = sqlx::query_scalar(of_event).fetch_one(&app.database.pool).await.unwrap();
     assert_eq!(kept.as_deref(), cancelled.header("traceresponse"));
+
+    // What a request does in a section that others could have shared is its own, too.
+    let held = app.client.post_keyed("/holds", &body, "key-2").await.expect(201);
+    let capture = format!("/api/v1/holds/{}/capture", held.json()["hold_id"].as_str().unwrap());
+    let headers =
+        [("content-type", "application/json"), ("idempotency-key", "key-3"), ("traceparent", CALLER)];
+    let captured = app.client.send(Method::POST, &capture, &headers, "{}").await.unwrap().expect(201);
+    let of_event = "SELECT traceparent FROM events WHERE kind = 'hold.captured'";
+    let kept: Option<String> = sqlx::query_scalar(of_event).fetch_one(&app.database.pool).await.unwrap();
+    assert_eq!(kept.as_deref(), captured.header("traceresponse"));
     app.finish().await;
 }
 
