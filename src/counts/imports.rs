@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum RowOutcome {
     /// It is there now.
     Imported,
+    /// It is there now, in the place of a row or record that said something else.
+    Replaced,
     /// It was there before.
     ThereAlready,
     /// It waits for a person.
@@ -75,7 +77,7 @@ impl Imported {
         Self {
             written,
             total_rows: rows.len(),
-            imported: count(&[RowOutcome::Imported, RowOutcome::ThereAlready]),
+            imported: count(&[RowOutcome::Imported, RowOutcome::Replaced, RowOutcome::ThereAlready]),
             conflicts: count(&[RowOutcome::Conflict]),
             errors: count(&[RowOutcome::Error]),
             rows,

@@ -247,13 +247,14 @@ fn conflicts(group: Group) -> Group {
                 .says(
                     "Import counts",
                     "From CSV with the columns `item_code`, `verified_qty` and perhaps those of a record's other fields: a \
-                     batch, each of whose rows is answered by its line.",
+                     batch, each of whose rows is answered by its line. When it was counted is said by each row, or for all \
+                     by the query.",
                 )
                 .patient()
                 .answers::<Imported>(200, "What became of each row.")
                 .refuses(&[TooManyBatches])
                 .example(json!(format!(
-                    "item_code,verified_qty,session_id\n15056BL,3,{}\n", example_of("session_id")
+                    "item_code,verified_qty,session_id,counted_at\n15056BL,3,{},2026-01-02T10:00:00Z\n", example_of("session_id")
                 ))),
         )
         .with(

@@ -10,8 +10,6 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,6 +20,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::model::EndpointUrl;
 use super::rules::is_public;
+use crate::http::call::call;
 use crate::telemetry::trace::TRACEPARENT;
 
 /// How long an attempt may take, from looking up the host to the status.
@@ -155,9 +154,6 @@ async fn exchange<S>(stream: S, url: &EndpointUrl, letter: &Letter) -> Result<St
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let told = |error: &dyn std::error::Error| error.to_string();
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
     let path = url.uri().path_and_query().map_or("/", |path| path.as_str());
     let host = url.uri().authority().map_or("", |authority| authority.as_str());
     let request = Request::post(path)
@@ -171,9 +167,7 @@ where
         Some(traceparent) => request.header(TRACEPARENT, traceparent),
         None => request,
     };
-    let request = request.body(Full::new(Bytes::from(letter.body.clone()))).map_err(|error| told(&error))?;
-    tokio::select! {
-        answer = sender.send_request(request) => answer.map(|answer| answer.status()).map_err(|error| told(&error)),
-        ended = connection => Err(ended.err().map_or_else(|| "it hung up".to_owned(), |error| told(&error))),
-    }
+    let request =
+        request.body(Full::new(Bytes::from(letter.body.clone()))).map_err(|error| error.to_string())?;
+    call(stream, request).await
 }

@@ -191,11 +191,23 @@ impl Cell {
         number.into().map_or(Self::Empty, Self::Number)
     }
 
-    /// As it is written. Words that a spreadsheet would calculate have an apostrophe before them.
+    /// As it is written. Words that a spreadsheet would calculate have an apostrophe before them, also after what some take
+    /// for the end of a cell.
     fn written(&self) -> String {
         match self {
-            Self::Text(text) if text.starts_with(FORMULA) => format!("'{text}"),
-            Self::Text(text) => text.clone(),
+            Self::Text(text) => {
+                let mut written = String::with_capacity(text.len());
+                let mut begins = true;
+                for sign in text.chars() {
+                    if begins && FORMULA.contains(&sign) {
+                        written.push('\'');
+                    }
+                    begins = u8::try_from(sign).is_ok_and(|sign| DELIMITERS.contains(&sign))
+                        || (begins && sign == ' ');
+                    written.push(sign);
+                }
+                written
+            }
             Self::Number(number) => number.to_string(),
             Self::Empty => String::new(),
         }
@@ -298,10 +310,14 @@ mod tests {
                 vec![text("sku"), text("units"), text("note")],
                 vec![text("=HYPERLINK(\"x\")"), Cell::number(-7), Cell::Empty],
                 vec![text("a,b"), Cell::number(3), text("+1")],
+                vec![text("a; =b"), Cell::number(3), text("1-2")],
             ],
         };
         let written = String::from_utf8(file.written().unwrap()).unwrap();
-        assert_eq!(written, "sku,units,note\r\n\"'=HYPERLINK(\"\"x\"\")\",-7,\r\n\"a,b\",3,'+1\r\n");
+        assert_eq!(
+            written,
+            "sku,units,note\r\n\"'=HYPERLINK(\"\"x\"\")\",-7,\r\n\"a,b\",3,'+1\r\na; '=b,3,1-2\r\n"
+        );
         assert_eq!(rows(&written)[1].1, Ok("note='+1 sku=a,b units=3".to_owned()));
         for sign in FORMULA {
             assert!(text(&format!("{sign}1")).written().starts_with('\''), "{sign:?}");

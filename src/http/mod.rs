@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod api;
 pub mod auth;
+pub mod call;
 pub mod csv;
 pub mod error;
 pub mod extract;

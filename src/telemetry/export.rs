@@ -8,8 +8,6 @@ use std::time::Duration;
 use axum::http::{Request, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::TraceMetrics;
 use super::settings::TraceSettings;
 use super::trace::{Ended, Kind, Note};
+use crate::http::call::call;
 use crate::ids;
 
 /// How many spans are told in one call.
@@ -127,12 +126,7 @@ impl Exporter {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        tokio::select! {
-            answer = sender.send_request(request) => answer.map(|a| a.status()).map_err(|error| error.to_string()),
-            ended = connection => Err(ended.err().map_or_else(|| "it hung up".to_owned(), |error| error.to_string())),
-        }
+        call(stream, request).await
     }
 
     fn written(&self, batch: &[Ended]) -> Value {

@@ -86,9 +86,18 @@ async function begin() {
 
 // ---- Which page
 
+// A part of an address as it was meant, or as it stands if somebody wrote it by hand.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function route() {
   if (!holder) return;
-  const [, name = "", ...args] = decodeURI(location.hash.replace(/^#/, "")).split("/");
+  const [, name = "", ...args] = location.hash.replace(/^#/, "").split("/").map(decoded);
   if (location.hash && !location.hash.startsWith("#/")) return;
   const allowed = PAGES.filter((page) => may(page.scopes));
   const page = allowed.find((candidate) => candidate.name === name) ?? (name === "" && allowed[0]);
@@ -104,7 +113,7 @@ function route() {
   }
   document.title = `${page.title} · Holdfast`;
   place("main").replaceChildren();
-  open = room(page, args.map(decodeURIComponent));
+  open = room(page, args);
   page.open(open);
   place("nav").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   if (route.again) place("main").focus({ preventScroll: true });

@@ -33,6 +33,8 @@ export function ask({ title, text, fields = [], confirm, act }) {
       }
     };
     const dialog = h("dialog", { "aria-labelledby": "ask-title", oncancel: (event) => {
+      // That of a file which was not chosen after all comes by here too.
+      if (event.target !== dialog) return;
       event.preventDefault();
       close(null);
     } },
@@ -46,6 +48,13 @@ export function ask({ title, text, fields = [], confirm, act }) {
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+/** The whole number that was written, or none if nothing was. Anything else is refused: it must not be taken for nothing. */
+export function wholeNumber(text, what) {
+  if (text === "") return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw new Error(`${what} must be a whole number, such as 5.`);
+  return Number(text);
 }
 
 /** The field that says why. It stands in the record for ever. */
@@ -67,7 +76,12 @@ function field({ name, label, hint, required, kind = "text", options = [], value
     ? h("select", shared, options.map(([option, text]) => h("option", { value: option, selected: option === value }, text)))
     : kind === "long"
       ? h("textarea", { ...shared, rows: 8, spellcheck: "false" })
+      : kind === "time"
+        ? h("input", { ...shared, type: "datetime-local" })
       : h("input", { ...shared, maxlength: 255, autocomplete: "off", value });
   if (kind === "long") input.value = value;
+  if (kind === "time") {
+    return { name, read: () => input.value && new Date(input.value).toISOString(), label: h("label", { for: id }, label, input, hinted) };
+  }
   return { name, read: () => input.value.trim(), label: h("label", { for: id }, label, input, hinted) };
 }

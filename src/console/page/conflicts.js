@@ -1,7 +1,7 @@
 // What could not be kept as it was sent, and what a person decides of it.
 
 import { post } from "./api.js";
-import { ask, REASON } from "./ask.js";
+import { ask, REASON, wholeNumber } from "./ask.js";
 import { h } from "./dom.js";
 import { badge, button, folded, link, raw, table, write } from "./parts.js";
 
@@ -36,7 +36,8 @@ function resolve(room, { conflict_id, message, local, server }) {
     ],
     confirm: "Resolve",
     act: async ({ resolution, quantity, reason }) => {
-      const merged = resolution === "merge" ? { verified_qty: Number(quantity) } : undefined;
+      if (resolution === "merge" && quantity === "") throw new Error("Say the other quantity.");
+      const merged = resolution === "merge" ? { verified_qty: wholeNumber(quantity, "The other quantity") } : undefined;
       await post(`/sync/conflicts/${conflict_id}/resolve`, { resolution, merged, reason });
       room.say(`Resolved: ${local.item_code}, ${write.words(resolution)}.`);
     },

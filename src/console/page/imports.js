@@ -13,7 +13,7 @@ const KINDS = {
 };
 const ROWS_SHOWN = 200;
 const AGAIN_AFTER_S = 2;
-const OUTCOMES = { conflict: ["warn", "to be resolved"], error: ["bad", "not taken"], left_out: ["idle", "left out"] };
+const OUTCOMES = { conflict: ["warn", "to be resolved"], error: ["bad", "not taken"], replaced: ["warn", "in an earlier row's place"], left_out: ["idle", "left out"] };
 
 /** Asks for a file and sends it. `draw` is called whenever there is something new in what `keep` was given. */
 export async function importFile(room, keep, draw) {
@@ -25,6 +25,7 @@ export async function importFile(room, keep, draw) {
       { name: "file", label: "File", kind: "file", required: true },
       { name: "kind", label: "Of what", kind: "choice", options: [["racks", "racks"], ["counts", "counts"]] },
       { name: "session_id", label: "Session of the counts", hint: "Where the file has no column session_id." },
+      { name: "counted_at", label: "Counted at", kind: "time", hint: "Where the file has no column counted_at: when the shelves were looked at. What is sold since is taken off." },
       { name: "all_or_nothing", label: "Write nothing unless every row is good", kind: "check" },
     ],
     confirm: "Import it",
@@ -38,7 +39,7 @@ export async function importFile(room, keep, draw) {
   document.dispatchEvent(new Event(ACTED));
 }
 
-async function read({ file, kind, session_id, all_or_nothing }) {
+async function read({ file, kind, session_id, counted_at, all_or_nothing }) {
   const { part, most } = KINDS[kind];
   let text;
   try {
@@ -53,7 +54,7 @@ async function read({ file, kind, session_id, all_or_nothing }) {
   const size = all_or_nothing ? rows.length : part;
   const parts = [];
   for (let at = 0; at < rows.length; at += size) parts.push(rows.slice(at, at + size));
-  const asked = { all_or_nothing, ...(kind === "counts" && session_id ? { session_id } : {}) };
+  const asked = { all_or_nothing, ...(kind === "counts" && session_id ? { session_id } : {}), ...(kind === "counts" && counted_at ? { counted_at } : {}) };
   return { name: file.name, kind, header: header.text, parts, total, asked, done: 0, imported: 0, wrong: [], state: "busy", note: "" };
 }
 

@@ -1,7 +1,7 @@
 // A session: what was counted, what was expected, the records behind it, and posting it.
 
 import { download, post } from "./api.js";
-import { ask } from "./ask.js";
+import { ask, wholeNumber } from "./ask.js";
 import { conflicts } from "./conflicts.js";
 import { h } from "./dom.js";
 import { badge, button, facts, link, more, panel, table, write } from "./parts.js";
@@ -95,7 +95,7 @@ function postIt(room, path, { session_id, open_conflicts }, { lines, next_cursor
     ],
     confirm: "Post it",
     act: async ({ recount_over, reason }) => {
-      const posted = await post(`${path}/post`, { reason, ...(recount_over === "" ? {} : { recount_over: Number(recount_over) }) });
+      const posted = await post(`${path}/post`, { reason, recount_over: wholeNumber(recount_over, "What is counted again") });
       room.say(`Posted: ${count(posted.lines.filter(({ outcome }) => outcome === "posted").length)} of ${count(posted.lines.length)} items.`);
     },
   });

@@ -1,12 +1,14 @@
 //! Imports counts from a CSV file: each row is a record of one batch, judged by the rules of [`sync`](super::sync) and by no
 //! others. A row that is in error or in conflict is told by its line, and keeps out the others only if that is asked for.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::model::{Fault, RECORDS_MAX};
 use super::store;
@@ -20,6 +22,7 @@ use crate::http::auth::Caller;
 use crate::http::csv::{self, CsvBody, Row};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
+use crate::inventory::model::StoredTime;
 use crate::text::SessionId;
 
 /// The columns: those of a record, of which the first two must be there.
@@ -41,12 +44,14 @@ const COLUMNS: [&str; 13] = [
 /// What stands between two serial numbers in a cell.
 const BETWEEN_SERIALS: char = ';';
 
-/// `POST /sync/import?session_id=&all_or_nothing=&first_line=`
+/// `POST /sync/import?session_id=&counted_at=&all_or_nothing=&first_line=`
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportCounts {
     /// The session of rows that name none.
     session_id: Option<SessionId>,
+    /// When rows were counted that do not say so. What moved since is taken into account when they are posted.
+    counted_at: Option<StoredTime>,
     /// Whether nothing is written unless all rows can be kept.
     #[serde(default)]
     all_or_nothing: bool,
@@ -63,18 +68,21 @@ pub async fn import(
     Params(query): Params<ImportCounts>,
     body: CsvBody,
 ) -> Result<Answer, Problem> {
-    let ImportCounts { session_id, all_or_nothing, first_line } = query;
-    let of = format!("import {session_id:?} {all_or_nothing} {}", first_line.line());
+    let ImportCounts { session_id, counted_at, all_or_nothing, first_line } = query;
+    let counted_at = counted_at.map(|at| at.get().to_rfc3339());
+    let of = format!("import {session_id:?} {counted_at:?} {all_or_nothing} {}", first_line.line());
     let claim = keyed::claim_of(&caller, &of, body.keyed);
     let rows = csv::read(&body.bytes, &COLUMNS, 2, RECORDS_MAX)?;
     let now = {
         let mut conn = app.db.read().await?;
         store::now(&mut conn).await?.to_rfc3339()
     };
+    let mut places: HashMap<String, u32> = HashMap::new();
     let mut import = Import { rows: Vec::with_capacity(rows.len()), records: Vec::new(), all_or_nothing };
     for Row { line, cells } in rows {
         let line = first_line.line_of(line);
-        let record = cells.map(|cells| {
+        let record = cells.and_then(|cells| {
+            let id = id_of_place(&cells, &mut places);
             let mut record: Map<_, _> = cells.into_iter().map(field).collect();
             let mut fill = |name: &str, value: Option<String>| {
                 if let (None, Some(value)) = (record.get(name), value) {
@@ -82,14 +90,33 @@ pub async fn import(
                 }
             };
             fill("session_id", session_id.clone().map(String::from));
-            fill("client_record_id", Some(format!("line-{line}")));
+            fill("client_record_id", Some(id));
+            fill("counted_at", counted_at.clone());
             fill("created_at", Some(now.clone()));
             fill("updated_at", Some(now.clone()));
+            if !record.contains_key("counted_at") {
+                return Err(
+                    "counted_at: say when it was counted, here or of all rows by ?counted_at=".to_owned()
+                );
+            }
             import.records.push(Value::Object(record));
+            Ok(())
         });
         import.rows.push((line, record));
     }
     take_batch(&app, &caller, claim.as_ref(), &import).await
+}
+
+/// What a row without an id is known by: where it was counted, of what, and which of those rows it is. So a corrected file
+/// replaces what it corrects, wherever its rows have gone, and two files of different racks add up.
+fn id_of_place(cells: &BTreeMap<String, String>, places: &mut HashMap<String, u32>) -> String {
+    let cell = |name: &str| cells.get(name).map(String::as_str).unwrap_or_default();
+    let place =
+        json!([cell("session_id"), cell("rack_id"), cell("item_code"), cell("serial_numbers")]).to_string();
+    let id = hex::encode(&Sha256::digest(&place)[..12]);
+    let nth = places.entry(place).or_default();
+    *nth += 1;
+    format!("row-{id}-{nth}")
 }
 
 /// A cell as a field of a record. What is no number stays text, which the record's own rules refuse by its name.
@@ -123,7 +150,7 @@ impl Batch for Import {
 
     fn is_wanted(&self, taken: &[Taken]) -> bool {
         let all_are_good = self.records.len() == self.rows.len()
-            && taken.iter().all(|taken| matches!(taken, Taken::Kept(_)));
+            && taken.iter().all(|taken| matches!(taken, Taken::Kept { .. }));
         all_are_good || !self.all_or_nothing
     }
 
@@ -143,8 +170,12 @@ impl Batch for Import {
 
 fn told(taken: Taken, is_imported: bool) -> RowTold {
     match taken {
-        Taken::Kept(id) => {
-            let outcome = if is_imported { RowOutcome::Imported } else { RowOutcome::LeftOut };
+        Taken::Kept { id, replaced } => {
+            let outcome = match is_imported {
+                false => RowOutcome::LeftOut,
+                true if replaced => RowOutcome::Replaced,
+                true => RowOutcome::Imported,
+            };
             RowTold { id: Some(id), ..RowTold::of(outcome) }
         }
         Taken::Conflict(conflict) => RowTold {

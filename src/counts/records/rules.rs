@@ -138,6 +138,13 @@ impl There {
         (is_same && record.counted_at.is_none()).then_some(self.anchor)
     }
 
+    /// Whether both count the same.
+    #[must_use]
+    pub fn counts_as(&self, other: &Self) -> bool {
+        (self.variant_id, self.quantities, &self.serials)
+            == (other.variant_id, other.quantities, &other.serials)
+    }
+
     /// Whether `said` is this again.
     #[must_use]
     pub fn is(&self, record: &Record, said: &Value) -> bool {

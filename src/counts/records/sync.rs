@@ -93,7 +93,7 @@ impl Batch for SyncBatch {
         };
         for (place, taken) in taken.into_iter().enumerate() {
             match taken {
-                Taken::Kept(id) => synced.ok.push(id),
+                Taken::Kept { id, .. } => synced.ok.push(id),
                 Taken::Conflict(conflict) => synced.conflicts.push(conflict),
                 Taken::Fault(fault) => synced.errors.push(fault),
                 Taken::Unreadable(fault) => {

@@ -23,8 +23,8 @@ use crate::text::{ClientId, RackId};
 /// What became of a record.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// It is kept, or was before.
-    Kept(String),
+    /// It is kept, or was before; and whether one of its id that counted something else was there.
+    Kept { id: String, replaced: bool },
     /// It waits for a person.
     Conflict(Conflict),
     /// It can't be taken.
@@ -92,11 +92,12 @@ pub(super) async fn take_in_tx(
     for read in &read {
         let (key, id) = (read.record.key(), read.record.client_record_id.as_str().to_owned());
         judged.push(match known.judge(read) {
-            Ok(None) => Taken::Kept(id),
+            Ok(None) => Taken::Kept { id, replaced: false },
             Ok(Some(record)) => {
-                known.there.insert(key.clone(), There::from(&record));
+                let now = There::from(&record);
+                let before = known.there.insert(key.clone(), now.clone());
                 kept.insert(key, record);
-                Taken::Kept(id)
+                Taken::Kept { id, replaced: before.is_some_and(|before| !before.counts_as(&now)) }
             }
             Err(Refusal::Fault { error_type, message }) => {
                 Taken::Fault(Fault { client_record_id: Some(id), error_type, message })
