@@ -65,7 +65,8 @@ impl Read<'_> {
     }
 }
 
-/// Takes records as they were sent by a counter, who sees no expectations in sessions that this opens if they are blind. Gives what became of each, in their order.
+/// Takes records as they were sent by a counter, who sees no expectations in sessions that this opens if they are blind.
+/// Gives what became of each, in their order.
 ///
 /// # Errors
 /// [`CountError`]: faults of the whole.
