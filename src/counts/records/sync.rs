@@ -1,4 +1,4 @@
-//! Takes a batch of records: limit of batches → begin → [taken](super::take) → commit. An [import](super::import) is a batch
+//! Takes a batch of records: limit of batches → begin → taken (`take`) → commit. An [import](super::import) is a batch
 //! too.
 //! Refuses only what is wrong with the whole: each record is kept, in conflict or in error by itself.
 
