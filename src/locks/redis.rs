@@ -152,8 +152,8 @@ impl Redis {
         let answer: Vec<Value> = call.run(conn).await?;
         match answer.as_slice() {
             [Value::Int(0)] => Ok(Take::Held),
-            [Value::Int(index), Value::Int(left), Value::BulkString(holder)] => Ok(Take::Busy {
-                index: part.start + usize::try_from(*index - 1).unwrap_or_default(),
+            [Value::Int(nth), Value::Int(left), Value::BulkString(holder)] => Ok(Take::Busy {
+                index: busy_one(part, *nth).ok_or_else(unexpected)?,
                 left: u64::try_from(*left).ok().filter(|left| *left > 0).map(Duration::from_millis),
                 holder: String::from_utf8_lossy(holder).into_owned(),
             }),
@@ -367,7 +367,12 @@ pub(super) fn wake_channel(replica: &str) -> String {
 /// Redis's own clock, in ms.
 pub(super) async fn clock_ms(conn: &mut Connection) -> Result<u64, RedisError> {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await?;
-    Ok(seconds * 1_000 + micros / 1_000)
+    Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+}
+
+/// Which of the keys that were asked for is busy, by its number among them from 1. A Redis that answers nonsense may say any.
+fn busy_one(mut part: Range<usize>, nth: i64) -> Option<usize> {
+    part.nth(usize::try_from(nth.checked_sub(1)?).ok()?)
 }
 
 fn unexpected() -> RedisError {
@@ -380,4 +385,17 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_key_is_one_of_those_that_were_asked_for() {
+        assert_eq!([1, 2].map(|nth| busy_one(3..5, nth)), [Some(3), Some(4)]);
+        for nonsense in [0, -1, 3, i64::MIN, i64::MAX] {
+            assert_eq!(busy_one(3..5, nonsense), None);
+        }
+    }
 }

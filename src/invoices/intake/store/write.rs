@@ -119,11 +119,16 @@ fn array(numbers: &[i64]) -> String {
     format!("{{{}}}", numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
 }
 
-/// A net held what the verdict had not seen: begun anew, it sees it.
+/// A net held what the verdict had not seen: begun anew, it sees it. An invoice that was left out has lines all the same.
 fn by_constraint(error: sqlx::Error) -> DbError {
     let constraint = error.as_database_error().and_then(|error| error.constraint());
     match constraint {
-        Some("invoice_file_is_in_once" | "invoice_number_is_in_once") => DbError::Collision(error),
+        Some(
+            "invoice_file_is_in_once"
+            | "invoice_number_is_in_once"
+            | "invoice_line_has_an_invoice"
+            | "match_has_an_invoice",
+        ) => DbError::Collision(error),
         _ => error.into(),
     }
 }
