@@ -1,6 +1,7 @@
 //! Cancels an order, whole or by line, and puts its stock back, at most once.
 //! Refuses to cancel more than was ordered; cancelling what is cancelled already changes nothing.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -69,9 +70,11 @@ impl CancelOrder {
     /// The key of a cancellation by line that came without one: what it says. So the same call twice, whoever makes it,
     /// returns stock once, as it does where all is cancelled.
     fn claim_of_its_own(&self, order_id: Uuid) -> Option<Claim> {
-        let lines: Vec<_> =
-            self.lines.as_ref()?.iter().map(|line| (line.line_id, line.quantity.get())).collect();
-        let said = json!({"reason": self.reason.as_ref().map(Reason::as_str), "lines": lines});
+        let mut lines: BTreeMap<Uuid, i64> = BTreeMap::new();
+        for line in self.lines.as_ref()? {
+            *lines.entry(line.line_id).or_default() += line.quantity.get();
+        }
+        let said = json!({"reason": self.reason.as_ref().map_or(REASON, Reason::as_str), "lines": lines});
         Some(Claim::of_what_is_said(format!("order:{order_id}"), &said))
     }
 }

@@ -116,6 +116,8 @@ async fn the_same_cancellation_by_line_again_returns_nothing_though_it_has_no_ke
         .await;
         assert!(answers.iter().all(|answer| *answer == answers[0]), "one answer for all");
         assert_eq!(app.client.on_hand(id).await, 7);
+        let in_default_words = json!({"lines": one["lines"], "reason": "order_cancelled"});
+        assert!(app.client.post(&path, &in_default_words).await.expect(200).was_replayed());
         // Another one of the same line says so, by its reason or its key.
         let another = json!({"lines": one["lines"], "reason": "and one more"});
         assert_eq!(
