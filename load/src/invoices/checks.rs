@@ -156,7 +156,7 @@ fn questions(settings: &Settings) -> anyhow::Result<Questions> {
             Way::AsItIs => {}
             Way::Slipped => known.invoice_number = misread(&mut chance, &known.invoice_number),
             Way::New => {
-                known.invoice_number = mistyped(&mut chance, &known.invoice_number);
+                known.invoice_number = format!("9{}", mistyped(&mut chance, &known.invoice_number));
                 known.total += 7.13;
             }
         }
@@ -210,7 +210,7 @@ async fn send(
 impl Told {
     fn note(&mut self, way: Way, answer: &Value) {
         let kind = answer["verdict"]["type"].as_str().unwrap_or("none").to_owned();
-        if way == Way::AsItIs && kind != "exact" {
+        if kind == "none" || (way == Way::AsItIs && kind != "exact") {
             self.trouble.push(format!("what is in was told to be {kind}: {answer}"));
         }
         *self.verdicts.entry(kind).or_default() += 1;

@@ -138,7 +138,7 @@ function override(room, invoice) {
     fields: [REASON, { name: "same_vendor", label: "Both names are of one vendor", kind: "check", hint: "Later ones are compared under both." }],
     confirm: "Let it pass",
     act: async ({ reason, same_vendor }) => {
-      await post(`/invoices/${invoice.invoice_id}/override`, same_vendor ? { reason, same_vendor } : { reason });
+      await post(`/invoices/${invoice.invoice_id}/override`, { reason, same_vendor });
       room.say(`${invoice.invoice_number} may pass.`);
     },
   });
