@@ -60,6 +60,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("conflicts.js", SCRIPT, include_str!("page/conflicts.js")),
     ("counts.js", SCRIPT, include_str!("page/counts.js")),
     ("imports.js", SCRIPT, include_str!("page/imports.js")),
+    ("posting.js", SCRIPT, include_str!("page/posting.js")),
     ("variances.js", SCRIPT, include_str!("page/variances.js")),
     ("invoices.js", SCRIPT, include_str!("page/invoices.js")),
     ("audit.js", SCRIPT, include_str!("page/audit.js")),

@@ -175,6 +175,7 @@ fn sessions(group: Group) -> Group {
         .with(
             post("/sync/heartbeat", "sync.heartbeat", heartbeat::sync_heartbeat)
                 .says("Say that a session lives", "As field devices say it.")
+                .ignores_key()
                 .answers::<heartbeat::Told>(200, "It was heard.")
                 .refuses(&[SessionNotFound, NotSessionOwner, SessionPosted])
                 .example(json!({"session_id": example_of("session_id"), "rack_id": example_of("rack_id")})),
@@ -218,7 +219,7 @@ fn results(group: Group) -> Group {
                      that broke off goes on.",
                 )
                 .guarded()
-                .answers::<Lines>(200, "What became of each item.")
+                .answers::<Lines>(200, "What became of each item: the first 1,000 lines, the others are variances.")
                 .refuses(&[SessionNotFound, SessionPosted, NothingToPost, LimitExceeded])
                 .example(json!({"reason": "yearly count", "recount_over": 50})),
         )
@@ -274,7 +275,6 @@ fn conflicts(group: Group) -> Group {
         .with(
             post("/sync/conflicts/auto-resolve", "conflicts.auto_resolve", resolve::auto_resolve)
                 .says("Resolve conflicts by a policy", "Those that need a person are left. At most 100 at once.")
-                .ignores_key()
                 .answers::<resolve::AutoResolved>(200, "Which were resolved, and which were not.")
                 .example(json!({"strategy": "newest_wins", "session_id": example_of("session_id")})),
         )

@@ -51,6 +51,8 @@ kinds! {
     HoldReleased = "hold.released",
     /// A hold's time was over.
     HoldExpired = "hold.expired",
+    /// A rack is known that was not.
+    RackRegistered = "rack.registered",
     /// Somebody counts a rack.
     RackClaimed = "rack.claimed",
     /// A rack is free again.

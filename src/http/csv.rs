@@ -108,13 +108,19 @@ fn is_line_end(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
+/// A line ends with LF, CRLF or CR.
 fn count_lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    let ends = |(place, byte): (usize, &u8)| match byte {
+        b'\n' => true,
+        b'\r' => bytes.get(place + 1) != Some(&b'\n'),
+        _ => false,
+    };
+    bytes.iter().enumerate().filter(|one| ends(*one)).count() as u64
 }
 
 /// Whatever stands most in the first line.
 fn delimiter(bytes: &[u8]) -> u8 {
-    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first = bytes.split(is_line_end).find(|line| !line.is_empty()).unwrap_or_default();
     let often = |delimiter: &u8| first.iter().filter(|byte| *byte == delimiter).count();
     // Of those that are as often the first.
     DELIMITERS.into_iter().rev().max_by_key(often).unwrap_or(b',')

@@ -195,6 +195,8 @@ async fn count(town: &Rc<Town>, callers: Vec<Caller>) -> anyhow::Result<()> {
 #[derive(Debug, Deserialize)]
 struct Posted {
     lines: Vec<Line>,
+    /// Where the lines go on that an answer has no room for.
+    next_cursor: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -217,7 +219,13 @@ async fn post(town: &Town) -> anyhow::Result<()> {
     let answer = caller.insist(&call, 0).await.into_answer(&call)?;
     town.told.borrow_mut().posting_secs = began.elapsed().as_secs_f64();
     ensure!(answer.status == StatusCode::OK, "{}: {}", call.title(), answer.excerpt());
-    let posted: Posted = answer.json()?;
+    let mut posted: Posted = answer.json()?;
+    while let Some(cursor) = posted.next_cursor.take() {
+        let path = format!("/api/v1/sessions/{}/variances?cursor={cursor}", town.session_id(0));
+        let more: Posted = caller.read(&path, 0).await?.json()?;
+        posted.lines.extend(more.lines);
+        posted.next_cursor = more.next_cursor;
+    }
     let (lines, items) = (posted.lines.len(), town.shelves.items.len());
     town.expect(lines == items, || format!("{lines} items were posted of {items}"));
     for line in posted.lines {

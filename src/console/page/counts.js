@@ -2,7 +2,7 @@
 
 import { conflicts } from "./conflicts.js";
 import { h, s } from "./dom.js";
-import { imported, importFile } from "./imports.js";
+import { IMPORTED, importFile, imports } from "./imports.js";
 import { badge, button, figure, figures, filters, link, more, panel, table, write } from "./parts.js";
 import { session } from "./variances.js";
 
@@ -23,7 +23,7 @@ export default {
 const RACK = { available: ["idle", "to be counted"], active: ["busy", "counted now"], paused: ["warn", "paused"], completed: ["ok", "counted"] };
 
 function floors(room) {
-  const seen = { floor: "", state: "", floors: null, racks: null, cursor: null, present: [], sessions: null, conflicts: null, file: null };
+  const seen = { floor: "", state: "", floors: null, racks: null, cursor: null, present: [], sessions: null, conflicts: null };
   const racks = async (cursor) => {
     const page = await room.get("/racks", { floor: seen.floor, state: seen.state, cursor, limit: PAGE });
     seen.racks = cursor ? [...seen.racks, ...page.items] : page.items;
@@ -33,8 +33,9 @@ function floors(room) {
     Object.assign(seen, change);
     await room.attempt(() => racks(cursor));
     draw();
-  }, draw));
+  }));
   draw();
+  document.addEventListener(IMPORTED, draw, { signal: room.signal });
   room.every(LOOK_EVERY_MS, async () => {
     const [all, present, sessions, conflicts] = await Promise.all([
       room.get("/racks/floors"), room.get("/presence"), room.get("/sessions", { limit: 30 }),
@@ -46,11 +47,10 @@ function floors(room) {
   });
 }
 
-function view(room, seen, choose, draw) {
+function view(room, seen, choose) {
   const sum = (name) => (seen.floors ?? []).reduce((all, floor) => all + floor[name], 0);
-  const bring = button("Import …", () => importFile(room, (file) => (seen.file = file), draw));
   return [
-    seen.file && imported(seen.file, draw),
+    imports(),
     figures(
       figure("Counted", `${count(sum("completed"))} of ${count(sum("racks"))}`, "racks, all floors"),
       figure("Counted now", count(sum("active"))),
@@ -72,7 +72,7 @@ function view(room, seen, choose, draw) {
         ["Session", ({ session_id }) => link(`/counts/${encodeURIComponent(session_id)}`, write.id(session_id))],
         ["Heard of", ({ last_heartbeat_at }) => time(last_heartbeat_at)],
       ], seen.present, { key: ({ session_id }) => session_id, empty: "Nobody counts." })),
-    panel("Racks", { wide: true, actions: bring, note: seen.floor ? `of floor ${seen.floor}` : "of all floors" },
+    panel("Racks", { wide: true, actions: button("Import …", importFile), note: seen.floor ? `of floor ${seen.floor}` : "of all floors" },
       filters([
         { name: "floor", label: "Floor", value: seen.floor, options: [["", "all"], ...(seen.floors ?? []).map(({ floor }) => [floor, floor])] },
         { name: "state", label: "State", value: seen.state, options: [["", "all"], ...Object.entries(RACK).map(([state, [, text]]) => [state, text])] },

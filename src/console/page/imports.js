@@ -1,9 +1,13 @@
-// Racks and counts out of a file of CSV: sent part by part, so that one sees how far it is, and each row is answered.
+// Racks and counts out of a file of CSV: sent part by part, so that one sees how far it is, and each row is answered. It goes
+// on whatever page is looked at.
 
-import { freshKey, upload } from "./api.js";
+import { freshKey, session, upload } from "./api.js";
 import { ACTED, ask } from "./ask.js";
 import { h, s } from "./dom.js";
 import { badge, button, panel, table, write } from "./parts.js";
+
+/** Told on the document when an import came further. */
+export const IMPORTED = "imported";
 
 const { count } = write;
 // How many rows are sent at once, and how many together if all or nothing is to be written.
@@ -11,12 +15,23 @@ const KINDS = {
   racks: { path: "/racks/import", part: 500, most: 10000 },
   counts: { path: "/sync/import", part: 1000, most: 1000 },
 };
+// The service takes 1 MiB; the header comes on top.
+const PART_BYTES = 900 * 1024;
+const DELIMITERS = [",", ";", "\t"];
 const ROWS_SHOWN = 200;
 const AGAIN_AFTER_S = 2;
+const AGAIN = new Set([0, 429, 502, 503, 504]);
 const OUTCOMES = { conflict: ["warn", "to be resolved"], error: ["bad", "not taken"], replaced: ["warn", "in an earlier row's place"], left_out: ["idle", "left out"] };
 
-/** Asks for a file and sends it. `draw` is called whenever there is something new in what `keep` was given. */
-export async function importFile(room, keep, draw) {
+// All that this tab has sent, the last first.
+const files = [];
+
+addEventListener("beforeunload", (event) => {
+  if (files.some(({ state }) => state === "busy")) event.preventDefault();
+});
+
+/** Asks for a file and sends it. */
+export async function importFile() {
   const file = await ask({
     title: "Import a file",
     text: "CSV in UTF-8 with a header. Racks: rack_id, floor and perhaps name. Counts: item_code, verified_qty and perhaps "
@@ -32,12 +47,14 @@ export async function importFile(room, keep, draw) {
     act: read,
   });
   if (!file) return;
-  keep(file);
-  draw();
-  await send(room, file, draw);
-  draw();
+  files.unshift(file);
+  told();
+  await send(file);
+  told();
   document.dispatchEvent(new Event(ACTED));
 }
+
+const told = () => document.dispatchEvent(new Event(IMPORTED));
 
 async function read({ file, kind, session_id, counted_at, all_or_nothing }) {
   const { part, most } = KINDS[kind];
@@ -47,21 +64,22 @@ async function read({ file, kind, session_id, counted_at, all_or_nothing }) {
   } catch {
     throw new Error("The file is not UTF-8: save it as “CSV UTF-8”.");
   }
-  const [header, ...rows] = split(text);
-  const total = rows.filter(filled).length;
+  const [header, ...rows] = split(text.replace(/\r\n?/g, "\n"));
+  const total = rows.filter(({ isFilled }) => isFilled).length;
   if (total === 0) throw new Error("There is no row beneath the header.");
   if (all_or_nothing && total > most) throw new Error(`All or nothing holds for ${count(most)} ${kind} at most: cut the file.`);
-  const size = all_or_nothing ? rows.length : part;
-  const parts = [];
-  for (let at = 0; at < rows.length; at += size) parts.push(rows.slice(at, at + size));
+  const parts = cut(rows, all_or_nothing ? rows.length : part);
+  if (all_or_nothing && parts.length > 1) throw new Error("All or nothing holds for 900 KiB at most: cut the file.");
   const asked = { all_or_nothing, ...(kind === "counts" && session_id ? { session_id } : {}), ...(kind === "counts" && counted_at ? { counted_at } : {}) };
-  return { name: file.name, kind, header: header.text, parts, total, asked, done: 0, imported: 0, wrong: [], state: "busy", note: "" };
+  return { name: file.name, key: `import-${freshKey()}`, as: session.key, kind, header: header.text, parts, total, asked, done: 0, imported: 0, wrong: [], state: "busy", note: "" };
 }
-
-const filled = ({ text }) => text.trim() !== "";
 
 /** The rows of a file, each with the line on which it begins. A line break between quotes ends none. */
 function split(text) {
+  const first = text.split("\n").find((line) => line !== "") ?? "";
+  const often = (sign) => first.split(sign).length;
+  const [delimiter] = [...DELIMITERS].sort((one, other) => often(other) - often(one));
+  const empty = new RegExp(`^[\\s"${delimiter}]*$`);
   const rows = [];
   let [from, line, begins, quoted] = [0, 1, 1, false];
   for (let at = 0; at <= text.length; at += 1) {
@@ -70,63 +88,92 @@ function split(text) {
     if (quoted && sign === '"') {
       if (text[at + 1] === '"') at += 1;
       else quoted = false;
-    } else if (sign === '"' && (at === from || ",;\t".includes(text[at - 1]))) {
+    } else if (sign === '"' && (at === from || text[at - 1] === delimiter)) {
       quoted = true;
     } else if (at >= text.length || (sign === "\n" && !quoted)) {
-      rows.push({ line: begins, text: text.slice(from, at).replace(/\r$/, "") });
+      const row = text.slice(from, at);
+      // What is before the header is nothing; what is beneath it counts as a line of its part.
+      if (rows.length || row !== "") rows.push({ line: begins, text: row, isFilled: !empty.test(row) });
       [from, begins] = [at + 1, line];
     }
   }
   return rows;
 }
 
-async function send(room, file, draw) {
+/** Parts of so many rows at most, and of so many bytes. */
+function cut(rows, size) {
+  const parts = [];
+  let bytes = Infinity;
+  for (const row of rows) {
+    const more = new TextEncoder().encode(row.text).length + 1;
+    if (bytes + more > PART_BYTES || parts.at(-1).length >= size) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1).push(row);
+    bytes += more;
+  }
+  return parts;
+}
+
+async function send(file) {
   for (const part of file.parts) {
-    if (!part.some(filled)) continue;
-    const told = await sendPart(room, file, part, draw);
-    if (!told) return;
-    file.done += part.filter(filled).length;
-    file.imported += told.written ? told.imported : 0;
-    file.wrong.push(...told.rows.filter(({ outcome }) => outcome in OUTCOMES));
-    file.note = told.written ? "" : "Nothing was written: not every row is good.";
-    draw();
+    const rows = part.filter(({ isFilled }) => isFilled).length;
+    if (!rows) continue;
+    const answer = await sendPart(file, part);
+    if (!answer) return;
+    file.done += rows;
+    file.imported += answer.written ? answer.imported : 0;
+    file.wrong.push(...answer.rows.filter(({ outcome }) => outcome in OUTCOMES));
+    file.note = answer.written ? "" : "Nothing was written: not every row is good.";
+    told();
   }
   file.state = file.wrong.length ? "warn" : "ok";
 }
 
-/** Again with the same key, where it was only not its turn: nothing is taken twice. */
-async function sendPart(room, file, part, draw) {
+/** Again with the same key, where it was only not its turn, or its answer was lost: nothing is taken twice. */
+async function sendPart(file, part) {
   const csv = [file.header, ...part.map(({ text }) => text)].join("\n");
   const [key, params] = [freshKey(), { ...file.asked, first_line: part[0].line }];
   for (;;) {
-    if (file.stopped || room.signal.aborted) {
+    if (file.stopped || session.key !== file.as) {
       [file.state, file.note] = ["idle", "Stopped."];
       return null;
     }
     try {
-      return await upload(KINDS[file.kind].path, csv, params, { key, signal: room.signal });
+      return await upload(KINDS[file.kind].path, csv, params, { key, as: file.as });
     } catch (error) {
-      if (![0, 429, 503].includes(error.status)) {
+      if (!AGAIN.has(error.status) && error.code !== "idempotency_in_flight") {
         [file.state, file.note] = ["bad", error.message];
         return null;
       }
       file.note = `${error.message} It goes on by itself.`;
-      draw();
-      await new Promise((wake) => setTimeout(wake, (error.retryAfter || AGAIN_AFTER_S) * 1000));
+      told();
+      await new Promise((wake) => {
+        file.wake = wake;
+        setTimeout(wake, (error.retryAfter || AGAIN_AFTER_S) * 1000);
+      });
     }
   }
 }
 
-/** How far a file is, and which of its rows were not simply taken. */
-export function imported(file, draw) {
-  const { name, kind, done, total, wrong, state, note } = file;
+/** How far each file is that whoever is signed in has sent, and which of its rows were not simply taken. */
+export const imports = () => files.filter(({ as }) => as === session.key).map(imported);
+
+function imported(file) {
+  const { name, key, kind, done, total, wrong, state, note } = file;
   const stop = () => {
     file.stopped = true;
-    draw();
+    file.wake?.();
+    told();
+  };
+  const forget = () => {
+    files.splice(files.indexOf(file), 1);
+    told();
   };
   const label = `${count(done)} of ${count(total)} rows`;
   const words = { busy: "under way", ok: "done", warn: "done, not all was taken", bad: "broken off", idle: "stopped" };
-  return panel(`Import of ${name}`, { wide: true, key: "import", actions: state === "busy" ? button("Stop", stop) : null },
+  return panel(`Import of ${name}`, { wide: true, key, actions: state === "busy" ? button("Stop", stop) : button("Close", forget, { "aria-label": `Close the import of ${name}` }) },
     h("p", { role: "status" }, badge(state, words[state]), ` ${label}; ${count(file.imported)} ${kind} are in, ${count(wrong.length)} rows are not. ${note}`),
     h("p", {}, h("span", { class: "meter", role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": total, "aria-valuenow": done },
       s("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", role: "img", "aria-label": label },

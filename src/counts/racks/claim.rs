@@ -121,8 +121,7 @@ async fn claim_rack_in_tx(
         Claimed::HeldByStranger => return Err(error::rack_locked(None)),
     };
     if let (None, Some(floor)) = (&found, &cmd.floor) {
-        // Another claim that lost may have registered it meanwhile.
-        store::insert_in_tx(conn, rack_id, floor, None).await?;
+        register_in_tx(conn, rack_id, floor).await?;
     }
     if sessions::store::open_in_tx(conn, session_id, user_id, blind).await? {
         sessions::tell_of_start_in_tx(conn, session_id, user_id).await?;
@@ -144,6 +143,17 @@ async fn claim_rack_in_tx(
         events::append_in_tx(conn, EventKind::RackClaimed, About::Rack(rack_id.as_str()), &change).await?;
     }
     Ok(change)
+}
+
+/// Registers a rack that was not registered a moment ago. Whoever did so meanwhile has the word on where it stands.
+async fn register_in_tx(conn: &mut PgConnection, rack_id: &RackId, floor: &Floor) -> Result<(), CountError> {
+    if store::insert_in_tx(conn, rack_id, floor, None).await? {
+        return Ok(());
+    }
+    match store::find_floor_in_tx(conn, rack_id).await? {
+        Some(there) if there != floor.as_str() => Err(error::rack_elsewhere(&there)),
+        _ => Ok(()),
+    }
 }
 
 /// What a session gets that claims again what it holds and pauses: its pause goes on, and ends when it would have. A claim

@@ -11,12 +11,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
+use super::model::Rack;
 use super::store;
 use crate::app::App;
 use crate::counts::error::CountError;
 use crate::counts::imports::{Imported, Part, RowOutcome, RowTold};
 use crate::counts::keyed::{self, Begun};
 use crate::db::DbError;
+use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::csv::{self, CsvBody, Row};
@@ -70,7 +72,7 @@ pub async fn import(
 }
 
 /// A rack that could be registered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct NewRack {
     pub(super) rack_id: RackId,
     pub(super) floor: Floor,
@@ -102,6 +104,15 @@ async fn import_in_tx(
     }
     let racks: Vec<_> = racks.into_values().collect();
     let mut added = store::insert_each_in_tx(conn, &racks).await?;
+    let told = racks.iter().filter(|rack| added.contains(rack.rack_id.as_str())).map(|rack| {
+        let NewRack { rack_id, floor, name } = (*rack).clone();
+        NewEvent::new(
+            EventKind::RackRegistered,
+            About::Rack(rack.rack_id.as_str()),
+            &Rack::fresh(rack_id, floor, name),
+        )
+    });
+    events::append_all_in_tx(conn, &told.collect::<Result<Vec<_>, _>>()?).await?;
     let floors = store::find_floors(conn, &racks).await?;
     let mut told = Vec::with_capacity(rows.len());
     for (line, row) in rows {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::leases::{Fence, Granted, LeaseName, LeaseTtl};
-use crate::text::{RackId, SessionId};
+use crate::text::{Floor, Name, RackId, SessionId};
 
 /// What is known of a rack at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +50,21 @@ pub struct Rack {
     pub state: String,
     /// Who holds it.
     pub holder: Option<HeldBy>,
+}
+
+impl Rack {
+    /// One that was just registered.
+    #[must_use]
+    pub fn fresh(rack_id: RackId, floor: Floor, name: Option<Name>) -> Self {
+        let state = RackState::Available.as_str().to_owned();
+        Self {
+            rack_id: rack_id.into(),
+            floor: floor.into(),
+            name: name.map(String::from),
+            state,
+            holder: None,
+        }
+    }
 }
 
 /// Who holds a rack.

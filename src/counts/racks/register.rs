@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
-use super::model::{Rack, RackState};
+use super::model::Rack;
 use super::store;
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
+use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
@@ -47,11 +48,7 @@ async fn register_in_tx(conn: &mut PgConnection, cmd: RegisterRack) -> Result<Ra
     if !store::insert_in_tx(conn, &cmd.rack_id, &cmd.floor, cmd.name.as_ref()).await? {
         return Err(error::rack_exists());
     }
-    Ok(Rack {
-        rack_id: cmd.rack_id.into(),
-        floor: cmd.floor.into(),
-        name: cmd.name.map(String::from),
-        state: RackState::Available.as_str().to_owned(),
-        holder: None,
-    })
+    let rack = Rack::fresh(cmd.rack_id, cmd.floor, cmd.name);
+    events::append_in_tx(conn, EventKind::RackRegistered, About::Rack(&rack.rack_id), &rack).await?;
+    Ok(rack)
 }

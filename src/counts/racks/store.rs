@@ -69,6 +69,15 @@ pub(super) async fn find_floors(
     Ok(rows.into_iter().map(|row| (row.rack_id, row.floor)).collect())
 }
 
+/// Which of these racks are registered.
+pub(in crate::counts) async fn find_registered(
+    conn: &mut PgConnection,
+    racks: &[String],
+) -> Result<HashSet<String>, DbError> {
+    let found = sqlx::query_scalar!("SELECT rack_id FROM racks WHERE rack_id = ANY($1)", racks);
+    Ok(found.fetch_all(conn).await?.into_iter().collect())
+}
+
 /// Where a rack stands, which never changes, for whoever is about to claim it. If nobody ever has, waits for those who write
 /// records of it meanwhile.
 pub(super) async fn find_floor_in_tx(

@@ -144,6 +144,8 @@ struct Import {
 impl Batch for Import {
     type Told = Imported;
 
+    const IS_FILE: bool = true;
+
     fn records(&self) -> &[Value] {
         &self.records
     }

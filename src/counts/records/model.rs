@@ -99,6 +99,17 @@ pub fn said(sent: &Value) -> Value {
     said
 }
 
+/// What a record says of the shelf, whenever it was said.
+#[must_use]
+pub fn said_ever(sent: &Value) -> Value {
+    let mut said = said(sent);
+    if let Value::Object(fields) = &mut said {
+        fields.remove("created_at");
+        fields.remove("updated_at");
+    }
+    said
+}
+
 /// A record as it is written.
 #[derive(Debug, Clone, Serialize)]
 pub struct Kept {

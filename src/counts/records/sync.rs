@@ -54,6 +54,10 @@ pub(super) trait Batch: Sync {
     /// What is told of it.
     type Told: Serialize + Send;
 
+    /// Whether it is a file: its racks are held against the register, for a spreadsheet writes `1` for `001`, and a row
+    /// that says the same again is the same, whenever that comes.
+    const IS_FILE: bool = false;
+
     /// The records as they were sent.
     fn records(&self) -> &[Value];
 
@@ -168,7 +172,7 @@ async fn take<B: Batch>(
         Begun::New(work) => work,
     };
     let counter = (&*caller.principal.subject, app.blind_counts);
-    let taken = take_in_tx(&mut work.tx, counter, batch.records(), batch.sent_at()).await;
+    let taken = take_in_tx(&mut work.tx, counter, batch).await;
     let is_wanted = taken.as_ref().is_ok_and(|taken| batch.is_wanted(taken));
     let told = taken.map(|taken| {
         let took_ms = (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;

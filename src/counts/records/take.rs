@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::model::{Conflict, Fault, Kept, Record, RecordKey, Refusal, said};
+use super::model::{Conflict, Fault, Kept, Record, RecordKey, Refusal, said, said_ever};
 use super::rules::{self, Own, Serials, Standing, There};
 use super::store::{self, Item};
+use super::sync::Batch;
 use super::times;
 use crate::counts::error::CountError;
 use crate::counts::racks::store as racks;
@@ -40,8 +41,9 @@ struct Known {
     claims: HashMap<String, Standing>,
     own: HashMap<(String, String), Own>,
     there: HashMap<RecordKey, There>,
-    resolved: HashMap<RecordKey, Vec<(DateTime<Utc>, Value)>>,
+    conflicts: HashMap<RecordKey, Vec<store::Disputed>>,
     serials: Serials,
+    is_file: bool,
 }
 
 /// A record that could be read, and where it stands.
@@ -49,6 +51,8 @@ struct Read<'a> {
     record: Record,
     sent: &'a Value,
     item: Option<Item>,
+    /// Whether its rack is registered, where that is asked.
+    has_known_rack: bool,
     counted_at: Result<DateTime<Utc>, Refusal>,
 }
 
@@ -59,23 +63,27 @@ impl Read<'_> {
         all.get(&(self.record.session_id.as_str().to_owned(), rack_id)).copied()
     }
 
-    /// Whether there is anything that can be kept, be it as a conflict.
-    fn is_sound(&self) -> bool {
-        self.item.is_some() && self.counted_at.is_ok()
+    /// What can be kept, be it as a conflict.
+    fn sound(&self) -> Result<(Item, DateTime<Utc>), Refusal> {
+        let item = self.item.ok_or_else(|| Refusal::fault("unknown_item", "no item has this item_code"))?;
+        if !self.has_known_rack {
+            return Err(Refusal::fault("unknown_rack", "no rack has this rack_id: register it first"));
+        }
+        Ok((item, self.counted_at.clone()?))
     }
 }
 
-/// Takes records as they were sent by a counter, who sees no expectations in sessions that this opens if they are blind.
-/// Gives what became of each, in their order.
+/// Takes the records of a batch as they were sent by a counter, who sees no expectations in sessions that this opens if they
+/// are blind. Gives what became of each, in their order.
 ///
 /// # Errors
 /// [`CountError`]: faults of the whole.
-pub(super) async fn take_in_tx(
+pub(super) async fn take_in_tx<B: Batch>(
     conn: &mut PgConnection,
     counter: (&str, bool),
-    sent: &[Value],
-    sent_at: Option<DateTime<Utc>>,
+    batch: &B,
 ) -> Result<Vec<Taken>, CountError> {
+    let (sent, sent_at) = (batch.records(), batch.sent_at());
     let now = store::now(conn).await?;
     let all: Vec<_> = sent.iter().map(|sent| read(sent, now, sent_at)).collect();
     let (mut read, mut unreadable) = (Vec::with_capacity(all.len()), BTreeMap::new());
@@ -85,7 +93,7 @@ pub(super) async fn take_in_tx(
             Err(fault) => drop(unreadable.insert(place, fault)),
         }
     }
-    let mut known = look_up_in_tx(conn, counter, &mut read, now).await?;
+    let mut known = look_up_in_tx(conn, counter, &mut read, now, B::IS_FILE).await?;
 
     let mut kept: HashMap<RecordKey, Kept> = HashMap::new();
     let (mut conflicts, mut against) = (Vec::new(), HashMap::new());
@@ -104,11 +112,14 @@ pub(super) async fn take_in_tx(
                 Taken::Fault(Fault { client_record_id: Some(id), error_type, message })
             }
             Err(Refusal::Conflict { kind, message, details }) => {
+                let is_told = known.is_open(&key, read.sent);
                 if let Some(there) = known.there.get(&key) {
                     against.insert(key, there.said.clone());
                 }
                 let conflict = Conflict { client_record_id: id, conflict_type: kind, message, details };
-                conflicts.push((read, conflict.clone()));
+                if !is_told {
+                    conflicts.push((read, conflict.clone()));
+                }
                 Taken::Conflict(conflict)
             }
         });
@@ -164,7 +175,7 @@ fn read(sent: &Value, now: DateTime<Utc>, sent_at: Option<DateTime<Utc>>) -> Res
         Fault { client_record_id: id, error_type: "validation_error", message: problem.detail }
     })?;
     let counted_at = times::counted_at(&record, now, sent_at);
-    Ok(Read { record, sent, item: None, counted_at })
+    Ok(Read { record, sent, item: None, has_known_rack: true, counted_at })
 }
 
 /// Locks and looks up all that the records name, in the one order of locks.
@@ -173,6 +184,7 @@ async fn look_up_in_tx(
     counter: (&str, bool),
     read: &mut [Read<'_>],
     now: DateTime<Utc>,
+    is_file: bool,
 ) -> Result<Known, CountError> {
     let distinct = |each: &dyn Fn(&Record) -> Vec<String>| -> Vec<String> {
         let all: BTreeSet<_> = read.iter().flat_map(|read| each(&read.record)).collect();
@@ -205,9 +217,15 @@ async fn look_up_in_tx(
     for (read, item) in read.iter_mut().zip(items) {
         read.item = item;
     }
+    if is_file {
+        let registered = racks::find_registered(conn, &racks).await?;
+        for Read { record, has_known_rack, .. } in read.iter_mut() {
+            *has_known_rack = record.rack_id.as_ref().is_none_or(|rack| registered.contains(rack.as_str()));
+        }
+    }
     // A session of which nothing can be kept is not opened.
     let sound: HashSet<_> =
-        read.iter().filter(|read| read.is_sound()).map(|read| read.record.session_id.as_str()).collect();
+        read.iter().filter(|read| read.sound().is_ok()).map(|read| read.record.session_id.as_str()).collect();
     let may_open: Vec<_> = sessions.iter().map(|session| sound.contains(session.as_str())).collect();
     let entered = store::enter_sessions_in_tx(conn, &sessions, &may_open, counter).await?;
     let started = entered.iter().filter(|(_, session)| session.is_new).map(|(session_id, _)| {
@@ -216,27 +234,44 @@ async fn look_up_in_tx(
     });
     events::append_all_in_tx(conn, &started.collect::<Result<Vec<_>, _>>()?).await?;
     let there = store::find_records(conn, &keys).await?;
-    let resolved = store::find_resolved(conn, &keys).await?;
+    let conflicts = store::find_disputed(conn, &keys).await?;
     let serials = store::lock_serials_in_tx(conn, &serials).await?;
-    Ok(Known { now, sessions: entered, claims, own, there, resolved, serials })
+    Ok(Known { now, sessions: entered, claims, own, there, conflicts, serials, is_file })
 }
 
 impl Known {
+    /// Whether this very version is there, or was a conflict that somebody has resolved. Of a file, whose rows mostly say no
+    /// times of their own, it is the same if it says the same; but what was decided on holds only as long as nothing else was
+    /// said since.
+    fn is_known(&self, key: &RecordKey, record: &Record, sent: &Value) -> bool {
+        let (there, conflicts) = (self.there.get(key), self.conflicts.get(key));
+        let mut resolved = conflicts.into_iter().flatten().filter(|conflict| conflict.is_resolved);
+        if self.is_file {
+            let ever = said_ever(sent);
+            return there.is_some_and(|there| said_ever(&there.said) == ever)
+                || resolved.any(|conflict| conflict.is_the_last && said_ever(&conflict.said) == ever);
+        }
+        let (updated_at, said) = (record.updated_at.get(), said(sent));
+        there.is_some_and(|there| there.is(record, &said))
+            || resolved.any(|conflict| conflict.updated_at == updated_at && conflict.said == said)
+    }
+
+    /// Whether a person has what a row of a file says in the inbox already.
+    fn is_open(&self, key: &RecordKey, sent: &Value) -> bool {
+        let mut open = self.conflicts.get(key).into_iter().flatten().filter(|conflict| !conflict.is_resolved);
+        self.is_file && open.any(|conflict| said_ever(&conflict.said) == said_ever(sent))
+    }
+
     /// What becomes of a record: it is to be written, is there already, or is refused.
     fn judge(&mut self, read: &Read<'_>) -> Result<Option<Kept>, Refusal> {
-        let Read { record, sent, item, counted_at } = read;
+        let Read { record, sent, .. } = read;
         let key = record.key();
-        let found = item.ok_or_else(|| Refusal::fault("unknown_item", "no item has this item_code"));
         let Some(session) = self.sessions.get(record.session_id.as_str()) else {
             // It is another's; or it is not there, and nothing is sound that would open it.
-            found.and(counted_at.clone())?;
+            read.sound()?;
             return Err(Refusal::fault("not_session_owner", "the session belongs to another user"));
         };
-        let there = self.there.get(&key);
-        let this = (record.updated_at.get(), said(sent));
-        if there.is_some_and(|there| there.is(record, &this.1))
-            || self.resolved.get(&key).is_some_and(|resolved| resolved.contains(&this))
-        {
+        if self.is_known(&key, record, sent) {
             return Ok(None);
         }
         if session.is_over {
@@ -245,8 +280,7 @@ impl Known {
                 "the session has been posted or discarded: count on in another one",
             ));
         }
-        let item = found?;
-        let counted_at = counted_at.clone()?;
+        let (item, counted_at) = read.sound()?;
         rules::check_quantities(record)?;
         let lease = record.rack_id.as_ref().and_then(RackId::lease);
         let fence = match (&record.rack_id, &lease) {
@@ -256,6 +290,7 @@ impl Known {
             }
             _ => None,
         };
+        let there = self.there.get(&key);
         there.map_or(Ok(()), |there| there.is_replaced_by(record))?;
         let before = there.map(|there| there.serials.clone()).unwrap_or_default();
         let (counted_at, counted_version) =

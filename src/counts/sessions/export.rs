@@ -44,7 +44,7 @@ const COLUMNS: [&str; 20] = [
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithSessions {
-    /// Others, by commas, to be looked at as one count with this one.
+    /// Others, by commas or as a list in JSON, to be looked at as one count with this one.
     session_ids: Option<String>,
 }
 

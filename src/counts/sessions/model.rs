@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::Total;
+use crate::http::page::Limit;
 use crate::text::{Reason, SessionId, Sku};
 
 /// How far a session is.
@@ -149,7 +150,8 @@ pub enum Recount {
     CountedSince,
     /// It was counted in a rack that this count did not look at.
     CountedElsewhere,
-    /// Several sessions of this count counted it in one rack, or did not say where.
+    /// Several sessions of this count counted it in one rack or without saying where, or some of its records say where and
+    /// others do not.
     CountedTwice,
 }
 
@@ -228,6 +230,17 @@ pub struct Lines {
     pub lines: Vec<Line>,
     /// Give this as `cursor` for the next page; null where there is none.
     pub next_cursor: Option<Uuid>,
+}
+
+impl Lines {
+    /// Makes a page of lines of which one more was looked for.
+    #[must_use]
+    pub(super) fn paged(mut self, limit: Limit) -> Self {
+        let more = self.lines.len() > usize::from(limit);
+        self.lines.truncate(usize::from(limit));
+        self.next_cursor = self.lines.last().filter(|_| more).map(|line| line.variant_id);
+        self
+    }
 }
 
 /// A line about to be written.

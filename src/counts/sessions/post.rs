@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::model::{Decision, Decisions, LineDecision, Lines, NewLine, Outcome};
 use super::rules::{self, Against, Counted};
-use super::store::{self, Frozen, Posted, Total, Within};
+use super::store::{self, Frozen, Posted, Tally, Total, Within};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
@@ -25,6 +25,7 @@ use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::{Caller, Principal, Scope};
 use crate::http::extract::{InPath, OrDefault};
+use crate::http::page::Limit;
 use crate::http::problem::Problem;
 use crate::idempotency::{self, Claim};
 use crate::inventory::ledger::Ledger;
@@ -305,30 +306,27 @@ impl Total {
 }
 
 /// What is told of a count to all: it may have a hundred thousand lines, which whoever wants them asks for.
-fn totals(posted: &Lines) -> Value {
-    let mut outcomes = BTreeMap::<&str, usize>::new();
-    let (mut variance, mut shortfall) = (0, 0);
-    for line in &posted.lines {
-        *outcomes.entry(line.outcome.as_deref().unwrap_or_default()).or_default() += 1;
-        if line.outcome.as_deref() == Some("posted") {
-            (variance, shortfall) =
-                (variance + line.variance.unwrap_or_default(), shortfall + line.shortfall);
-        }
-    }
+fn totals(posted: &Lines, tallies: &[Tally]) -> Value {
+    let outcomes: BTreeMap<_, _> =
+        tallies.iter().map(|tally| (tally.outcome.as_str(), tally.items)).collect();
+    let items: i64 = outcomes.values().sum();
+    let set = tallies.iter().find(|tally| tally.outcome == "posted");
+    let (variance, shortfall) = set.map_or((0, 0), |set| (set.variance, set.shortfall));
     json!({
         "session_id": posted.session_id, "session_ids": posted.session_ids, "state": posted.state,
         "posted_at": posted.posted_at, "posted_by": posted.posted_by, "open_conflicts": posted.open_conflicts,
-        "items": posted.lines.len(), "outcomes": outcomes, "variance": variance, "shortfall": shortfall,
+        "items": items, "outcomes": outcomes, "variance": variance, "shortfall": shortfall,
     })
 }
 
-/// Notes that all is posted, and tells of it, once.
+/// Notes that all is posted, and tells of it, once. Gives the first page of its lines.
 async fn finish_in_tx(conn: &mut PgConnection, posted_as: &str, by: &str) -> Result<Lines, CountError> {
     let is_new = store::finish_in_tx(conn, posted_as, by).await?;
-    let posted = posted(conn, posted_as, &[], Within::default()).await?;
+    let page = Within { after: None, limit: Some(Limit::MOST.and_one()) };
+    let posted = posted(conn, posted_as, &[], page).await?.paged(Limit::MOST);
     if is_new {
-        let mut tell =
-            vec![NewEvent::new(EventKind::CountPosted, About::SessionNamed(posted_as), &totals(&posted))?];
+        let told = totals(&posted, &store::tally_lines(conn, posted_as).await?);
+        let mut tell = vec![NewEvent::new(EventKind::CountPosted, About::SessionNamed(posted_as), &told)?];
         for session_id in &posted.session_ids {
             let ended = json!({"session_id": session_id, "state": "posted", "posted_by": by,
                                "posted_as": posted_as});

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::http::auth::{Caller, Scope};
 use crate::http::extract::{InPath, Params};
-use crate::http::page::{Limit, Page};
+use crate::http::page::Limit;
 use crate::http::problem::Problem;
 use crate::text::SessionId;
 
@@ -25,7 +25,7 @@ use crate::text::SessionId;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LookAtVariances {
-    /// Others, by commas, to be looked at as one count with this one.
+    /// Others, by commas or as a list in JSON, to be looked at as one count with this one.
     session_ids: Option<String>,
     /// How many at most: 1,000 unless said.
     limit: Option<Limit>,
@@ -54,7 +54,8 @@ pub(super) async fn lines_of(
 ) -> Result<Lines, CountError> {
     let mut conn = app.db.snapshot().await?;
     let session = store::find(&mut conn, session_id).await?.ok_or_else(error::session_not_found)?;
-    let others: Vec<_> = others.unwrap_or_default().split(',').filter(|other| !other.is_empty()).collect();
+    let others = named(others.unwrap_or_default());
+    let others: Vec<_> = others.iter().map(String::as_str).collect();
     if others.len() > SESSIONS_MAX {
         return Err(Problem::invalid("session_ids", format!("must be {SESSIONS_MAX} at most")).into());
     }
@@ -75,10 +76,7 @@ pub(super) async fn lines_of(
     lines.lines.extend(open.into_iter().map(expected));
     lines.lines.sort_by_key(|line| line.variant_id);
     if let Some((_, limit)) = page {
-        let page = Page::of(std::mem::take(&mut lines.lines), limit, |line| line.variant_id.to_string());
-        lines.next_cursor =
-            page.items.last().filter(|_| page.next_cursor.is_some()).map(|line| line.variant_id);
-        lines.lines = page.items;
+        lines = lines.paged(limit);
     }
     let is_operator = caller.principal.scopes.contains(&Scope::Operator);
     let is_blind = |member: &Session| member.blind && member.user_id == caller.principal.subject;
@@ -86,6 +84,13 @@ pub(super) async fn lines_of(
         lines.lines.iter_mut().for_each(blinded);
     }
     Ok(lines)
+}
+
+/// The sessions that a query names: by commas, or as a list in JSON, for there may be commas in their ids.
+fn named(sessions: &str) -> Vec<String> {
+    serde_json::from_str(sessions).unwrap_or_else(|_| {
+        sessions.split(',').filter(|session| !session.is_empty()).map(str::to_owned).collect()
+    })
 }
 
 /// What a count would mean now.

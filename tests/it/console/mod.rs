@@ -2,6 +2,7 @@
 //!
 //! What the pages looked like is kept in `target/console/`.
 
+mod counts;
 mod files;
 mod outage;
 mod tour;

@@ -12,7 +12,7 @@ const SETTINGS: &[(&str, &str)] =
     &[("HOLDFAST_REDIS_TIMEOUT_MS", "1000"), ("HOLDFAST_WEBHOOK_ALLOW_PRIVATE", "true")];
 
 /// What is wrong with the page for those who hear it, or see little: an empty list.
-const WRONGS: &str = "(() => {
+pub(super) const WRONGS: &str = "(() => {
     const wrong = [];
     const named = (one) => one.getAttribute('aria-label') || one.innerText?.trim()
         || [...(one.labels ?? [])].map((label) => label.innerText).join('');
@@ -253,6 +253,15 @@ async fn a_file_comes_in_by_parts_and_the_page_says_how_far_it_is_and_what_was_n
     let rows: String = (0..600).map(|row| format!("B-{row:03},1,Shelf\\n")).collect();
     let file =
         format!("rack_id,floor,name\\n{rows}B-700,,\\nB-701,1,\"two\\nlines\"\\nB-702,1\\nB-703,1,last\\n");
+    // The answer to the first part is lost on its way.
+    let lose = "window.keys = []; const real = fetch;
+        fetch = async (path, given) => {
+            const answer = await real(path, given);
+            if (!path.includes('/import')) return answer;
+            keys.push(given.headers['idempotency-key']);
+            return keys.length > 1 ? answer : new Response('', { status: 502, headers: { 'retry-after': '0.01' } });
+        }; 0";
+    browser.run(lose).await;
     browser.click("Import …").await;
     browser.until("document.querySelector('dialog #ask-file')").await;
     let choose = format!(
@@ -267,9 +276,18 @@ async fn a_file_comes_in_by_parts_and_the_page_says_how_far_it_is_and_what_was_n
     assert_eq!(browser.run(WRONGS).await, json!([]));
     browser.picture("import").await;
     let lines =
-        "[...document.querySelectorAll('[data-key=import] tbody tr')].map((one) => one.cells[0].innerText)";
+        "[...document.querySelectorAll('[data-key^=import-] tbody tr')].map((one) => one.cells[0].innerText)";
     assert_eq!(browser.run(lines).await, json!(["602", "603", "605"]));
     assert_eq!(app.count("racks").await, 601);
+    let as_often = "[keys.length, new Set(keys).size, keys[0] === keys[1]]";
+    assert_eq!(browser.run(as_often).await, json!([3, 2, true]));
+    // It goes on, and is told of, whatever page was looked at meanwhile.
+    browser.visit("stock").await;
+    browser.until("!document.body.innerText.includes('604 of 604')").await;
+    browser.visit("counts").await;
+    browser.until_said("604 of 604 rows").await;
+    browser.click("Close").await;
+    browser.until("!document.body.innerText.includes('604 of 604')").await;
     browser.close().await;
     app.finish().await;
 }

@@ -129,6 +129,9 @@ async fn a_corrected_file_replaces_what_it_corrects_wherever_its_rows_have_gone(
     let header = "item_code,verified_qty,rack_id\n";
     let untimed = import(&ann, &path, &format!("{header}{a},5,\n"), None).await.expect(200).json();
     assert_eq!(rows(&untimed), ["2 error validation_error"], "nobody knows what was sold since");
+    for rack in ["R1", "R2"] {
+        post(&ann, "/racks", &json!({"rack_id": rack, "floor": "1"})).await.expect(201);
+    }
     // Twice in one rack is two places in it, and another rack is another place.
     let first = format!("{header}{a},5,R1\n{a},2,R1\n{b},7,R1\n{a},1,R2\n");
     let first = import(&ann, &timed, &first, None).await.expect(200).json();
@@ -142,6 +145,66 @@ async fn a_corrected_file_replaces_what_it_corrects_wherever_its_rows_have_gone(
         lines.iter().find(|line| line["item_code"] == sku).unwrap()["counted_qty"].clone()
     };
     assert_eq!((of(&a), of(&b)), (json!(6), json!(8)));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racks_of_a_file_are_those_that_are_registered_and_no_spelling_of_them() {
+    let app = TestApp::without_redis().await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(9).await).await;
+    for rack in ["001", "A-01"] {
+        post(&ann, "/racks", &json!({"rack_id": rack, "floor": "1"})).await.expect(201);
+    }
+    let path = format!("/sync/import?session_id={session}&counted_at={}", now(&app).await);
+    let header = "item_code,verified_qty,rack_id\n";
+    let misspelled = format!("{header}{sku},5,1\n{sku},7,a-01\n");
+    let told = import(&ann, &path, &misspelled, None).await.expect(200).json();
+    assert_eq!(rows(&told), ["2 error unknown_rack", "3 error unknown_rack"]);
+    get(&ann, &format!("/sessions/{session}")).await.expect(404);
+    let told = import(&ann, &path, &format!("{misspelled}{sku},5,001\n{sku},7,A-01\n"), None).await;
+    assert_eq!(rows(&told.expect(200).json())[2..], ["4 imported", "5 imported"]);
+    // What a device counted is not thrown away because nobody registered where.
+    let mut sent = record("1", &session, &sku, 1);
+    sent["rack_id"] = json!("B-7");
+    let told = post(&ann, "/sync/batch", &json!({"records": [sent]})).await.expect(200).json();
+    assert_eq!(told["ok"], json!(["1"]));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_sent_again_undoes_nothing_that_a_person_decided_on() {
+    let app = TestApp::without_redis().await;
+    let (ann, bob, session) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(9).await).await;
+    let (others, _) = claimed(&bob, "R1").await;
+    let path = format!("/sync/import?session_id={session}&counted_at={}", now(&app).await);
+    let file = |units: i64| format!("item_code,verified_qty,rack_id\n{sku},{units},R1\n");
+    let send = async |units: i64| {
+        let told = import(&ann, &path, &file(units), None).await.expect(200).json();
+        rows(&told)[0].clone()
+    };
+    let units = async || {
+        let kept = get(&ann, &format!("/sessions/{session}/records")).await.expect(200).json();
+        kept["items"][0]["verified_qty"].clone()
+    };
+    // Sent again and again, it is one conflict.
+    for _ in 0..3 {
+        assert_eq!(send(5).await, "2 conflict rack_locked");
+        assert_eq!(app.count("count_conflicts").await, 1);
+    }
+    let conflict = get(&ann, "/sync/conflicts").await.expect(200).json()["items"][0]["conflict_id"].clone();
+    let merge = json!({"resolution": "merge", "merged": {"verified_qty": 7}, "reason": "looked again"});
+    let resolve = format!("/sync/conflicts/{}/resolve", conflict.as_str().unwrap());
+    post(&ann, &resolve, &merge).await.expect(200);
+    // Even where it could be kept by now.
+    post(&bob, "/racks/R1/release", &json!({"session_id": others})).await.expect(200);
+    assert_eq!((send(5).await, units().await), ("2 imported".to_owned(), json!(7)));
+    // What says something else is a later word, and so is the first one after that.
+    assert_eq!((send(6).await, units().await), ("2 replaced".to_owned(), json!(6)));
+    assert_eq!((send(6).await, units().await), ("2 imported".to_owned(), json!(6)));
+    assert_eq!((send(5).await, units().await), ("2 replaced".to_owned(), json!(5)));
+    assert_eq!(app.count("count_conflicts").await, 1);
     app.finish().await;
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::support::{Client, Reply, TestApp};
 
 mod anchors;
+mod fences;
 mod files;
 mod lapses;
 mod leads;
@@ -15,6 +16,7 @@ mod one_count;
 mod posting;
 mod purge;
 mod racks;
+mod replicas;
 mod shelf;
 mod sync;
 mod warehouse;

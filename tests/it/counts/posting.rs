@@ -198,6 +198,74 @@ async fn the_lines_of_a_count_are_read_page_by_page_before_it_is_posted_and_afte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_posting_has_the_first_of_many_lines_and_the_event_the_sum_of_all() {
+    let app = start(false).await;
+    let (ann, boss) = (counter(&app, "ann").await, app.client_of("boss", &[Scope::Warehouse]).await);
+    let mut variants = app.variants(1_001, 10).await;
+    variants.sort_unstable();
+    let skus: Vec<String> = sqlx::query_scalar("SELECT sku FROM variants ORDER BY variant_id")
+        .fetch_all(&app.database.pool)
+        .await
+        .unwrap();
+    for part in skus.chunks(1_000) {
+        let records: Vec<_> = part.iter().map(|sku| record(sku, "s", sku, 9)).collect();
+        assert_eq!(ids(&batch(&ann, &records).await, "ok").len(), part.len());
+    }
+    let first = posted(&boss, "s").await;
+    assert_eq!(
+        (first["lines"].as_array().unwrap().len(), &first["next_cursor"]),
+        (1_000, &json!(variants[999]))
+    );
+    assert_eq!(posted(&boss, "s").await, first);
+    let rest = format!("/sessions/s/variances?cursor={}", variants[999]);
+    let rest = get(&ann, &rest).await.expect(200).json();
+    assert_eq!((rest["lines"].as_array().unwrap().len(), &rest["next_cursor"]), (1, &Value::Null));
+    let told: Value = sqlx::query_scalar("SELECT data FROM events WHERE kind = 'count.posted'")
+        .fetch_one(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        (&told["items"], &told["outcomes"], &told["variance"], &told["shortfall"]),
+        (&json!(1_001), &json!({"posted": 1_001}), &json!(-1_001), &json!(0))
+    );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_say_no_rack_beside_others_that_do_are_counted_again_unless_approved() {
+    let app = start(false).await;
+    let (ann, (variant, sku)) = (counter(&app, "ann").await, item(&app, 15).await);
+    // A device counted 5 in a rack, and a file has the whole hall: 12, those among them.
+    let in_rack = |session: &str| {
+        let mut sent = record("rack", session, &sku, 5);
+        sent["rack_id"] = json!("R1");
+        sent
+    };
+    batch(&ann, &[in_rack("device"), record("hall", "file", &sku, 12)]).await;
+    let because =
+        async |path: &str| get(&ann, path).await.expect(200).json()["lines"][0]["recount_because"].clone();
+    assert_eq!(because("/sessions/device/variances").await, "counted_elsewhere");
+    assert_eq!(because("/sessions/device/variances?session_ids=%5B%22file%22%5D").await, "counted_twice");
+    let told =
+        post(&ann, "/sessions/device/post", &json!({"session_ids": ["file"]})).await.expect(200).json();
+    assert_eq!(
+        (&told["lines"][0]["outcome"], &told["lines"][0]["counted_qty"]),
+        (&json!("recount"), &json!(17))
+    );
+    assert_eq!(app.client.on_hand(variant).await, 15);
+    // In one session it is no different, and a person may know better.
+    let (other, sku) = item(&app, 15).await;
+    let mut sent = record("rack", "one", &sku, 5);
+    sent["rack_id"] = json!("R1");
+    batch(&ann, &[sent, record("floor", "one", &sku, 4)]).await;
+    assert_eq!(because("/sessions/one/variances").await, "counted_twice");
+    let approved = json!({"lines": [{"item_code": sku, "decision": "approve", "reason": "beside the rack"}]});
+    post(&ann, "/sessions/one/post", &approved).await.expect(200);
+    assert_eq!(app.client.on_hand(other).await, 9);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_posted_once_whoever_posts_it_at_once_while_its_items_are_sold() {
     for redis in [true, false] {
         let app = start(redis).await;

@@ -6,8 +6,45 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::counts::records::model::{Conflict, Kept, Record, RecordKey};
+use crate::counts::records::model::{Conflict, Kept, Record, RecordKey, said};
 use crate::db::DbError;
+
+/// A version of a record that was in conflict.
+#[derive(Debug)]
+pub(in super::super) struct Disputed {
+    pub(in super::super) updated_at: DateTime<Utc>,
+    pub(in super::super) said: Value,
+    pub(in super::super) is_resolved: bool,
+    /// Whether its record, if there is one, was not written since it was resolved.
+    pub(in super::super) is_the_last: bool,
+}
+
+/// Which versions of these records, by their time and what they say, are in conflict or were.
+pub(in super::super) async fn find_disputed(
+    conn: &mut PgConnection,
+    keys: &[RecordKey],
+) -> Result<HashMap<RecordKey, Vec<Disputed>>, DbError> {
+    let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
+    let rows = sqlx::query!(
+        r#"SELECT c.session_id, c.client_record_id, c.updated_at, c.local, c.resolution IS NOT NULL AS "is_resolved!",
+                  coalesce(c.resolved_at >= r.synced_at, true) AS "is_the_last!"
+           FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
+           JOIN count_conflicts c USING (session_id, client_record_id)
+           LEFT JOIN count_records r USING (session_id, client_record_id)"#,
+        &sessions as &[&str],
+        &ids as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut disputed: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        let (updated_at, said) = (row.updated_at, said(&row.local));
+        let (is_resolved, is_the_last) = (row.is_resolved, row.is_the_last);
+        let of_record = disputed.entry((row.session_id, row.client_record_id)).or_default();
+        of_record.push(Disputed { updated_at, said, is_resolved, is_the_last });
+    }
+    Ok(disputed)
+}
 
 /// A conflict about to be kept.
 #[derive(Debug)]

@@ -9,7 +9,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(super) use self::conflicts::{NewConflict, close_conflicts_in_tx, keep_conflicts_in_tx};
+pub(super) use self::conflicts::{
+    Disputed, NewConflict, close_conflicts_in_tx, find_disputed, keep_conflicts_in_tx,
+};
 use super::model::{Evidence, Kept, RecordKey, said};
 use super::rules::{Own, Serials, Standing, There};
 use crate::db::DbError;
@@ -212,29 +214,6 @@ pub(in crate::counts) async fn find_records(
             ((row.session_id, row.client_record_id), there)
         })
         .collect())
-}
-
-/// Which versions of these records, by their time and what they say, were conflicts that somebody has resolved.
-pub(super) async fn find_resolved(
-    conn: &mut PgConnection,
-    keys: &[RecordKey],
-) -> Result<HashMap<RecordKey, Vec<(DateTime<Utc>, Value)>>, DbError> {
-    let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
-    let rows = sqlx::query!(
-        "SELECT c.session_id, c.client_record_id, c.updated_at, c.local
-         FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
-         JOIN count_conflicts c USING (session_id, client_record_id) WHERE c.resolution IS NOT NULL",
-        &sessions as &[&str],
-        &ids as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut resolved: HashMap<_, Vec<_>> = HashMap::new();
-    for row in rows {
-        let version = (row.updated_at, said(&row.local));
-        resolved.entry((row.session_id, row.client_record_id)).or_default().push(version);
-    }
-    Ok(resolved)
 }
 
 /// Keeps others from taking or giving back these serial numbers until the transaction ends, and says who has them. One

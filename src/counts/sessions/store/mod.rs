@@ -5,8 +5,8 @@ mod posting;
 use sqlx::PgConnection;
 
 pub(super) use self::posting::{
-    Frozen, Posted, Total, Within, find_counted, find_frozen, find_lines, find_open_items, find_totals,
-    finish_in_tx, freeze_in_tx, lock_to_post_in_tx, write_lines_in_tx,
+    Frozen, Posted, Tally, Total, Within, find_counted, find_frozen, find_lines, find_open_items,
+    find_totals, finish_in_tx, freeze_in_tx, lock_to_post_in_tx, tally_lines, write_lines_in_tx,
 };
 use super::model::{Present, Session};
 use super::{LASTS_FOR, PRESENT_FOR};

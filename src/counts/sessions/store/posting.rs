@@ -139,7 +139,7 @@ pub(in super::super) struct Total {
     pub(in super::super) went_out: i64,
     /// After the last.
     pub(in super::super) moved_after: i64,
-    /// Whether several of these sessions counted it in one rack.
+    /// Whether several of these sessions counted it in one rack, or some records say where and others do not.
     pub(in super::super) counted_twice: bool,
     /// Whether a count was posted that is as new or newer.
     pub(in super::super) counted_since: bool,
@@ -192,6 +192,7 @@ pub(in super::super) async fn find_totals(
                       sum(damage_qty)::bigint AS damaged, min(counted_version) AS first_version,
                       max(counted_version) AS last_version, array_agg(DISTINCT coalesce(rack_id, '')) AS racks,
                       count(DISTINCT (session_id, coalesce(rack_id, ''))) > count(DISTINCT coalesce(rack_id, ''))
+                          OR bool_or(rack_id IS NULL AND verified_qty > 0) AND bool_or(rack_id IS NOT NULL AND verified_qty > 0)
                           AS counted_twice
                FROM count_records r
                WHERE session_id = ANY($1) AND status = 'finalized' AND ($3::uuid[] IS NULL OR variant_id = ANY($3))
@@ -207,6 +208,30 @@ pub(in super::super) async fn find_totals(
         variants,
         AGE_MAX.as_secs_f64(),
         SERIALS_KEPT_FOR.as_secs_f64(),
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// The lines of one outcome, summed up.
+pub(in super::super) struct Tally {
+    pub(in super::super) outcome: String,
+    pub(in super::super) items: i64,
+    pub(in super::super) variance: i64,
+    pub(in super::super) shortfall: i64,
+}
+
+/// Sums up the lines that were written in a session's name, by their outcomes.
+pub(in super::super) async fn tally_lines(
+    conn: &mut PgConnection,
+    posted_as: &str,
+) -> Result<Vec<Tally>, DbError> {
+    Ok(sqlx::query_as!(
+        Tally,
+        r#"SELECT outcome, count(*) AS "items!", sum(counted_qty - expected_qty)::bigint AS "variance!",
+                  sum(shortfall)::bigint AS "shortfall!"
+           FROM count_lines WHERE session_id = $1 GROUP BY outcome ORDER BY outcome"#,
+        posted_as,
     )
     .fetch_all(conn)
     .await?)

@@ -1,0 +1,81 @@
+//! What a warehouse lead does from the page: several devices' counts posted as one, line by line, and their result kept.
+
+use serde_json::{Value, json};
+
+use super::tour::WRONGS;
+use crate::support::{Browser, TestApp};
+
+/// The cells of an item's line, as they are read.
+fn cells(item: &str) -> String {
+    format!(
+        "[...[...document.querySelectorAll('[data-key=Variances] tbody tr')]
+              .find((one) => one.cells[0].innerText === '{item}')?.cells ?? []].map((cell) => cell.innerText)"
+    )
+}
+
+#[tokio::test]
+async fn what_several_devices_counted_is_posted_from_the_page_as_one_count_line_by_line() {
+    let app = TestApp::without_redis().await;
+    let client = &app.client;
+    for sku in ["BOWL", "LAMP"] {
+        let made = json!({"sku": sku, "name": sku, "price": "9", "currency": "EUR", "on_hand": 12});
+        client.post("/variants", &made).await.expect(201);
+    }
+    let record = |session: &str, rack: &str, sku: &str, units: i64| {
+        json!({"client_record_id": sku, "session_id": session, "rack_id": rack, "item_code": sku, "verified_qty": units,
+               "created_at": "2026-01-01T10:00:00Z", "updated_at": "2026-01-01T10:00:00Z"})
+    };
+    let records = [
+        record("left", "R1", "BOWL", 5),
+        record("left", "R1", "LAMP", 3),
+        record("right,far", "R2", "BOWL", 6),
+    ];
+    client.post("/sync/batch", &json!({"records": records})).await.expect(200);
+
+    let mut browser = Browser::open().await;
+    browser.sign_in(client).await;
+    browser.visit("counts/left").await;
+    // Who counted the same items elsewhere belongs to it, unless a person says otherwise, who sees what that means.
+    let with = "document.querySelector('[aria-label=\"With right,far\"]')";
+    browser.until(&format!("{with}?.checked && {}[1] === '11'", cells("BOWL"))).await;
+    assert_eq!(browser.run(WRONGS).await, json!([]));
+    browser.picture("session-together").await;
+    browser.run(&format!("{with}.click()")).await;
+    browser.until(&format!("{}[1] === '5'", cells("BOWL"))).await;
+    browser.until_said("counted elsewhere too").await;
+    browser.run(&format!("{with}.click()")).await;
+    browser.until(&format!("{}[1] === '11'", cells("BOWL"))).await;
+
+    browser.run("document.querySelector('[aria-label=\"Decide on LAMP\"]').click()").await;
+    browser.until("document.querySelector('dialog #ask-decision')").await;
+    let reject = "document.querySelector('#ask-decision').value = 'reject'; document.querySelector('#ask-code').value = 'misplaced'";
+    browser.run(reject).await;
+    browser.click("Decide").await;
+    browser.until_said("rejected: misplaced").await;
+
+    let keep = "HTMLAnchorElement.prototype.click = () => {};
+                URL.createObjectURL = (file) => { file.text().then((text) => (window.exported = text)); return ''; }; 0";
+    browser.run(keep).await;
+    browser.click("Export").await;
+    browser.until("window.exported?.includes(',BOWL,2,11,')").await;
+
+    browser.click("Post them …").await;
+    browser.until("document.querySelector('dialog #ask-reason')").await;
+    browser.click("Post it").await;
+    browser.until("!document.querySelector('dialog')").await;
+    browser.until_said("Of 2 items: ").await;
+    browser.until_said("One count").await;
+    let posted = client.get("/sessions/left/variances").await.expect(200).json();
+    assert_eq!((&posted["state"], &posted["session_ids"]), (&json!("posted"), &json!(["left", "right,far"])));
+    let line = |sku: &str| -> Value {
+        let lines = posted["lines"].as_array().unwrap();
+        lines.iter().find(|line| line["item_code"] == sku).unwrap().clone()
+    };
+    let seen = |sku: &str| {
+        (line(sku)["outcome"].clone(), line(sku)["new_quantity"].clone(), line(sku)["reason"].clone())
+    };
+    assert_eq!(seen("BOWL"), (json!("posted"), json!(11), json!("counted")));
+    assert_eq!(seen("LAMP"), (json!("rejected"), json!(12), json!("misplaced")));
+    browser.close().await;
+    app.finish().await;
+}
