@@ -14,7 +14,7 @@ rounds=${ROUNDS:-5}
 # What is not held against an aim round by round is measured less often.
 few=$(((rounds + 1) / 2))
 results=${RESULTS:-load/RESULTS.md}
-parts=${PARTS:-hot delay single replicas spread orders memory polling traces bulk storm overload outage away locks}
+parts=${PARTS:-hot delay single replicas spread orders memory polling traces bulk storm overload outage away warehouse locks}
 variants=${GROWTH_VARIANTS:-1000000}
 invoices=${GROWTH_INVOICES:-1000000}
 

@@ -21,6 +21,9 @@ pub struct WarehouseArgs {
     /// How many sales are under way at once
     #[arg(long, default_value_t = 8, value_parser = connections)]
     sellers: usize,
+    /// How long a device takes to count what is in a position; one in eight is five times as fast
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pace: u64,
     /// For how long a device is out of the network at most
     #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=600_000))]
     gap: u64,
@@ -42,6 +45,7 @@ impl WarehouseArgs {
             racks: self.racks,
             positions: self.positions,
             sellers: self.sellers,
+            pace: Duration::from_millis(self.pace),
             gap: Duration::from_millis(self.gap),
             seed: self.seed,
         })

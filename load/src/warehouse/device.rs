@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep};
 
+use super::clock::Clock;
 use super::run::{Errand, Town};
 use crate::chance::Chance;
 use crate::connection::{Answer, Call, Caller};
@@ -17,8 +18,9 @@ use crate::connection::{Answer, Call, Caller};
 /// The records of a batch, of most devices and of those that are away for long.
 pub const BATCH: usize = 100;
 pub const LONG_BATCH: usize = 1_000;
-/// One in so many devices is away for long.
-const LONG: usize = 16;
+/// One in so many devices reads racks so much faster than the others, and is away for long.
+const LONG: usize = 8;
+const FASTER: u32 = 5;
 /// One in so many racks is lost to another device, and one in so many batches is sent twice.
 const LOST: usize = 20;
 const TWICE: usize = 5;
@@ -28,32 +30,22 @@ const LOST_SECS: u64 = 1;
 /// How often a device looks at the service's clock before it trusts what it found.
 const LOOKS: usize = 4;
 
-/// How a device's clock is wrong, and who knows.
-#[derive(Debug, Clone, Copy)]
-enum Clock {
-    Right,
-    /// So much ahead of the true time; it compares itself with what heartbeats say.
-    Compared(TimeDelta),
-    /// So much ahead; it only says what it shows when it sends.
-    SaysSo(TimeDelta),
-}
-
-impl Clock {
-    fn of(number: usize) -> Self {
-        match number % 10 {
-            0 => Self::Compared(TimeDelta::minutes(120)),
-            1 => Self::Compared(TimeDelta::minutes(-40)),
-            2 => Self::SaysSo(TimeDelta::minutes(90)),
-            _ => Self::Right,
-        }
-    }
-}
-
-/// A record that was not sent yet. A clock that is only told about is as inexact as the network is slow: nothing of the item
-/// is sold until then.
+/// A record that was not sent yet.
 struct Unsent<'t> {
     record: Value,
+    seen: Seen,
+    /// Of an item in two racks of which a clock tells that is only told about: nothing of it is sold until it was sent.
     _alone: Option<MutexGuard<'t, ()>>,
+}
+
+/// What a device looked at, and when.
+#[derive(Clone, Copy)]
+struct Seen {
+    rack: usize,
+    place: usize,
+    item: usize,
+    fence: i64,
+    at: Instant,
 }
 
 /// One device.
@@ -69,7 +61,6 @@ pub struct Device<'t> {
     unsent: Vec<Unsent<'t>>,
     /// What it counted in racks that it lost.
     late: Vec<Value>,
-    lost: Vec<usize>,
     held: Vec<usize>,
     sent: usize,
     batches: usize,
@@ -103,7 +94,7 @@ impl<'t> Device<'t> {
         let chance = Chance::of(&format!("{session_id} {}", town.settings.seed));
         let clock = Clock::of(number);
         let believed = (TimeDelta::zero(), Duration::ZERO);
-        let (unsent, late, lost, held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (unsent, late, held) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             town,
             number,
@@ -114,7 +105,6 @@ impl<'t> Device<'t> {
             believed,
             unsent,
             late,
-            lost,
             held,
             sent: 0,
             batches: 0,
@@ -132,7 +122,7 @@ impl<'t> Device<'t> {
         );
         self.compare_clock().await?;
         while self.town.racks_left.get() > 0 {
-            match self.town.next_rack() {
+            match self.town.next_rack(self.number) {
                 None => {
                     self.send_all().await?;
                     sleep(Duration::from_millis(20)).await;
@@ -170,18 +160,13 @@ impl<'t> Device<'t> {
 
     async fn visit(&mut self, errand: Errand) -> anyhow::Result<()> {
         let rack = errand.rack;
-        if errand.is_again && self.lost.contains(&rack) {
-            // Its claim would be given to it again.
-            self.town.later(errand);
-            return Ok(());
-        }
         let may_lose = !errand.is_again && self.town.settings.devices > 1;
-        let is_lost = may_lose && rack.is_multiple_of(LOST) && self.town.lose(rack);
+        let is_lost = may_lose && rack.is_multiple_of(LOST) && self.town.lose(rack, self.number);
         let ttl = if is_lost { LOST_SECS } else { HELD_SECS };
         let path = format!("/api/v1/racks/{}/claim", self.town.rack_id(rack));
         let floor = format!("{}", rack % 4);
         let body = json!({"session_id": self.session_id, "floor": floor, "ttl_seconds": ttl});
-        let began = Instant::now();
+        let (before, began) = (self.town.fence(rack), Instant::now());
         let answer = self.ask(&path, &body).await?;
         self.town.figures.borrow_mut().claim.record(began.elapsed());
         if answer.code().as_deref() == Some("rack_locked") {
@@ -193,14 +178,15 @@ impl<'t> Device<'t> {
         }
         ensure!(answer.status == StatusCode::OK, "{path}: {}", answer.excerpt());
         let Claimed { fence } = answer.json()?;
-        let is_for_good = !is_lost && self.town.take_for_good(rack);
-        if !is_lost && !is_for_good {
+        self.town.grow_fence(rack, before, fence);
+        let is_for_good = !is_lost;
+        if is_for_good && !self.town.take_for_good(rack) {
+            self.town.expect(false, || format!("{path}: granted, while another has it for an hour"));
             return Ok(());
         }
         self.count(rack, fence, is_for_good).await?;
         self.beat(Some(rack)).await?;
         if is_lost {
-            self.lost.push(rack);
             self.town.told.borrow_mut().lost += 1;
             self.town.later(Errand {
                 rack,
@@ -212,7 +198,7 @@ impl<'t> Device<'t> {
             self.town.racks_left.set(self.town.racks_left.get() - 1);
             self.town.progress.step();
         }
-        if matches!(self.clock, Clock::SaysSo(_)) {
+        if self.is_told_about() {
             self.send_all().await?;
         }
         if self.chance.below(5) == 0 {
@@ -230,27 +216,34 @@ impl<'t> Device<'t> {
     async fn count(&mut self, rack: usize, fence: i64, is_for_good: bool) -> anyhow::Result<()> {
         let town = self.town;
         for (place, item) in town.shelves.in_rack(rack).into_iter().enumerate() {
+            sleep(if self.is_long() { town.settings.pace / FASTER } else { town.settings.pace }).await;
             let alone = town.shelves.items[item].alone().await;
             let (ahead, doubt) = self.believed;
             sleep(doubt).await;
             let (units, damaged) = town.shelves.look(rack, place, is_for_good);
-            let at = (self.shown()? - ahead).to_rfc3339();
+            let at = self.shown()? - ahead;
+            let seen = Seen { rack, place, item, fence, at: Instant::now() };
             sleep(doubt).await;
             self.sent += 1;
-            let record = json!({
-                "client_record_id": format!("{}-{}", town.rack_id(rack), self.sent), "session_id": self.session_id,
-                "rack_id": town.rack_id(rack), "floor": format!("{}", rack % 4), "item_code": town.shelves.items[item].sku,
-                "verified_qty": units, "damage_qty": damaged, "fence": fence,
-                "counted_at": at, "created_at": at, "updated_at": at,
-            });
+            let id = format!("{}-{}", town.rack_id(rack), self.sent);
+            let record = self.record(&id, seen, (units, damaged), at);
             if is_for_good {
-                let keeps = matches!(self.clock, Clock::SaysSo(_));
-                self.unsent.push(Unsent { record, _alone: keeps.then_some(alone) });
+                let keeps = self.is_told_about() && town.shelves.items[item].is_in_two_racks();
+                self.unsent.push(Unsent { record, seen, _alone: keeps.then_some(alone) });
             } else {
                 self.late.push(record);
             }
         }
         Ok(())
+    }
+
+    fn record(&self, id: &str, seen: Seen, (units, damaged): (i64, i64), at: DateTime<Utc>) -> Value {
+        let (town, at) = (self.town, at.to_rfc3339());
+        json!({
+            "client_record_id": id, "session_id": self.session_id, "rack_id": town.rack_id(seen.rack),
+            "floor": format!("{}", seen.rack % 4), "item_code": town.shelves.items[seen.item].sku, "verified_qty": units,
+            "damage_qty": damaged, "fence": seen.fence, "counted_at": at, "created_at": at, "updated_at": at,
+        })
     }
 
     async fn send_all(&mut self) -> anyhow::Result<()> {
@@ -260,7 +253,8 @@ impl<'t> Device<'t> {
         Ok(())
     }
 
-    /// Sends so many records, some of them twice, in one batch or two.
+    /// Sends so many records, some of them twice, in one batch or two. A clock that is only told about is as inexact as the
+    /// network is slow: what may have been sold in that time is looked at again.
     async fn send_some(&mut self, size: usize) -> anyhow::Result<()> {
         let is_repeated = self.batches.is_multiple_of(TWICE);
         self.batches += 1;
@@ -268,22 +262,57 @@ impl<'t> Device<'t> {
         let some: Vec<_> = self.unsent.drain(..size - twice).collect();
         let mut records: Vec<_> = some.iter().map(|unsent| unsent.record.clone()).collect();
         records.extend(records.first().cloned().filter(|_| twice == 1));
-        let times = 1 + usize::from(is_repeated);
-        for _ in 0..times {
+        let began = Instant::now();
+        let told = self.send(&records).await?;
+        let doubt = began.elapsed();
+        self.expect_whole(&told, records.len());
+        if is_repeated {
             let told = self.send(&records).await?;
-            let is_whole = told.ok.len() == records.len();
-            self.town
-                .expect(is_whole, || format!("{}: {:?} {:?}", self.session_id, told.conflicts, told.errors));
+            self.expect_whole(&told, records.len());
+        }
+        if self.is_told_about() {
+            self.look_again(&some, doubt).await?;
         }
         let mut told = self.town.told.borrow_mut();
         told.records += some.len();
-        told.repeated += times - 1 + twice;
+        told.repeated += usize::from(is_repeated) + twice;
         Ok(())
+    }
+
+    fn expect_whole(&self, told: &Synced, all: usize) {
+        let wrong = || format!("{}: {:?} {:?}", self.session_id, told.conflicts, told.errors);
+        self.town.expect(told.ok.len() == all, wrong);
+    }
+
+    /// Counts again, and sends, what may have been sold between its look and when the service put that.
+    async fn look_again(&mut self, sent: &[Unsent<'t>], mut doubt: Duration) -> anyhow::Result<()> {
+        let town = self.town;
+        let mut left: Vec<_> =
+            sent.iter().map(|one| (one.record["client_record_id"].clone(), one.seen)).collect();
+        loop {
+            left.retain(|(_, seen)| town.shelves.items[seen.item].is_sold_between(seen.at, seen.at + doubt));
+            if left.is_empty() {
+                return Ok(());
+            }
+            town.told.borrow_mut().looked_again += left.len();
+            let mut records = Vec::with_capacity(left.len());
+            for (id, seen) in &mut left {
+                let _alone = town.shelves.items[seen.item].alone().await;
+                let found = town.shelves.look(seen.rack, seen.place, false);
+                seen.at = Instant::now();
+                let id = id.as_str().unwrap_or_default();
+                records.push(self.record(id, *seen, found, self.shown()?));
+            }
+            let began = Instant::now();
+            let told = self.send(&records).await?;
+            doubt = began.elapsed();
+            self.expect_whole(&told, records.len());
+        }
     }
 
     async fn send(&mut self, records: &[Value]) -> anyhow::Result<Synced> {
         let mut body = json!({"records": records});
-        if let Clock::SaysSo(_) = self.clock {
+        if self.is_told_about() {
             body["sent_at"] = self.shown()?.to_rfc3339().into();
         }
         let began = Instant::now();
@@ -337,20 +366,20 @@ impl<'t> Device<'t> {
     }
 
     fn batch_size(&self) -> usize {
-        if self.number % LONG == 5 { LONG_BATCH } else { BATCH }
+        if self.is_long() { LONG_BATCH } else { BATCH }
     }
 
-    /// What its clock shows.
+    /// Whether it is away for long, and sends much at once.
+    fn is_long(&self) -> bool {
+        self.number % LONG == 5
+    }
+
+    /// Whether its clock is wrong, and it only says what it shows.
+    fn is_told_about(&self) -> bool {
+        matches!(self.clock, Clock::SaysSo(_))
+    }
+
     fn shown(&self) -> anyhow::Result<DateTime<Utc>> {
-        let ahead = match self.clock {
-            Clock::Right => TimeDelta::zero(),
-            Clock::Compared(ahead) | Clock::SaysSo(ahead) => ahead,
-        };
-        now().checked_add_signed(ahead).context("a time")
+        self.clock.shown()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a device counts by its own clock")]
-fn now() -> DateTime<Utc> {
-    DateTime::<Utc>::from(std::time::SystemTime::now())
 }

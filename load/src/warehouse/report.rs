@@ -38,6 +38,8 @@ pub struct Told {
     pub lost: usize,
     pub refused_claims: usize,
     pub conflicts: usize,
+    /// Positions that were counted again, as their item may have been sold while a wrong clock was told about.
+    pub looked_again: usize,
     pub posting_secs: f64,
     pub wrong: usize,
     /// The first of what was wrong.
@@ -115,14 +117,15 @@ impl Report {
             self.run
         ));
         say(&format!(
-            "counted     {} records in {} batches, in {:.1} s; {} repeated; {} racks lost to others, {} records of them to review; {} claims refused",
+            "counted     {} records in {} batches, in {:.1} s; {} repeated; {} racks lost to others, {} records of them to review; {} claims refused; {} positions looked at again",
             number(told.records),
             number(told.batches),
             self.seconds,
             number(told.repeated),
             number(told.lost),
             number(told.conflicts),
-            number(told.refused_claims)
+            number(told.refused_claims),
+            number(told.looked_again)
         ));
         say(&format!(
             "meanwhile   {} units sold; posting took {:.1} s",

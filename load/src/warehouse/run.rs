@@ -57,8 +57,10 @@ pub struct Town {
     errands: RefCell<VecDeque<Errand>>,
     /// Which racks somebody counts for good, or has.
     taken: RefCell<Vec<bool>>,
-    /// Which racks somebody has lost: each is lost once at most.
-    lost: RefCell<Vec<bool>>,
+    /// Which device has lost which rack: each is lost once at most.
+    lost: RefCell<Vec<Option<usize>>>,
+    /// The highest fence that was told of each rack.
+    fences: RefCell<Vec<i64>>,
 }
 
 impl Town {
@@ -70,11 +72,14 @@ impl Town {
         format!("{}-d{device}", self.settings.run)
     }
 
-    /// The next rack that nobody counts and whose time has come.
-    pub fn next_rack(&self) -> Option<Errand> {
+    /// The next rack that nobody counts, whose time has come, and which this device has not lost: its claim would be given to
+    /// it again.
+    pub fn next_rack(&self, device: usize) -> Option<Errand> {
         let mut errands = self.errands.borrow_mut();
         errands.retain(|errand| !self.taken.borrow()[errand.rack]);
-        let ready = errands.iter().position(|errand| errand.from <= Instant::now())?;
+        let lost = self.lost.borrow();
+        let is_ready = |errand: &Errand| errand.from <= Instant::now() && lost[errand.rack] != Some(device);
+        let ready = errands.iter().position(is_ready)?;
         errands.remove(ready)
     }
 
@@ -90,8 +95,21 @@ impl Town {
     }
 
     /// Whether this is the one that loses the rack.
-    pub fn lose(&self, rack: usize) -> bool {
-        !std::mem::replace(&mut self.lost.borrow_mut()[rack], true)
+    pub fn lose(&self, rack: usize, device: usize) -> bool {
+        let lost_by = &mut self.lost.borrow_mut()[rack];
+        lost_by.is_none() && lost_by.replace(device).is_none()
+    }
+
+    /// The highest fence that was told of a rack so far.
+    pub fn fence(&self, rack: usize) -> i64 {
+        self.fences.borrow()[rack]
+    }
+
+    /// A claim that was asked for when `before` was known was granted: its fence is above all that had been told by then.
+    pub fn grow_fence(&self, rack: usize, before: i64, fence: i64) {
+        let highest = &mut self.fences.borrow_mut()[rack];
+        *highest = fence.max(*highest);
+        self.expect(fence > before, || format!("{}: fence {fence} after {before}", self.rack_id(rack)));
     }
 
     /// Notes what is wrong.
@@ -167,7 +185,8 @@ async fn open(settings: Settings) -> anyhow::Result<Town> {
         progress: Progress::start("counting racks", settings.racks),
         errands: RefCell::new(errands),
         taken: RefCell::new(vec![false; settings.racks]),
-        lost: RefCell::new(vec![false; settings.racks]),
+        lost: RefCell::new(vec![None; settings.racks]),
+        fences: RefCell::new(vec![0; settings.racks]),
         settings,
     })
 }

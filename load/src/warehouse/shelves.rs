@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::plan::Position;
@@ -26,6 +27,8 @@ pub struct Item {
     begun: Cell<bool>,
     /// In how many of its racks it is counted for good.
     counted: Cell<usize>,
+    /// When its sales began.
+    sold: RefCell<Vec<Instant>>,
 }
 
 impl Item {
@@ -38,7 +41,18 @@ impl Item {
             booked: Cell::new(booked),
             begun: Cell::new(false),
             counted: Cell::new(0),
+            sold: RefCell::default(),
         }
+    }
+
+    /// Whether units of it lie in two racks, which are counted one after the other.
+    pub fn is_in_two_racks(&self) -> bool {
+        self.places.len() > 1
+    }
+
+    /// Whether a sale of it began in that time.
+    pub fn is_sold_between(&self, from: Instant, to: Instant) -> bool {
+        self.sold.borrow().iter().any(|at| (from..=to).contains(at))
     }
 
     /// Waits until nobody sells it or counts it.
@@ -90,9 +104,14 @@ impl Shelves {
         let number = chance.below(self.items.len());
         let item = &self.items[number];
         let guard = item.busy.try_lock().ok()?;
-        let is_whole = item.places.len() == 1 || !item.begun.get() || item.counted.get() == item.places.len();
+        let is_whole =
+            !item.is_in_two_racks() || !item.begun.get() || item.counted.get() == item.places.len();
         let is_enough = self.there(number).min(item.booked.get()) > LEFT_ALONE;
-        (is_whole && is_enough).then_some((number, guard))
+        if !(is_whole && is_enough) {
+            return None;
+        }
+        item.sold.borrow_mut().push(Instant::now());
+        Some((number, guard))
     }
 
     /// Takes a unit that was sold from one of the item's shelves.

@@ -7,17 +7,21 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::campaign::{amount, report};
-use crate::support::{ADMIN_KEY, TestApp, TestDatabase, shared_redis, unique};
+use crate::support::{ADMIN_KEY, Replica, TestApp, TestDatabase, shared_redis, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_count_by_many_devices_beside_a_sale_the_ledger_says_what_is_on_the_shelves() {
     let settings = [("HOLDFAST_SYNC_BATCHES_PER_MINUTE", "1000000")];
     let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), &settings).await;
+    // It knows of no Redis, and knows of claims all the same.
+    let without = Replica::start(&app.database.url, None, &settings).await;
     let program = Path::new(env!("CARGO_BIN_EXE_holdfast")).with_file_name("holdfast-load");
     let file = std::env::temp_dir().join(unique("warehouse"));
     let many = |few: usize, many: usize| amount(few, many).to_string();
     let output = Command::new(program)
-        .args(["warehouse", "--url", &format!("http://{}", app.client.address), "--gap", "50"])
+        .args(["warehouse", "--gap", "50", "--pace", "1"])
+        .args(["--target", &format!("http://{}", app.client.address)])
+        .args(["--target", &format!("http://{}", without.client.address)])
         .args(["--devices", &many(6, 100), "--racks", &many(40, 600), "--positions", &many(5, 12)])
         .arg("--json")
         .arg(&file)
@@ -38,5 +42,6 @@ async fn after_a_count_by_many_devices_beside_a_sale_the_ledger_says_what_is_on_
         assert!(found[what].as_u64().unwrap() > 0, "{what}: {found}");
     }
     assert_eq!(found["ok"], true, "{found}");
+    drop(without);
     app.finish().await;
 }
