@@ -38,10 +38,16 @@ impl Currency {
         self.0.code()
     }
 
+    /// The decimals of this currency's minor unit, if it has one: gold has none.
+    #[must_use]
+    pub fn decimals(self) -> Option<u32> {
+        self.0.exponent().map(u32::from)
+    }
+
     /// `amount` with at least the decimals of this currency's minor unit.
     #[must_use]
     pub fn written(self, amount: Decimal) -> Decimal {
-        let scale = u32::from(self.0.exponent().unwrap_or(0)).max(amount.normalize().scale());
+        let scale = self.decimals().unwrap_or(0).max(amount.normalize().scale());
         let mut written = amount;
         written.rescale(scale);
         written

@@ -107,7 +107,7 @@ fn intake(group: Group) -> Group {
         .with(
             post("/invoices/check", "invoices.check", check::check)
                 .says("Ask what an invoice would be judged as", "Nothing is written, and nothing promised.")
-                .patient()
+                .ignores_key()
                 .answers::<check::Checked>(200, "The verdict.")
                 .example(given("INV-2026-0815")),
         )

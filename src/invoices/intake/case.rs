@@ -49,7 +49,7 @@ pub(super) async fn open_cases(
     let judged: Vec<_> = given
         .iter()
         .zip(&cases)
-        .map(|(given, case)| (given.account_id.as_str(), &case.facts, case.policy.limits))
+        .map(|(given, case)| (given.account_id.as_str(), &case.facts, case.policy.reach()))
         .collect();
     for candidate in store::find_candidates(conn, &judged).await? {
         if let Some(case) = cases.get_mut(candidate.place) {

@@ -3,7 +3,7 @@
 //! A field's weight says how much it speaks for (or against) the two being one invoice. They add up to the score. What
 //! the weights are worth is measured on a labelled set: `load/RESULTS.md`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use chrono::{Datelike, Days, NaiveDate};
 use rust_decimal::Decimal;
@@ -29,7 +29,7 @@ pub struct Facts {
     pub currency: String,
     /// The hash of its file, in small letters.
     pub file_hash: Option<String>,
-    /// A number for each line, and one for each line without its words.
+    /// Two numbers for each line: one of all it says, one without its words.
     pub lines: Lines,
 }
 
@@ -52,32 +52,35 @@ impl Vendor {
     }
 }
 
-/// Lines as they are compared: both in order, so that two invoices are read along each other.
+/// Lines as they are compared: the numbers of either kind in order, so that two invoices are read along each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
     whole: Vec<i64>,
     amounts: Vec<i64>,
+    /// Both numbers of each line, by its place on the invoice. Empty where the places are not known.
+    placed: Vec<(i64, i64)>,
 }
 
 impl Lines {
-    /// Lines by a number for each: of what, how many, at which price; and without what.
+    /// Lines by two numbers for each, in their places: of what, how many, at which price; and without what.
     #[must_use]
-    pub fn new(mut whole: Vec<i64>, mut amounts: Vec<i64>) -> Self {
+    pub fn new(placed: Vec<(i64, i64)>) -> Self {
+        let (whole, amounts) = placed.iter().copied().unzip();
+        Self { placed, ..Self::unplaced(whole, amounts) }
+    }
+
+    /// The same where nobody knows which line stands where.
+    #[must_use]
+    pub fn unplaced(mut whole: Vec<i64>, mut amounts: Vec<i64>) -> Self {
         whole.sort_unstable();
         amounts.sort_unstable();
-        Self { whole, amounts }
+        Self { whole, amounts, placed: Vec::new() }
     }
 
-    /// Of what, how many, at which price.
+    /// Both numbers of each line, by its place.
     #[must_use]
-    pub fn whole(&self) -> &[i64] {
-        &self.whole
-    }
-
-    /// How many, at which price.
-    #[must_use]
-    pub fn amounts(&self) -> &[i64] {
-        &self.amounts
+    pub fn placed(&self) -> &[(i64, i64)] {
+        &self.placed
     }
 }
 
@@ -93,6 +96,20 @@ pub struct Evidence {
     pub theirs: String,
     /// What it speaks for the two being one, of 1; below 0 it speaks against.
     pub weight: f64,
+    /// Of `lines`: which of them are on both, by their places; at most 200. Left out where those are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_lines: Option<Vec<SharedLine>>,
+}
+
+/// A line that is on both invoices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SharedLine {
+    /// Its place on the one that is judged, from 1.
+    pub ours: usize,
+    /// Its place on the other.
+    pub theirs: usize,
+    /// Whether its words are the same too, and not only quantity and price.
+    pub same_words: bool,
 }
 
 /// How alike two names must be to be one, misspelled.
@@ -101,6 +118,8 @@ const NAMES_ALIKE: f64 = 0.92;
 const DAYS_CLOSE: u64 = 3;
 /// So many equal lines are no accident.
 const MANY_LINES: usize = 3;
+/// The most shared lines that are told.
+const SHARED_LINES_MAX: usize = 200;
 
 /// Whether two vendors' keys are one name, misspelled or cut.
 #[must_use]
@@ -166,9 +185,9 @@ impl Limits {
 /// What an invoice says in a field.
 type Say = fn(&Facts) -> String;
 
-/// What each field of two invoices weighs, in points: vendor, number, total, date, lines.
+/// What each field of two invoices weighs, in points: vendor, number, total, currency, date, lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Weights([i32; 5]);
+pub struct Weights([i32; 6]);
 
 /// Weighs two invoices, field by field.
 #[must_use]
@@ -178,6 +197,7 @@ pub fn weigh(ours: &Facts, theirs: &Facts, limits: Limits) -> Weights {
         vendor,
         number_weight(ours, theirs, vendor > 0),
         total_weight(ours, theirs, limits),
+        if ours.currency == theirs.currency { 0 } else { -30 },
         date_weight(ours, theirs, limits),
         lines_weight(&ours.lines, &theirs.lines),
     ])
@@ -193,10 +213,11 @@ impl Weights {
     /// What it is made of: of many that are weighed only few are told.
     #[must_use]
     pub fn evidence(&self, ours: &Facts, theirs: &Facts) -> Vec<Evidence> {
-        let said: [(_, Say); 5] = [
+        let said: [(_, Say); 6] = [
             ("vendor_name", |facts| facts.vendor.written.clone()),
             ("invoice_number", |facts| facts.number.0.clone()),
             ("total", |facts| facts.total.to_string()),
+            ("currency", |facts| facts.currency.clone()),
             ("invoice_date", |facts| facts.date.to_string()),
             ("lines", |facts| facts.lines.told()),
         ];
@@ -207,6 +228,7 @@ impl Weights {
                 ours: say(ours),
                 theirs: say(theirs),
                 weight: f64::from(points) / 100.0,
+                shared_lines: if field == "lines" { ours.lines.shared_with(&theirs.lines) } else { None },
             });
         }
         all
@@ -219,6 +241,32 @@ impl Lines {
             1 => "1 line".to_owned(),
             lines => format!("{lines} lines"),
         }
+    }
+
+    /// Which lines are on both, each once: those that are the same first, then those of one quantity and price.
+    fn shared_with(&self, theirs: &Self) -> Option<Vec<SharedLine>> {
+        let is_placed = |lines: &Self| lines.placed.len() == lines.whole.len();
+        if !is_placed(self) || !is_placed(theirs) {
+            return None;
+        }
+        let (mut told, mut taken) = (vec![false; self.placed.len()], vec![false; theirs.placed.len()]);
+        let mut shared = Vec::new();
+        for same_words in [true, false] {
+            let number = |line: &(i64, i64)| if same_words { line.0 } else { line.1 };
+            let mut places: HashMap<i64, VecDeque<usize>> = HashMap::new();
+            for (place, line) in theirs.placed.iter().enumerate().filter(|(place, _)| !taken[*place]) {
+                places.entry(number(line)).or_default().push_back(place);
+            }
+            for (place, line) in self.placed.iter().enumerate() {
+                let same = places.get_mut(&number(line)).filter(|_| !told[place]);
+                let Some(other) = same.and_then(VecDeque::pop_front) else { continue };
+                (told[place], taken[other]) = (true, true);
+                shared.push(SharedLine { ours: place + 1, theirs: other + 1, same_words });
+            }
+        }
+        shared.sort_unstable_by_key(|line| line.ours);
+        shared.truncate(SHARED_LINES_MAX);
+        Some(shared)
     }
 }
 
@@ -261,7 +309,8 @@ fn in_series(one: &str, other: &str) -> bool {
 
 fn total_weight(ours: &Facts, theirs: &Facts, limits: Limits) -> i32 {
     match () {
-        () if ours.currency != theirs.currency => -30,
+        // That speaks for itself.
+        () if ours.currency != theirs.currency => 0,
         () if ours.total == theirs.total => 20,
         () if limits.totals_fit(ours.total, theirs.total) => 12,
         // With another number nobody looks at it; with the same, it is the total that was read wrong.
@@ -323,10 +372,23 @@ mod tests {
             (vec![1, 2], vec![2, 3, 3], 33),
             (vec![5], vec![1, 2, 3], 0),
         ] {
-            let (ours, theirs) = (Lines::new(ours, vec![]), Lines::new(theirs, vec![]));
+            let (ours, theirs) = (Lines::unplaced(ours, vec![]), Lines::unplaced(theirs, vec![]));
             assert_eq!(shared(&ours.whole, &theirs.whole), expected);
             assert_eq!(shared(&theirs.whole, &ours.whole), expected);
         }
+    }
+
+    #[test]
+    fn lines_on_both_are_told_by_their_places_each_once_and_those_that_are_wholly_the_same_first() {
+        let ours = Lines::new(vec![(1, 7), (2, 8), (1, 7), (3, 9)]);
+        let theirs = Lines::new(vec![(5, 7), (1, 7), (4, 6)]);
+        let shared = |ours, theirs, same_words| SharedLine { ours, theirs, same_words };
+        assert_eq!(ours.shared_with(&theirs), Some(vec![shared(1, 2, true), shared(3, 1, false)]));
+        assert_eq!(theirs.shared_with(&ours), Some(vec![shared(1, 3, false), shared(2, 1, true)]));
+        assert_eq!(ours.shared_with(&Lines::unplaced(vec![1], vec![7])), None);
+        assert_eq!(ours.shared_with(&Lines::default()), Some(vec![]));
+        let many = Lines::new(vec![(1, 1); 2 * SHARED_LINES_MAX]);
+        assert_eq!(many.shared_with(&many).map(|lines| lines.len()), Some(SHARED_LINES_MAX));
     }
 
     #[test]

@@ -193,10 +193,7 @@ fn lines_of(lines: &[GivenLine]) -> Lines {
         let sku = line.sku.as_ref().map_or("", |sku| sku.as_str());
         format!("{sku}|{}|{}", spelling::words_key(line.description.as_str()), amounts(line))
     };
-    Lines::new(
-        lines.iter().map(|line| hashed(&whole(line))).collect(),
-        lines.iter().map(|line| hashed(&amounts(line))).collect(),
-    )
+    Lines::new(lines.iter().map(|line| (hashed(&whole(line)), hashed(&amounts(line)))).collect())
 }
 
 fn hashed(text: &str) -> i64 {

@@ -40,11 +40,14 @@ pub enum Rules {
     Odoo,
     /// The same number of one vendor in a year, and nothing else.
     Erpnext,
+    /// The same total on the same day, of vendors whose names are alike.
+    #[serde(rename = "expensein")]
+    ExpenseIn,
 }
 
 impl Rules {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Holdfast, Self::Source, Self::Odoo, Self::Erpnext];
+    pub const ALL: [Self; 5] = [Self::Holdfast, Self::Source, Self::Odoo, Self::Erpnext, Self::ExpenseIn];
 
     /// Their name in answers and tables.
     #[must_use]
@@ -54,6 +57,7 @@ impl Rules {
             Self::Source => "source",
             Self::Odoo => "odoo",
             Self::Erpnext => "erpnext",
+            Self::ExpenseIn => "expensein",
         }
     }
 }
@@ -89,10 +93,22 @@ pub struct Policy {
     pub rules: Rules,
     /// What becomes of a near duplicate whose upload says nothing else.
     pub on_duplicate: OnDuplicate,
-    /// Points of 100 from which on another invoice is a near duplicate.
+    /// Points of 100 from which on another invoice is a near duplicate, by the score.
     pub threshold: i32,
-    /// Within what two invoices can be one.
+    /// Within what two invoices can be one, by the score.
     pub limits: Limits,
+}
+
+impl Policy {
+    /// Within what its rules look. Those of others are what these say, whatever the account says of the score.
+    #[must_use]
+    pub fn reach(&self) -> Limits {
+        match self.rules {
+            Rules::Holdfast => self.limits,
+            Rules::Source => Limits { days: 1, tolerance: Decimal::new(1, 2) },
+            Rules::Odoo | Rules::Erpnext | Rules::ExpenseIn => Limits { days: 0, tolerance: Decimal::ZERO },
+        }
+    }
 }
 
 impl Default for Policy {
@@ -141,7 +157,8 @@ impl Judged {
         let mut evidence = self.weights.evidence(ours, theirs);
         if let (Kind::FileHash, Some(hash), Some(other)) = (self.kind, &ours.file_hash, &theirs.file_hash) {
             let (ours, theirs) = (hash.clone(), other.clone());
-            evidence.insert(0, Evidence { field: "file_hash", ours, theirs, weight: 1.0 });
+            let field = "file_hash";
+            evidence.insert(0, Evidence { field, ours, theirs, weight: 1.0, shared_lines: None });
         }
         evidence
     }
@@ -150,7 +167,8 @@ impl Judged {
 /// Judges an invoice beside another of the same account that is in.
 #[must_use]
 pub fn judge(ours: &Facts, theirs: &Facts, policy: &Policy) -> Judged {
-    let weights = weigh(ours, theirs, policy.limits);
+    let reach = policy.reach();
+    let weights = weigh(ours, theirs, reach);
     if ours.file_hash.is_some() && ours.file_hash == theirs.file_hash {
         return Judged { kind: Kind::FileHash, score: 100, weights };
     }
@@ -158,7 +176,7 @@ pub fn judge(ours: &Facts, theirs: &Facts, policy: &Policy) -> Judged {
         return Judged { kind: Kind::Exact, score: 100, weights };
     }
     let score = weights.score();
-    let is_near = policy.limits.comparable(ours, theirs) && is_near(ours, theirs, policy, score);
+    let is_near = reach.comparable(ours, theirs) && is_near(ours, theirs, policy, score);
     Judged { kind: if is_near { Kind::Near } else { Kind::New }, score, weights }
 }
 
@@ -184,14 +202,17 @@ pub fn teaches(said: Option<bool>, ours: &str, theirs: &str) -> bool {
 
 fn is_near(ours: &Facts, theirs: &Facts, policy: &Policy, score: i32) -> bool {
     let one_vendor = ours.vendor.is(&theirs.vendor);
-    let days = (ours.date - theirs.date).num_days().unsigned_abs();
+    // Also with another number, and not with day and month in each other's place.
+    let within = || {
+        let (limits, days) = (policy.reach(), (ours.date - theirs.date).num_days().unsigned_abs());
+        let is_close = days <= limits.days.into() && limits.totals_fit(ours.total, theirs.total);
+        is_close && ours.currency == theirs.currency
+    };
     match policy.rules {
         Rules::Holdfast => score >= policy.threshold,
-        Rules::Source => one_vendor && days <= 1 && (ours.total - theirs.total).abs() <= Decimal::new(1, 2),
-        Rules::Odoo => {
-            one_vendor && days == 0 && ours.total == theirs.total && ours.currency == theirs.currency
-        }
+        Rules::Source | Rules::Odoo => one_vendor && within(),
         Rules::Erpnext => false,
+        Rules::ExpenseIn => within() && (one_vendor || vendors_alike(&ours.vendor.key, &theirs.vendor.key)),
     }
 }
 
@@ -308,6 +329,7 @@ mod tests {
     fn what_is_near_is_told_by_the_score_and_by_older_rules_where_an_account_wants_them() {
         let one = facts("Northwind Traders", "INV-10482", day(739_000), 12_000);
         let misread = facts("Northwlnd Traders", "INV-1O48Z", day(739_001), 12_000);
+        let misread_that_day = facts("Northwlnd Traders", "77", day(739_000), 12_000);
         let next = facts("Northwind Traders", "INV-10483", day(739_000), 12_000);
         // The same two digits the other way round: a week later the vendor's next one, on the same day a slip.
         let weekly = facts("Northwind Traders", "INV-10842", day(739_007), 12_000);
@@ -326,6 +348,9 @@ mod tests {
             (&next, Rules::Source, Kind::Near),
             (&next, Rules::Odoo, Kind::Near),
             (&next, Rules::Erpnext, Kind::New),
+            (&misread_that_day, Rules::ExpenseIn, Kind::Near),
+            (&misread, Rules::ExpenseIn, Kind::New),
+            (&other, Rules::ExpenseIn, Kind::New),
         ] {
             let judged = judge(invoice, &one, &by(rules));
             assert_eq!(judged.kind, expected, "{rules:?} {invoice:?} {judged:?}");
@@ -333,5 +358,29 @@ mod tests {
         let judged = judge(&misread, &one, &Policy::default());
         let sum: f64 = judged.evidence(&misread, &one).iter().map(|evidence| evidence.weight).sum();
         assert!((sum * 100.0 - f64::from(judged.score)).abs() < 0.001, "{judged:?}");
+    }
+
+    #[test]
+    fn the_rules_of_others_are_what_these_say_however_narrow_or_wide_an_account_has_the_score() {
+        let one = facts("Northwind Traders", "INV-10482", day(739_000), 12_000);
+        let a_day_and_a_cent_off = facts("Northwind Traders", "INV-11000", day(739_001), 12_001);
+        let two_days_off = facts("Northwind Traders", "INV-11000", day(739_002), 12_000);
+        let two_cents_off = facts("Northwind Traders", "INV-11000", day(739_000), 12_002);
+        for limits in [
+            Limits { days: 0, tolerance: Decimal::ZERO },
+            Limits { days: WINDOW_DAYS_MAX, tolerance: TOLERANCE_MAX },
+        ] {
+            let by = |rules| Policy { rules, limits, ..Policy::default() };
+            for (invoice, source) in
+                [(&a_day_and_a_cent_off, Kind::Near), (&two_days_off, Kind::New), (&two_cents_off, Kind::New)]
+            {
+                assert_eq!(judge(invoice, &one, &by(Rules::Source)).kind, source, "{limits:?} {invoice:?}");
+                assert_eq!(judge(invoice, &one, &by(Rules::Odoo)).kind, Kind::New);
+            }
+            let same = Facts { number: a_day_and_a_cent_off.number.clone(), ..one.clone() };
+            assert_eq!(judge(&same, &one, &by(Rules::Odoo)).kind, Kind::Near);
+            let dollars = Facts { currency: "USD".to_owned(), ..same };
+            assert_eq!(judge(&dollars, &one, &by(Rules::Source)).kind, Kind::New);
+        }
     }
 }

@@ -53,6 +53,11 @@ pub fn check_given(given: &GivenInvoice, at: &str) -> Result<(), Problem> {
     if given.lines.len() > LINES_MAX {
         return Err(Problem::invalid(format!("{at}lines"), format!("must be at most {LINES_MAX} lines")));
     }
+    let decimals = given.total.get().normalize().scale();
+    if let Some(most) = given.currency.decimals().filter(|most| decimals > *most) {
+        let rule = format!("must have at most {most} decimals in {}", given.currency);
+        return Err(Problem::invalid(format!("{at}total"), rule));
+    }
     if given.fence.is_some() && marker_of(given).is_none() {
         return Err(Problem::invalid(
             format!("{at}fence"),

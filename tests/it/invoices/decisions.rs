@@ -169,6 +169,32 @@ async fn what_is_billed_comes_into_stock_once_whole_or_in_part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flagged_invoice_that_somebody_let_pass_comes_into_stock_as_any_other() {
+    let app = TestApp::start().await;
+    let a = app.client.variant(0).await;
+    let sku = app.client.get(&format!("/variants/{a}")).await.json()["sku"].clone();
+    let lines = json!([{"sku": sku, "description": "Bolts", "quantity": 10, "unit_price": "2"}]);
+    take(&app.client, "acc", &json!({"lines": lines})).await.expect(201);
+    let near = json!({"lines": lines, "invoice_number": MISREAD, "on_duplicate": "flag"});
+    let path = format!("/invoices/{}", id(&take(&app.client, "acc", &near).await.expect(201)));
+    let receive = async || app.client.post(&format!("{path}/receive"), &json!({})).await;
+    assert_eq!(
+        (receive().await.expect(409).code(), app.client.on_hand(a).await),
+        ("invoice_flagged".into(), 0)
+    );
+    let reason = json!({"reason": "a second delivery"});
+    app.client.post(&format!("{path}/override"), &reason).await.expect(200);
+    let received = receive().await.expect(200).json();
+    assert_eq!(
+        (&received["state"], &received["movements"][0]["kind"], &received["movements"][0]["delta"]),
+        (&json!("overridden"), &json!("receipt"), &json!(10))
+    );
+    assert_eq!(receive().await.expect(200).json()["movements"], json!([]));
+    assert_eq!(app.client.on_hand(a).await, 10);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_that_nobody_sells_are_named_and_nothing_comes_in() {
     let app = TestApp::start().await;
     let taken = take(

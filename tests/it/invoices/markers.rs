@@ -9,11 +9,11 @@ use crate::support::campaign::{amount, report};
 use crate::support::link::draw;
 use crate::support::{Client, Reply, Stranger, TestApp, at_once, shared_redis, unique};
 
-async fn start(client: &Client, file: &str) -> Reply {
+pub(super) async fn start(client: &Client, file: &str) -> Reply {
     client.post("/invoices/processing", &json!({"account_id": "acc", "file_hash": file})).await
 }
 
-async fn end(client: &Client, started: &Value, how: &str) -> Reply {
+pub(super) async fn end(client: &Client, started: &Value, how: &str) -> Reply {
     let path = format!("/invoices/processing/{}/{how}", started["marker"].as_str().unwrap());
     let mut body = json!({"fence": started["fence"]});
     if how == "fail" {
@@ -128,6 +128,35 @@ async fn an_invoice_ends_its_files_marker_and_one_whose_marker_is_lost_is_not_in
     );
     assert_eq!(Stranger::at(&shared_redis()).await.holder(quick["marker"].as_str().unwrap()).await, None);
     app.finish().await;
+}
+
+/// Two workers with one key: that it is another's claim is seen by nothing but the fence.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_followed_by_another_of_its_own_name_ends_nothing_and_changes_nothing() {
+    in_all_modes(async |app, peer| {
+        let file = unique("hash");
+        let slow = start(&app.client, &file).await.expect(201).json();
+        lapse(&app.database.pool, &file).await;
+        let quick = start(&peer.client, &file).await.expect(201).json();
+        assert!(quick["fence"].as_i64() > slow["fence"].as_i64());
+        let whole = async || -> Value {
+            let all = "SELECT jsonb_agg(to_jsonb(l)) FROM leases l";
+            sqlx::query_scalar(all).fetch_one(&app.database.pool).await.unwrap()
+        };
+        let before = whole().await;
+        assert_eq!((before[0]["owner"].as_str(), &before[0]["ending"]), (Some("admin"), &Value::Null));
+        let path = format!("/invoices/processing/{}", slow["marker"].as_str().unwrap());
+        let beat = json!({"fence": slow["fence"], "progress": 99});
+        assert_eq!(app.client.post(&format!("{path}/beat"), &beat).await.expect(409).code(), "marker_lost");
+        for verb in ["finish", "fail"] {
+            assert_eq!(end(&app.client, &slow, verb).await.expect(409).code(), "marker_lost");
+        }
+        let clear = format!("/api/v1{path}?fence={}", slow["fence"]);
+        let cleared = app.client.send(Method::DELETE, &clear, &[], "").await.unwrap();
+        assert_eq!((cleared.expect(409).code(), whole().await), ("marker_lost".into(), before));
+        assert_eq!(end(&peer.client, &quick, "finish").await.expect(200).json()["ending"], "finished");
+    })
+    .await;
 }
 
 /// Some workers die with a file in their hands, some sleep until another has it and wake to finish it too. All of them

@@ -1,10 +1,13 @@
 //! Invoices of tills and of suppliers.
 
+mod bad_input;
 mod decisions;
 mod intake;
 mod markers;
 mod pos;
 mod races;
+mod renamed;
+mod workers;
 
 use crate::support::{Peer, TestApp, TestDatabase, shared_redis};
 

@@ -36,7 +36,7 @@ pub(in super::super) async fn find_candidates(
         r#"SELECT g.place AS "place!", i.invoice_id, i.vendor_name, coalesce(a.vendor_key, i.vendor_key) AS "vendor_key!",
                   CASE WHEN a.vendor_key IS NULL THEN i.vendor_form ELSE '' END AS "vendor_form!",
                   i.invoice_number, i.number_key, i.invoice_date, i.total, i.currency, lower(i.file_hash) AS file_hash,
-                  i.line_keys, i.amount_keys
+                  i.line_keys, i.amount_keys, i.lines_in_order
            FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::date[],
                        $9::numeric[], $10::numeric[])
                 WITH ORDINALITY AS g (account_id, file_hash, number_key, vendor_key, currency, from_day, to_day, turned_day,
@@ -108,7 +108,11 @@ pub(in super::super) async fn find_candidates(
             total: row.total,
             currency: row.currency,
             file_hash: row.file_hash,
-            lines: Lines::new(row.line_keys, row.amount_keys),
+            lines: if row.lines_in_order {
+                Lines::new(row.line_keys.into_iter().zip(row.amount_keys).collect())
+            } else {
+                Lines::unplaced(row.line_keys, row.amount_keys)
+            },
         },
     });
     Ok(candidates.collect())

@@ -28,10 +28,10 @@ pub(in super::super) async fn insert_in_tx(
         taken AS (
             INSERT INTO invoices (invoice_id, account_id, vendor_name, invoice_number, invoice_date, total, currency,
                 file_hash, vendor_key, number_key, number_year, line_keys, amount_keys, state, verdict, subject,
-                request_id, lock_mode, lock_wait_ms, uploaded_at, vendor_form)
+                request_id, lock_mode, lock_wait_ms, uploaded_at, vendor_form, lines_in_order)
             SELECT i.id, i.account, i.vendor, i.number, i.day, i.total, i.currency, i.hash, i.vendor_key, i.number_key,
                    extract(year FROM i.day)::smallint, i.line_keys::bigint[], i.amount_keys::bigint[], i.state, i.verdict,
-                   $14, $15, $16, $17, at, i.vendor_form
+                   $14, $15, $16, $17, at, i.vendor_form, true
             FROM moment, UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::date[], $6::numeric[], $7::text[],
                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $18::text[],
                     $30::text[])
@@ -64,8 +64,8 @@ pub(in super::super) async fn insert_in_tx(
         &hashes as &[Option<&str>],
         &new.iter().map(|new| new.facts.vendor.key.clone()).collect::<Vec<_>>(),
         &new.iter().map(|new| new.facts.number.1.clone()).collect::<Vec<_>>(),
-        &new.iter().map(|new| array(new.facts.lines.whole())).collect::<Vec<_>>(),
-        &new.iter().map(|new| array(new.facts.lines.amounts())).collect::<Vec<_>>(),
+        &new.iter().map(|new| array(new.facts.lines.placed(), |line| line.0)).collect::<Vec<_>>(),
+        &new.iter().map(|new| array(new.facts.lines.placed(), |line| line.1)).collect::<Vec<_>>(),
         &texts(|invoice| invoice.state.as_str()) as &[&str],
         witness.subject,
         witness.request_id,
@@ -116,9 +116,9 @@ fn matches_of(new: &[NewInvoice<'_>]) -> Vec<(Uuid, Uuid, i16, String)> {
     all
 }
 
-/// As Postgres reads an array: one in another can't be sent as such.
-fn array(numbers: &[i64]) -> String {
-    format!("{{{}}}", numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+/// One number of each line as Postgres reads an array: one in another can't be sent as such.
+fn array(lines: &[(i64, i64)], number: fn(&(i64, i64)) -> i64) -> String {
+    format!("{{{}}}", lines.iter().map(|line| number(line).to_string()).collect::<Vec<_>>().join(","))
 }
 
 /// A net held what the verdict had not seen: begun anew, it sees it.
