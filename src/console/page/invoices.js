@@ -3,11 +3,14 @@
 import { post } from "./api.js";
 import { ask, REASON } from "./ask.js";
 import { h } from "./dom.js";
+import { holder, note, releasing } from "./locks.js";
 import { badge, button, facts, filters, link, more, panel, table, write } from "./parts.js";
 
 const { count, time } = write;
 const LOOK_EVERY_MS = 4000;
 const PAGE = 50;
+/** So many shared lines are told at most. */
+const SHARED_MAX = 200;
 
 export default {
   name: "invoices",
@@ -26,7 +29,7 @@ const points = (part) => count(Math.round(part * 100));
 const state = (name) => badge(...(STATES[name] ?? ["idle", name]));
 
 function list(room) {
-  const seen = { state: "flagged", account_id: "", items: null, cursor: null, tills: null };
+  const seen = { state: "flagged", account_id: "", items: null, cursor: null, tills: null, now: null, held: new Map() };
   const load = async (cursor) => {
     const page = await room.get("/invoices", { state: seen.state, account_id: seen.account_id, cursor, limit: PAGE });
     seen.items = cursor ? [...seen.items, ...page.items] : page.items;
@@ -60,16 +63,20 @@ function list(room) {
       ? h("p", { class: "empty" }, "Only an operator's key sees locks.")
       : table("Locks of invoices", [
         ["Lock", ({ key }) => h("code", {}, key)],
-        ["Holder", ({ replica }) => replica],
+        ["Holder", holder],
+        ["Seen held for", ({ key }) => write.span((seen.now - seen.held.get(key).since) / 1000), "number"],
         ["In line", ({ waiters }) => (waiters ? badge("busy", count(waiters)) : "0"), "number"],
         ["Ends in", ({ ttl_ms }) => (ttl_ms === null ? "–" : write.span(ttl_ms / 1000)), "number"],
+        ["", (lock) => releasing(room, lock), "action"],
       ], seen.tills, { key: ({ key }) => key, empty: "Nobody writes an invoice at this moment." })));
   draw();
   room.every(LOOK_EVERY_MS, async () => {
     if ((seen.items?.length ?? 0) <= PAGE) await load();
     if (room.isOperator) {
-      const { locks } = await room.get("/locks/status");
-      seen.tills = locks.filter(({ class: kind }) => kind === "invoice");
+      const status = await room.get("/locks/status");
+      note(seen.held, status);
+      seen.now = Date.parse(status.timestamp);
+      seen.tills = status.locks.filter(({ class: kind }) => kind === "invoice");
     }
     draw();
   });
@@ -117,8 +124,9 @@ const sides = (invoice) => facts([
   ["File", invoice.file_hash && h("code", {}, invoice.file_hash)], ["Uploaded", [time(invoice.uploaded_at), ` by ${invoice.uploaded_by}`]],
 ]);
 
-/** Both, field by field, with what each field weighs. */
+/** Both, field by field, with what each field weighs, and line by line. */
 function duplicate(invoice, { invoice_id, score, evidence }, other) {
+  const shared = evidence.find(({ field }) => field === "lines")?.shared_lines;
   return panel(`May be the same as ${other?.invoice_number ?? invoice_id}`, { wide: true, key: `match-${invoice_id}`, note: `${points(score)} of 100` },
     other && h("p", { class: "lead" }, link(`/invoices/${invoice_id}`, `${other.vendor_name} ${other.invoice_number}`), " ", state(other.state),
       " uploaded ", time(other.uploaded_at), ` by ${other.uploaded_by}`),
@@ -126,9 +134,38 @@ function duplicate(invoice, { invoice_id, score, evidence }, other) {
       ["Field", ({ field }) => write.words(field)],
       ["This one", ({ ours }) => ours ?? "–"],
       ["The other", ({ theirs }) => theirs ?? "–"],
-      ["Compared", ({ ours, theirs, weight }) => (ours === theirs ? badge("warn", "the same") : weight > 0 ? badge("warn", "alike") : badge("idle", "differs"))],
+      ["Compared", (both) => compared(both)],
       ["Weighs", ({ weight }) => points(weight), "number"],
-    ], evidence, { key: ({ field }) => field }));
+    ], evidence, { key: ({ field }) => field }),
+    other && (invoice.lines.length > 0 || other.lines.length > 0) && table("Lines of both", [
+      ["Row", ({ place }) => place, "number"],
+      ["A line of this one", ({ ours }) => (ours ? written(ours) : "–")],
+      ["A line of the other", ({ theirs }) => (theirs ? written(theirs) : "–")],
+      ["Compared", ({ same }) => same],
+    ], sideBySide(invoice.lines, other.lines, shared), { key: ({ place }) => `${place}` }));
+}
+
+function compared({ field, ours, theirs, weight, shared_lines: shared }) {
+  if (field === "lines" && shared) return badge(shared.length ? "warn" : "idle", `${count(shared.length)} shared`);
+  if (field === "lines") return weight > 0 ? badge("warn", "alike") : badge("idle", "not told apart");
+  return ours === theirs ? badge("warn", "the same") : weight > 0 ? badge("warn", "alike") : badge("idle", "differs");
+}
+
+const written = ({ sku, description, quantity, unit_price }) => `${count(quantity)} × ${sku ? `${sku}, ` : ""}${description} at ${unit_price}`;
+
+/** Rows of two invoices' lines: ours in their order beside what they share, then what only the other has. */
+function sideBySide(ours, theirs, shared) {
+  const pairs = new Map((shared ?? []).map((pair) => [pair.ours, pair]));
+  const taken = new Set((shared ?? []).map((pair) => pair.theirs));
+  // Of more than that nobody said whether they are on both.
+  const alone = (where) => (shared && shared.length < SHARED_MAX ? badge("idle", `only ${where}`) : "–");
+  const both = ({ same_words }) => badge("warn", same_words ? "the same" : "the same quantity and price");
+  const rows = ours.map((line, index) => {
+    const pair = pairs.get(index + 1);
+    return { ours: line, theirs: pair && theirs[pair.theirs - 1], same: pair ? both(pair) : alone("here") };
+  });
+  const others = theirs.filter((_, index) => !taken.has(index + 1)).map((line) => ({ theirs: line, same: alone("there") }));
+  return [...rows, ...others].map((row, index) => ({ ...row, place: index + 1 }));
 }
 
 function override(room, invoice) {

@@ -23,7 +23,7 @@ export default {
 };
 
 /** Since when this page has seen each lock in the same hands: Redis knows when a lock ends, not when it was taken. */
-function note(seen, { locks, timestamp }) {
+export function note(seen, { locks, timestamp }) {
   const now = Date.parse(timestamp);
   const live = new Set(locks.map(({ key }) => key));
   for (const key of seen.keys()) if (!live.has(key)) seen.delete(key);
@@ -49,11 +49,17 @@ function view(room, locks, { locks: tallies }, seen) {
         ["In line", ({ waiters }) => (waiters ? badge("busy", count(waiters)) : "0"), "number"],
         ["Seen held for", ({ key }) => span((now - seen.get(key).since) / 1000), "number"],
         ["Ends in", ({ ttl_ms }) => (ttl_ms === null ? "–" : span(ttl_ms / 1000)), "number"],
-        ["Holder", ({ replica, owner }) => [replica, owner && h("code", { class: "dim" }, ` ${owner.slice(0, 8)}`)]],
-        ["", (lock) => button("Release", () => release(room, lock), { "aria-label": `Release ${lock.key}` }), "action"],
+        ["Holder", holder],
+        ["", (lock) => releasing(room, lock), "action"],
       ], locks.locks, { key: ({ key }) => key, empty: "Nobody holds a lock." })),
   ];
 }
+
+/** Who holds a lock: the process, and what tells its holders apart. */
+export const holder = ({ replica, owner }) => [replica, owner && h("code", { class: "dim" }, ` ${owner.slice(0, 8)}`)];
+
+/** The button that takes a lock away. */
+export const releasing = (room, lock) => button("Release", () => release(room, lock), { "aria-label": `Release ${lock.key}` });
 
 function release(room, { key, waiters }) {
   return ask({

@@ -4,5 +4,6 @@
 
 mod counts;
 mod files;
+mod invoices;
 mod outage;
 mod tour;

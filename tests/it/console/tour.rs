@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::support::{Browser, Client, Private, Sender, TestApp, TestDatabase};
 
 /// However slow the machine is.
-const SETTINGS: &[(&str, &str)] =
+pub(super) const SETTINGS: &[(&str, &str)] =
     &[("HOLDFAST_REDIS_TIMEOUT_MS", "1000"), ("HOLDFAST_WEBHOOK_ALLOW_PRIVATE", "true")];
 
 /// What is wrong with the page for those who hear it, or see little: an empty list.
@@ -293,7 +293,7 @@ async fn a_file_comes_in_by_parts_and_the_page_says_how_far_it_is_and_what_was_n
 }
 
 /// Presses a button, says why, and confirms.
-async fn answer(browser: &mut Browser, button: &str, why: &str, confirm: &str) {
+pub(super) async fn answer(browser: &mut Browser, button: &str, why: &str, confirm: &str) {
     browser.click(button).await;
     browser.until("document.querySelector('dialog #ask-reason')").await;
     browser.run("document.querySelector('#ask-reason').focus()").await;
