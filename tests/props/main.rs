@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on ends")]
 
+mod csv;
+
 use holdfast::counts::sessions::rules::{Counted, settle};
 use holdfast::inventory::model::{Delta, Level, ON_HAND_MAX, OnHand, Quantity};
 use holdfast::inventory::rules::{Change, Refusal, decide};

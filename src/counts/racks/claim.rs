@@ -18,7 +18,7 @@ use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::model::ClaimTtl;
 use crate::counts::sessions;
-use crate::events::{self, About, EventKind};
+use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{InPath, OrDefault};
@@ -104,12 +104,15 @@ async fn claim_rack_in_tx(
         (None, Some(said)) => said.as_str().to_owned(),
         (None, None) => return Err(error::rack_not_found()),
     };
-    // Asked before anything is written, and of a session that is there already: nobody else can make it another's.
-    sessions::store::check_open(conn, session_id, user_id).await?;
-    if found.is_some()
-        && let Some(paused) = keep_paused_in_tx(conn, user_id, (rack_id, session_id)).await?
-    {
-        return Ok(paused);
+    // One that was not named is not there yet, and holds nothing.
+    if cmd.session_id.is_some() {
+        // Asked before anything is written, and of a session that is there already: nobody else can make it another's.
+        sessions::store::check_open(conn, session_id, user_id).await?;
+        if found.is_some()
+            && let Some(paused) = keep_paused_in_tx(conn, user_id, (rack_id, session_id)).await?
+        {
+            return Ok(paused);
+        }
     }
     let granted = match claim_in_tx(conn, wanted).await? {
         Claimed::Granted(granted) => granted,
@@ -123,8 +126,9 @@ async fn claim_rack_in_tx(
     if let (None, Some(floor)) = (&found, &cmd.floor) {
         register_in_tx(conn, rack_id, floor).await?;
     }
+    let mut told = Vec::new();
     if sessions::store::open_in_tx(conn, session_id, user_id, blind).await? {
-        sessions::tell_of_start_in_tx(conn, session_id, user_id).await?;
+        told.push(sessions::start_of(session_id.as_str(), user_id)?);
     }
     let seconds = cmd.ttl_seconds.seconds();
     let is_new = store::note_claim_in_tx(conn, rack_id, session_id, granted.fence, seconds).await?;
@@ -140,8 +144,9 @@ async fn claim_rack_in_tx(
         shadow: Shadow::Cast(granted, wanted.ttl),
     };
     if is_new {
-        events::append_in_tx(conn, EventKind::RackClaimed, About::Rack(rack_id.as_str()), &change).await?;
+        told.push(NewEvent::new(EventKind::RackClaimed, About::Rack(rack_id.as_str()), &change)?);
     }
+    events::append_all_in_tx(conn, &told).await?;
     Ok(change)
 }
 

@@ -15,6 +15,7 @@ use super::sync::Batch;
 use super::times;
 use crate::counts::error::CountError;
 use crate::counts::racks::store as racks;
+use crate::counts::sessions::start_of;
 use crate::db::DbError;
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::problem::Problem;
@@ -127,7 +128,9 @@ pub(super) async fn take_in_tx<B: Batch>(
     let kept: Vec<_> = kept.into_values().collect();
     store::write_records_in_tx(conn, &kept).await?;
     store::settle_serials_in_tx(conn, &known.serials).await?;
-    store::close_conflicts_in_tx(conn, &kept, counter.0).await?;
+    if known.conflicts.values().flatten().any(|conflict| !conflict.is_resolved) {
+        store::close_conflicts_in_tx(conn, &kept, counter.0).await?;
+    }
     let conflicts: Vec<_> = conflicts
         .iter()
         .map(|(read, told)| store::NewConflict {
@@ -228,10 +231,8 @@ async fn look_up_in_tx(
         read.iter().filter(|read| read.sound().is_ok()).map(|read| read.record.session_id.as_str()).collect();
     let may_open: Vec<_> = sessions.iter().map(|session| sound.contains(session.as_str())).collect();
     let entered = store::enter_sessions_in_tx(conn, &sessions, &may_open, counter).await?;
-    let started = entered.iter().filter(|(_, session)| session.is_new).map(|(session_id, _)| {
-        let told = json!({"session_id": session_id, "user_id": counter.0});
-        NewEvent::new(EventKind::SessionStarted, About::SessionNamed(session_id), &told)
-    });
+    let started = entered.iter().filter(|(_, session)| session.is_new);
+    let started = started.map(|(session_id, _)| start_of(session_id, counter.0));
     events::append_all_in_tx(conn, &started.collect::<Result<Vec<_>, _>>()?).await?;
     let there = store::find_records(conn, &keys).await?;
     let conflicts = store::find_disputed(conn, &keys).await?;

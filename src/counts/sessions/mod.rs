@@ -27,10 +27,9 @@ pub mod variances;
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::PgConnection;
 
 use crate::db::DbError;
-use crate::events::{self, About, EventKind};
+use crate::events::{About, EventKind, NewEvent};
 use crate::ids;
 use crate::text::SessionId;
 
@@ -48,13 +47,11 @@ pub(super) fn fresh_id() -> SessionId {
     SessionId::try_from(ids::fresh().to_string()).unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
 }
 
-/// Tells that a session was opened.
-pub(super) async fn tell_of_start_in_tx(
-    conn: &mut PgConnection,
-    session_id: &SessionId,
-    user_id: &str,
-) -> Result<(), DbError> {
+/// What is told of a session that was opened.
+///
+/// # Errors
+/// [`DbError`] if that can't be written.
+pub(super) fn start_of(session_id: &str, user_id: &str) -> Result<NewEvent, DbError> {
     let told = json!({"session_id": session_id, "user_id": user_id});
-    let about = About::SessionNamed(session_id.as_str());
-    events::append_in_tx(conn, EventKind::SessionStarted, about, &told).await
+    NewEvent::new(EventKind::SessionStarted, About::SessionNamed(session_id), &told)
 }

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::db::DbError;
+use crate::events;
 use crate::http::answer::Answer;
 use crate::http::auth::{Caller, Scope};
 use crate::http::extract::OrDefault;
@@ -63,7 +64,8 @@ async fn open_in_tx(
     if !store::insert_in_tx(conn, session_id, user_id, blind).await? {
         return Err(error::session_exists());
     }
-    super::tell_of_start_in_tx(conn, session_id, user_id).await?;
+    let told = super::start_of(session_id.as_str(), user_id)?;
+    events::append_all_in_tx(conn, &[told]).await?;
     let found = store::find(conn, session_id).await?;
     Ok(found.ok_or(DbError::Unexpected(sqlx::Error::RowNotFound))?)
 }

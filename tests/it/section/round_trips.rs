@@ -46,6 +46,8 @@ struct Shop {
     variants: [Uuid; 3],
     /// Others, for holds.
     held: [Uuid; 3],
+    /// What is counted.
+    sku: Value,
 }
 
 impl Shop {
@@ -70,6 +72,24 @@ impl Shop {
         let body = json!({"user_id": "ann", "lines": lines});
         let hold = self.post("/holds", &body, Some(&unique("hold"))).await;
         format!("/holds/{}", hold["hold_id"].as_str().unwrap())
+    }
+
+    /// A session with a rack of its own: the rack, the session and its fence.
+    async fn claimed(&self) -> (String, Value) {
+        let rack = unique("rack");
+        self.post("/racks", &json!({"rack_id": rack, "floor": "1"}), None).await;
+        let claim = self.post(&format!("/racks/{rack}/claim"), &json!({}), None).await;
+        (rack, claim)
+    }
+
+    async fn batch(&self, records: usize) -> Value {
+        let (rack, claim) = self.claimed().await;
+        let record = |n: usize| {
+            json!({"client_record_id": n.to_string(), "session_id": claim["session_id"], "rack_id": rack,
+                   "fence": claim["fence"], "item_code": self.sku, "verified_qty": 1, "serial_numbers": [format!("{rack} {n}")],
+                   "created_at": "2026-01-01T10:00:00Z", "updated_at": "2026-01-01T10:00:00Z"})
+        };
+        json!({"records": (0..records).map(record).collect::<Vec<_>>()})
     }
 
     /// A lease is let go after its answer.
@@ -98,6 +118,19 @@ impl Shop {
             }
             "capture a hold" => (format!("{}/capture", self.hold().await), json!({}), Some(unique("key"))),
             "release a hold" => (format!("{}/release", self.hold().await), json!({}), None),
+            "claim a rack" => {
+                let rack = unique("rack");
+                self.post("/racks", &json!({"rack_id": rack, "floor": "1"}), None).await;
+                (format!("/racks/{rack}/claim"), json!({}), None)
+            }
+            "heartbeat" => {
+                let (rack, claim) = self.claimed().await;
+                let session = claim["session_id"].as_str().unwrap();
+                (format!("/sync/heartbeat?session_id={session}&rack_id={rack}"), json!({}), None)
+            }
+            "batch of 1 record" => ("/sync/batch".to_owned(), self.batch(1).await, None),
+            "batch of 100 records" => ("/sync/batch".to_owned(), self.batch(100).await, None),
+            "batch of 1,000 records" => ("/sync/batch".to_owned(), self.batch(1_000).await, None),
             "look at stock" => (format!("/inventory/{hot}"), Value::Null, None),
             unknown => panic!("the documentation names an operation that nobody counts: {unknown}"),
         };
@@ -134,7 +167,8 @@ async fn an_operation_goes_to_postgres_and_redis_as_often_as_is_written_down() {
     let mut looking =
         redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let (variants, held) = (three(&app).await, three(&app).await);
-    let shop = Shop { app, variants, held };
+    let sku = app.client.get(&format!("/variants/{}", variants[0])).await.expect(200).json()["sku"].clone();
+    let shop = Shop { app, variants, held, sku };
     let written = documented();
     assert!(written.len() >= 8, "the table is read: {written:?}");
     let mut differences = String::new();
