@@ -42,6 +42,7 @@ check: servers build ## Formatting, lints, documentation, queries, licences
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	$(SERVERS) scripts/queries.sh --check
+	scripts/mutants.sh --planted
 	cargo deny check bans licenses sources
 
 # With a changed query nothing builds until it is described: then the last good build starts the database.

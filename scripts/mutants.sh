@@ -4,10 +4,10 @@
 #
 #   target/debug/holdfast servers -- scripts/mutants.sh          all of them, some minutes
 #   target/debug/holdfast servers -- scripts/mutants.sh commit   those whose name contains the word
+#   scripts/mutants.sh --planted                                 only whether the code still is as this table has it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-: "${DATABASE_URL:?call this as: target/debug/holdfast servers -- scripts/mutants.sh}" "${REDIS_URL:?needs a Redis too}"
 export PATH="$PATH:$HOME/.cargo/bin"
 export HOLDFAST_TEST_PYTHON=${HOLDFAST_TEST_PYTHON:-${CARGO_TARGET_DIR:-$PWD/target}/python/bin/python}
 # Shared by all mutants, so that each compiles only what it changes; apart from the project's own, whose program
@@ -48,7 +48,7 @@ no message at release|src/locks/scripts/line.lua|redis.call('PUBLISH', 'holdfast
 no look without a message|src/locks/layer.rs|() = tokio::time::sleep_until(look_at) =>|() = tokio::time::sleep_until(look_at + poll * 1_000) =>|wake_up
 the breaker never closes|src/locks/breaker.rs|self.turn(&mut inner, BreakerState::Closed,|self.turn(&mut inner, BreakerState::Open,|after_its_return
 the breaker never opens|src/locks/breaker.rs|if opens {|if opens && false {|killed_before
-a hold's end is looked at before its rows are locked|src/holds/store.rs|    let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?;|    let early = find_hold(conn, hold_id).await?.ok_or(HoldError::NotFound)?; let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?; if true { return Ok((early, levels)); }|finds_it_ended
+a hold's end is looked at before its rows are locked|src/holds/store/mod.rs|    let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?;|    let early = find_hold(conn, hold_id).await?.ok_or(HoldError::NotFound)?; let levels = lock_levels_in_tx(conn, &keys.variant_ids()).await?; if true { return Ok((early, levels)); }|finds_it_ended
 what has lapsed counts as held|src/inventory/store.rs|            level.held -= row.quantity;|            drop(row.quantity);|though_nobody_has_written
 an open breaker skips the row lock too|src/section/rows.rs|    let ledger = lock_levels(conn, &requests, may_wait).await?;|    let bare = joined[0].lock.mode == crate::locks::LockMode::DatabaseOnly; if bare { sqlx::Executor::execute(&mut *conn, "SAVEPOINT m").await.map_err(\|e\| Failed::inside(e.into()))?; } let ledger = lock_levels(conn, &requests, may_wait).await?; if bare { sqlx::Executor::execute(&mut *conn, "ROLLBACK TO m").await.map_err(\|e\| Failed::inside(e.into()))?; }|sell_as_one
 orphans are forgotten|src/locks/keeper.rs|        if orphans.len() < MAX_ORPHANS {|        if false {|hung_and_woke
@@ -65,10 +65,31 @@ an event is carried out each time it is delivered|src/webhooks/deliver.rs|if let
 any signature is good|src/webhooks/signature.rs|self.tags.contains(&right)|!self.tags.is_empty() \|\| self.tags.contains(&right)|webhooks::signed
 the entry in a transaction of its own|src/webhooks/deliver.rs|        let receipt = self.effect_in_tx|        sqlx::Executor::execute(&mut *conn, "COMMIT; BEGIN").await.map_err(crate::db::DbError::from)?; let receipt = self.effect_in_tx|webhooks::faults
 answer before the commit|src/section/together.rs|            tx.commit().await.map_err(\|error\| Failed::ForAll(error.into()))?;|            drop(tokio::spawn(tx.commit()));|postgres_breaks_off
-commits that are not written down|src/db.rs|.options([|.options([("synchronous_commit", "off".to_owned()),|a_crash_of_postgres
-work in the handler's own future|src/http/shell.rs|app.tasks.spawn(answer(request, next, request_id.clone()).instrument(span))|async { Ok::<_, tokio::task::JoinError>(answer(request, next, request_id.clone()).instrument(span).await) }|hung_up hang_ups
+commits that are not written down|src/db/mod.rs|.options(written)|.options(written).options([("synchronous_commit", "off")])|a_crash_of_postgres
+work in the handler's own future|src/http/shell.rs|.spawn(answer(app.clone(), request, next, request_id.clone(), (under_way, told)).instrument(span));|.clone(); let task = async { Ok::<_, tokio::task::JoinError>(answer(app.clone(), request, next, request_id.clone(), (under_way, told)).instrument(span).await) };|hung_up hang_ups
 TABLE
 }
+
+# A | that is not the end of a column is written \|.
+plain() { sed 's/\\|/|/g' <<<"$1"; }
+split() { # LINE: leaves the columns in $columns
+    mapfile -t columns < <(sed 's/\\|/\x01/g; s/|/\n/g; s/\x01/\\|/g' <<<"$1")
+}
+report() { printf '%-46s %s\n' "$1" "$2"; }
+
+if [[ $only == --planted ]]; then
+    gone=0
+    while IFS= read -r line; do
+        split "$line"
+        if ! grep -qF -- "$(plain "${columns[2]}")" "${columns[1]}"; then
+            report "${columns[0]}" "can't be planted: ${columns[1]} has changed, and the table in scripts/mutants.sh has not"
+            gone=1
+        fi
+    done < <(mutants)
+    exit "$gone"
+fi
+
+: "${DATABASE_URL:?call this as: target/debug/holdfast servers -- scripts/mutants.sh}" "${REDIS_URL:?needs a Redis too}"
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
@@ -94,8 +115,6 @@ plant() { # FILE FROM TO
     ! cmp -s "$1" "$tree/$1"
 }
 
-# A | that is not the end of a column is written \|.
-plain() { sed 's/\\|/|/g' <<<"$1"; }
 
 echo "mutants: building the project as it is"
 build as-it-is || { cat "$tree/build.log" >&2; exit 1; }
@@ -106,9 +125,6 @@ all=()
 while IFS= read -r line; do
     [[ $line == *"$only"* ]] && all+=("$line")
 done < <(mutants)
-split() { # LINE: leaves the columns in $columns
-    mapfile -t columns < <(sed 's/\\|/\x01/g; s/|/\n/g; s/\x01/\\|/g' <<<"$1")
-}
 
 filters=()
 for line in "${all[@]}"; do
@@ -120,7 +136,6 @@ done
 limit=$((4 * limit)) run "${filters[@]}" || { cat "$tree/run.log" >&2; echo "mutants: these tests fail without a mutant" >&2; exit 1; }
 
 survived=0
-report() { printf '%-46s %s\n' "$1" "$2"; }
 report MUTANT "CAUGHT BY"
 for line in "${all[@]}"; do
     split "$line"
