@@ -167,7 +167,7 @@ impl From<&PosError> for Problem {
             PosError::Refused(refusal) => refusal.problem(),
             PosError::Idempotency(error) => error.into(),
             PosError::Lock(error) => error.into(),
-            PosError::Db(error) => error.into(),
+            PosError::StockLocked(error) | PosError::Db(error) => error.into(),
             PosError::TooManyKeys(error) => Self::invalid("items", error.to_string()),
         }
     }

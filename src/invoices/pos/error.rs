@@ -21,6 +21,9 @@ pub enum PosError {
     /// Somebody else is at it.
     #[error("another update of the invoice is in progress")]
     Busy,
+    /// What it sells or brings back stayed locked by others.
+    #[error("the stock stayed locked")]
+    StockLocked(#[source] DbError),
     /// The rules say no.
     #[error("the invoice refuses")]
     Refused(#[from] Refusal),
@@ -44,6 +47,25 @@ impl From<LockError> for PosError {
         match &error {
             LockError::Busy { key, .. } if key.class() == LockClass::Invoice => Self::Busy,
             _ => Self::Lock(error),
+        }
+    }
+}
+
+impl PosError {
+    /// Whoever waits in vain in Postgres waits for the invoice, and is told so: stock says so [itself](Self::of_stock).
+    #[must_use]
+    pub(super) fn of_a_till(self) -> Self {
+        match self {
+            Self::Db(DbError::RowLocked(_)) => Self::Busy,
+            error => error,
+        }
+    }
+
+    /// What came of locking stock.
+    pub(super) fn of_stock(error: DbError) -> Self {
+        match error {
+            DbError::RowLocked(_) => Self::StockLocked(error),
+            error => Self::Db(error),
         }
     }
 }

@@ -13,7 +13,6 @@ use super::error::PosError;
 use super::model::{ITEMS_MAX, ItemWanted, PosInvoice, PosState, Version};
 use super::{rules, store};
 use crate::app::App;
-use crate::db::DbError;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -62,10 +61,7 @@ pub async fn save_invoice(
     let keys = LockKeys::new(vec![LockKey::invoice(name)])?;
     let success = if cmd.version.get() == 0 { StatusCode::CREATED } else { StatusCode::OK };
     let section = Section { app, caller, claim: None, success };
-    section.run(&keys, &Saving { name, cmd }).await.map_err(|error| match error {
-        PosError::Db(DbError::RowLocked(_)) => PosError::Busy,
-        error => error,
-    })
+    section.run(&keys, &Saving { name, cmd }).await.map_err(PosError::of_a_till)
 }
 
 struct Saving<'a> {

@@ -67,7 +67,7 @@ pub async fn submit_invoice(
         let verb = Submitting { name, made_for: cmd.version.map(Version::get), version, keys: &keys };
         match section.run(&keys, &verb).await {
             Err(PosError::Moved) => {}
-            outcome => return outcome,
+            outcome => return outcome.map_err(PosError::of_a_till),
         }
     }
     Err(PosError::Busy)
@@ -128,7 +128,8 @@ pub async fn submit_in_tx(
         PosState::Submitted => return Ok(invoice),
         PosState::Returned => return Err(Refusal::NotADraft(state).into()),
     }
-    let mut ledger = Ledger::lock_in_tx(conn, &keys.variant_ids()).await?;
+    let locked = Ledger::lock_in_tx(conn, &keys.variant_ids()).await;
+    let mut ledger = locked.map_err(PosError::of_stock)?;
     rules::all_available(&invoice.items, |id| ledger.level(id).map(Level::available))?;
     for item in &invoice.items {
         let units = Quantity::try_from(item.quantity).map_err(|_| PosError::NotFound)?;

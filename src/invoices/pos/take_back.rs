@@ -67,7 +67,7 @@ pub async fn take_back_invoice(
         let section = Section { app, caller, claim, success: StatusCode::OK };
         match section.run(&keys, &TakingBack { name, cmd, version, keys: &keys }).await {
             Err(PosError::Moved) => {}
-            outcome => return outcome,
+            outcome => return outcome.map_err(PosError::of_a_till),
         }
     }
     Err(PosError::Busy)
@@ -115,7 +115,8 @@ pub async fn take_back_in_tx(
         PosState::Submitted => {}
         PosState::Returned => return Ok(invoice),
     }
-    let mut ledger = Ledger::lock_in_tx(conn, &keys.variant_ids()).await?;
+    let locked = Ledger::lock_in_tx(conn, &keys.variant_ids()).await;
+    let mut ledger = locked.map_err(PosError::of_stock)?;
     let reason = cmd.reason.as_ref().map_or(REASON, Reason::as_str);
     for item in &invoice.items {
         ledger

@@ -11,10 +11,14 @@ use super::{PATIENT, in_all_modes};
 use crate::support::campaign::{amount, report};
 use crate::support::eventually::eventually;
 use crate::support::link::draw;
-use crate::support::{Client, Peer, Reply, Stranger, TestApp, TestDatabase, at_once, shared_redis, unique};
+use crate::support::{
+    Client, HeldRow, Peer, Reply, Stranger, TestApp, TestDatabase, at_once, shared_redis, unique,
+};
 
 /// However slow the machine is.
 const SOON: Duration = Duration::from_secs(60);
+/// How Redis says that a key is not there when it is asked how long it lasts.
+const NOT_THERE: i64 = -2;
 
 async fn put(client: &Client, name: &str, body: &Value, headers: &[(&str, &str)]) -> Reply {
     let mut all = vec![("content-type", "application/json")];
@@ -195,8 +199,16 @@ async fn whoever_finds_the_invoice_taken_is_told_so_at_once_or_after_the_wait_it
     assert_eq!(app.count("pos_invoices").await, 0);
     redis.delete(&key).await;
     save(&app.client, &name, 0, &[(a, 1)]).await.expect(201);
+    let at_once = async |client: &Client, verb: &str| {
+        let headers = [("content-type", "application/json"), ("prefer", "wait=0")];
+        let path = format!("/api/v1/pos/invoices/{name}/{verb}");
+        client.send(Method::POST, &path, &headers, "{}").await.unwrap()
+    };
+    assert!(redis.take(&key, "another till").await);
+    assert_eq!(at_once(&app.client, "submit").await.expect(409).code(), "invoice_busy");
+    redis.delete(&key).await;
     // The same by the row alone.
-    let alone = Peer::start(&app.database.url, None, &[]).await;
+    let alone = Peer::start(&app.database.url, None, PATIENT).await;
     let mut holder = PgConnection::connect(&app.database.url).await.unwrap();
     sqlx::query("BEGIN").execute(&mut holder).await.unwrap();
     sqlx::query("SELECT FROM pos_invoices WHERE name = $1 FOR UPDATE")
@@ -206,8 +218,50 @@ async fn whoever_finds_the_invoice_taken_is_told_so_at_once_or_after_the_wait_it
         .unwrap();
     let busy = put(&alone.client, &name, &edit(1, &[(a, 2)]), &[("prefer", "wait=0")]).await.expect(409);
     assert_eq!(busy.code(), "invoice_busy");
+    for verb in ["submit", "return"] {
+        assert_eq!(at_once(&alone.client, verb).await.expect(409).json()["detail"], BUSY, "{verb}");
+    }
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     holder.close().await.unwrap();
+    // A request that was refused lets go of the invoice's name a moment after it was answered.
+    let open = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    eventually(SOON, "nobody is at the invoice", async || {
+        sqlx::query_scalar::<_, i64>(open).fetch_one(&app.database.pool).await.unwrap() == 0
+    })
+    .await;
+    // It is not the invoice that somebody else has.
+    let stock = HeldRow::of(&app.database, a).await;
+    assert_eq!(at_once(&alone.client, "submit").await.expect(429).code(), "lock_timeout");
+    stock.let_go().await;
+    assert_eq!(post(&alone.client, &name, "submit").await.expect(200).json()["state"], "submitted");
     alone.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_an_invoice_ends_within_five_seconds_of_whoever_holds_it() {
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), PATIENT).await;
+    let (a, name) = (app.client.variant(9).await, unique("SI"));
+    save(&app.client, &name, 0, &[(a, 1)]).await.expect(201);
+    // An edit stands at the row, in the middle of its section.
+    let mut row = PgConnection::connect(&app.database.url).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut row).await.unwrap();
+    let held = "SELECT FROM pos_invoices WHERE name = $1 FOR UPDATE";
+    sqlx::query(held).bind(&name).execute(&mut row).await.unwrap();
+    let (client, named) = (app.client.clone(), name.clone());
+    let saving = tokio::spawn(async move { save(&client, &named, 1, &[(a, 2)]).await });
+    let (redis, key) = (Stranger::at(&shared_redis()).await, format!("lock:invoice_lock_{name}"));
+    let mut left_ms = NOT_THERE;
+    eventually(SOON, "the edit holds its lock", async || {
+        left_ms = redis.left_ms(&key).await;
+        left_ms != NOT_THERE
+    })
+    .await;
+    assert!((1..=5_000).contains(&left_ms), "{left_ms}");
+    row.close().await.unwrap();
+    saving.await.unwrap().expect(200);
+    assert_eq!(redis.left_ms(&key).await, NOT_THERE);
     app.finish().await;
 }
 

@@ -15,10 +15,12 @@ use crate::support::{
 const MANY: usize = 12;
 /// How many requests one section takes.
 const ROOM: usize = 256;
+/// However long it takes until all have arrived.
+const PATIENT: &[(&str, &str)] = &[("HOLDFAST_LOCK_WAIT_MS", "14000")];
 
 #[tokio::test]
 async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), PATIENT).await;
     let redis = Stranger::at(&shared_redis()).await;
     let mut variants = Vec::new();
     for _ in 0..at_once() + 10 {
@@ -61,7 +63,7 @@ async fn an_item_that_another_program_holds_holds_up_nobody_who_does_not_want_it
 
 #[tokio::test]
 async fn those_for_whom_a_section_has_no_room_share_the_one_after_it() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), PATIENT).await;
     let many = at_once() + ROOM + ROOM / 4;
     let mut variants = Vec::new();
     for _ in 0..many {
