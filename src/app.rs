@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::endpoints::{metrics::EndpointMetrics, post::Post};
-use crate::events::{self, publish::Copies, relay::Relay};
+use crate::events::{self, places::Places, publish::Copies, relay::Relay};
 use crate::http::auth::Keyring;
 use crate::http::metrics::HttpMetrics;
 use crate::leases::Leases;
@@ -48,7 +48,7 @@ pub struct App {
     /// Sends them.
     pub post: Post,
     /// Places for those who listen.
-    pub readers: Arc<Semaphore>,
+    pub readers: Arc<Places>,
     /// Turns for those of them that come from far behind.
     pub catching_up: Semaphore,
     /// What is counted and timed.
@@ -138,7 +138,7 @@ impl App {
             copies: config.redis_copies,
             endpoints,
             post: Post::new(config.webhook_allow_private, &config.webhook_authorities),
-            readers: events::places(),
+            readers: Arc::default(),
             catching_up: events::turns(),
             webhooks,
             leases,

@@ -68,7 +68,8 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
         given_up: in_batches(db, async |conn| crate::endpoints::give_up_in_tx(conn, BATCH).await).await?,
-        deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?,
+        deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?
+            + in_batches(db, async |conn| crate::endpoints::purge_removed_in_tx(conn, BATCH).await).await?,
         audits: in_batches(db, async |conn| inventory::audits::purge_in_tx(conn, BATCH).await).await?,
         counts: in_batches(db, async |conn| counts::purge_minutes_in_tx(conn, BATCH).await).await?
             + in_batches(db, async |conn| counts::purge_serials_in_tx(conn, BATCH).await).await?

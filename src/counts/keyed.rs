@@ -11,6 +11,7 @@ use crate::db::{DbError, Tx};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, KeyedRequest};
+use crate::telemetry::trace::Span;
 
 /// The claim of a request's key. The ids in our paths differ by case, which a path's fingerprint does not see.
 pub(super) fn claim_of(caller: &Caller, id: &str, keyed: Option<KeyedRequest>) -> Option<Claim> {
@@ -31,6 +32,8 @@ pub(super) enum Begun<'a> {
 /// A transaction in which a request is carried out.
 pub(super) struct Work<'a> {
     pub(super) tx: Tx,
+    /// Told until it has ended.
+    _told: Span,
     caller: &'a Caller,
     claim: Option<&'a Claim>,
 }
@@ -41,6 +44,7 @@ pub(super) async fn begin<'a>(
     caller: &'a Caller,
     claim: Option<&'a Claim>,
 ) -> Result<Begun<'a>, CountError> {
+    let told = caller.trace.span("transaction");
     let mut tx = app.db.begin_within(caller.patience.left()).await?;
     if let Some(first) = idempotency::begin_in_tx::<CountError>(&mut tx, claim).await? {
         return Ok(Begun::Known(first));
@@ -48,7 +52,7 @@ pub(super) async fn begin<'a>(
     if claim.is_some() {
         tx.execute("SAVEPOINT verb").await.map_err(DbError::from)?;
     }
-    Ok(Begun::New(Work { tx, caller, claim }))
+    Ok(Begun::New(Work { tx, _told: told, caller, claim }))
 }
 
 impl Work<'_> {

@@ -11,6 +11,7 @@
 //! - The same id and the same bytes with each attempt; the signature is made anew, with the time of the attempt.
 //! - Nobody's slowness touches anything else: no row is locked and no connection held while something is sent, an endpoint
 //!   has few places of its own, and one that fails again and again is left alone for a while.
+//! - However much there is of it, what is sent again or removed holds nobody up: it is done in batches that commit.
 //! - Nothing is skipped in silence: what was forgotten before an endpoint was given it is told to it, and shown.
 //! - Nothing is sent to an address of a private network unless the operator says so: the address that was checked is the
 //!   one that is connected to, and redirects are not followed.
@@ -18,6 +19,7 @@
 pub mod deliver;
 pub mod error;
 pub mod fan_out;
+mod log;
 pub mod metrics;
 pub mod model;
 pub mod post;
@@ -33,7 +35,7 @@ mod store;
 use std::time::Duration;
 
 pub use self::error::EndpointError;
-pub(crate) use self::store::{give_up_in_tx, purge_in_tx};
+pub(crate) use self::log::{give_up_in_tx, purge_in_tx, purge_removed_in_tx};
 
 /// How long deliveries are kept that were taken, and dead ones from when they were given up; and how long one waits before it is.
 pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);

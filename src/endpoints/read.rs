@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::EndpointError;
 use super::model::{Delivery, DeliveryState, Endpoint};
-use super::store;
+use super::{log, store};
 use crate::app::App;
 use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
@@ -56,10 +56,11 @@ pub async fn list_deliveries(
     Params(query): Params<ListDeliveries>,
 ) -> Result<Json<Page<Delivery>>, EndpointError> {
     let mut conn = app.db.read().await?;
-    let (state, limit) = (query.state.map(DeliveryState::as_str), query.limit.and_one());
-    let found = store::list_deliveries(&mut conn, endpoint_id, state, query.cursor, limit).await?;
-    if found.is_empty() && store::list_endpoints(&mut conn, Some(endpoint_id)).await?.is_empty() {
+    // Its deliveries outlast it for a while.
+    if !store::is_registered(&mut conn, endpoint_id).await? {
         return Err(EndpointError::NotFound);
     }
+    let (state, limit) = (query.state.map(DeliveryState::as_str), query.limit.and_one());
+    let found = log::list_deliveries(&mut conn, endpoint_id, state, query.cursor, limit).await?;
     Ok(Json(Page::of(found, query.limit, |delivery| delivery.delivery_id.to_string())))
 }

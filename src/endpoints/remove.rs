@@ -1,4 +1,4 @@
-//! Removes an endpoint, and its deliveries with it.
+//! Removes an endpoint: nothing is sent to it any more. Its deliveries, of which there may be millions, go with the next purge.
 
 use std::sync::Arc;
 

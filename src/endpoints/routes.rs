@@ -18,7 +18,7 @@ pub fn routes() -> Group {
                     "Register an endpoint",
                     "It is told of what happens from now on: of all, or of the types that are named. There may be 100.",
                 )
-                .answers::<register::Registered>(201, "It is registered. The secret is shown now and not again.")
+                .answers::<register::Registered>(201, "It is registered. The secret is shown now, and again only to the same `Idempotency-Key` for 24 hours.")
                 .refuses(&[TooManyEndpoints])
                 .example(json!({"url": "https://example.com/hooks", "types": ["stock.changed", "order.*"]})),
         )
@@ -44,7 +44,8 @@ pub fn routes() -> Group {
             post("/webhook-endpoints/{endpoint_id}/replay", "endpoints.replay", replay::replay)
                 .says(
                     "Send deliveries again",
-                    "One, those of a state, or of a time; all of them if nothing is said. It opens the breaker too.",
+                    "One, those of a state, or of a time; all of them if nothing is said. It opens the breaker too. Where there \
+                     are very many the answer has a `next_cursor`: the same again with it as `cursor` does the rest.",
                 )
                 .answers::<replay::Replayed>(200, "How many are sent again.")
                 .refuses(&[EndpointNotFound])
@@ -53,13 +54,13 @@ pub fn routes() -> Group {
         .with(
             post("/webhook-endpoints/{endpoint_id}/rotate", "endpoints.rotate", rotate::rotate)
                 .says("Give it another secret", "For 24 hours deliveries are signed with both.")
-                .answers::<rotate::Rotated>(200, "The new secret, shown now and not again.")
+                .answers::<rotate::Rotated>(200, "The new secret, shown now, and again only to the same `Idempotency-Key` for 24 hours.")
                 .refuses(&[EndpointNotFound])
                 .example(json!({})),
         )
         .with(
             delete("/webhook-endpoints/{endpoint_id}", "endpoints.remove", remove::remove)
-                .says("Remove an endpoint", "Its deliveries go with it.")
+                .says("Remove an endpoint", "Nothing is sent to it any more. Its deliveries go with it; of very many it takes a while.")
                 .answers_nothing(204, "It is gone.")
                 .refuses(&[EndpointNotFound]),
         )

@@ -1,4 +1,4 @@
-//! The SQL of endpoints and deliveries. No decisions here: rows in, rows out.
+//! The SQL of endpoints, and of deliveries on their way. No decisions here: rows in, rows out.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,10 +7,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::KEPT_FOR;
-use super::model::{Delivery, Endpoint};
+use super::model::Endpoint;
 use crate::db::DbError;
-use crate::ids;
 
 /// An endpoint about to be made.
 pub(super) struct NewEndpoint<'a> {
@@ -72,10 +70,28 @@ pub(super) async fn list_endpoints(
     .await?)
 }
 
-/// Deletes an endpoint and its deliveries. False if there is none.
+/// Whether there is an endpoint of this id.
+pub(super) async fn is_registered(conn: &mut PgConnection, endpoint_id: Uuid) -> Result<bool, DbError> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM webhook_endpoints WHERE endpoint_id = $1) AS "found!""#,
+        endpoint_id,
+    );
+    Ok(found.fetch_one(conn).await?)
+}
+
+/// Deletes an endpoint; its deliveries go with the next purges. False if there is none.
 pub(super) async fn delete_endpoint(conn: &mut PgConnection, endpoint_id: Uuid) -> Result<bool, DbError> {
     let deleted = sqlx::query!("DELETE FROM webhook_endpoints WHERE endpoint_id = $1", endpoint_id);
     Ok(deleted.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Opens the way to an endpoint, whatever was wrong with it, and locks it. False if there is none.
+pub(super) async fn open_in_tx(conn: &mut PgConnection, endpoint_id: Uuid) -> Result<bool, DbError> {
+    let opened = sqlx::query!(
+        "UPDATE webhook_endpoints SET failures = 0, paused_until = NULL, gone_at = NULL WHERE endpoint_id = $1",
+        endpoint_id,
+    );
+    Ok(opened.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Gives an endpoint another secret; the one it had signs too until `old_for` is over. False if there is no endpoint.
@@ -366,136 +382,11 @@ pub(super) async fn set_gaps_in_tx(conn: &mut PgConnection, gaps: &[Gap]) -> Res
     all_of(set.execute(conn).await?.rows_affected(), gaps.len())
 }
 
-/// Deliveries of an endpoint, newest first.
-pub(super) async fn list_deliveries(
-    conn: &mut PgConnection,
-    endpoint_id: Uuid,
-    state: Option<&str>,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Delivery>, DbError> {
-    Ok(sqlx::query_as!(
-        Delivery,
-        r#"SELECT delivery_id, event_id, type, state, attempts, last_status, last_error, created_at, delivered_at,
-                  CASE WHEN state = 'pending' THEN next_attempt_at END AS next_attempt_at
-           FROM webhook_deliveries
-           WHERE endpoint_id = $1 AND ($2::text IS NULL OR state = $2) AND delivery_id < $3
-           ORDER BY delivery_id DESC LIMIT $4"#,
-        endpoint_id,
-        state,
-        before.unwrap_or(Uuid::max()),
-        limit,
-    )
-    .fetch_all(conn)
-    .await?)
-}
-
-/// Which deliveries are sent again.
-pub(super) struct Range {
-    pub(super) delivery_id: Option<Uuid>,
-    pub(super) state: Option<&'static str>,
-    pub(super) from: Option<DateTime<Utc>>,
-    pub(super) to: Option<DateTime<Utc>>,
-}
-
-/// Makes deliveries due anew, with all their attempts before them, and opens the way to their endpoint. Gives how many.
-pub(super) async fn replay_in_tx(
-    conn: &mut PgConnection,
-    endpoint_id: Uuid,
-    range: &Range,
-) -> Result<i64, DbError> {
-    let replayed = sqlx::query_scalar!(
-        r#"WITH again AS (
-            UPDATE webhook_deliveries SET state = 'pending', attempts = 0, delivered_at = NULL,
-                next_attempt_at = clock_timestamp(), pending_since = clock_timestamp()
-            WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR delivery_id = $2) AND ($3::text IS NULL OR state = $3)
-              AND created_at >= coalesce($4::timestamptz, '-infinity')
-              AND created_at < coalesce($5::timestamptz, 'infinity')
-            RETURNING 1
-         ), opened AS (
-            UPDATE webhook_endpoints SET failures = 0, paused_until = NULL, gone_at = NULL WHERE endpoint_id = $1
-         )
-         SELECT count(*) AS "again!" FROM again"#,
-        endpoint_id,
-        range.delivery_id,
-        range.state,
-        range.from,
-        range.to,
-    );
-    Ok(replayed.fetch_one(conn).await?)
-}
-
-/// Writes down who had them sent again, and why.
-pub(super) async fn note_replay_in_tx(
-    conn: &mut PgConnection,
-    endpoint_id: Uuid,
-    range: &Range,
-    (replayed, reason): (i64, Option<&str>),
-    (subject, request_id): (&str, &str),
-) -> Result<(), DbError> {
-    sqlx::query!(
-        "INSERT INTO delivery_replays (replay_id, endpoint_id, delivery_id, state, found_from, found_to, replayed, reason,
-            subject, request_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        ids::fresh(),
-        endpoint_id,
-        range.delivery_id,
-        range.state,
-        range.from,
-        range.to,
-        replayed,
-        reason,
-        subject,
-        request_id,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Gives up so many deliveries at most that have waited for as long as they are kept, with nothing under way for them: they
-/// stand behind one that is not taken, or their endpoint is gone.
-pub(crate) async fn give_up_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
-    let given_up = sqlx::query!(
-        "UPDATE webhook_deliveries d SET state = 'dead', next_attempt_at = clock_timestamp(),
-             last_error = 'it was not taken for as long as deliveries are kept'
-         FROM (
-            SELECT delivery_id FROM webhook_deliveries
-            WHERE state = 'pending' AND pending_since < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
-              AND next_attempt_at <= clock_timestamp()
-            ORDER BY pending_since LIMIT $2 FOR UPDATE SKIP LOCKED
-         ) AS old WHERE d.delivery_id = old.delivery_id",
-        seconds(KEPT_FOR),
-        limit,
-    );
-    Ok(given_up.execute(conn).await?.rows_affected())
-}
-
-/// Deletes so many deliveries at most, of the taken and of the dead each, that have been so for so long.
-pub(crate) async fn purge_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
-    let purged = sqlx::query!(
-        "WITH taken AS MATERIALIZED (
-            SELECT delivery_id FROM webhook_deliveries
-            WHERE state = 'delivered' AND delivered_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
-            ORDER BY delivered_at LIMIT $2 FOR UPDATE SKIP LOCKED
-         ), dead AS MATERIALIZED (
-            SELECT delivery_id FROM webhook_deliveries
-            WHERE state = 'dead' AND next_attempt_at < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
-            ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED
-         )
-         DELETE FROM webhook_deliveries d USING (TABLE taken UNION ALL TABLE dead) AS old
-         WHERE d.delivery_id = old.delivery_id",
-        seconds(KEPT_FOR),
-        limit,
-    );
-    Ok(purged.execute(conn).await?.rows_affected())
-}
-
 fn all_of(written: u64, asked: usize) -> Result<(), DbError> {
     if written == asked as u64 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-fn seconds(duration: Duration) -> i64 {
+pub(super) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 

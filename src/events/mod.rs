@@ -20,16 +20,17 @@ mod beginning;
 pub mod choice;
 pub mod error;
 pub mod fences;
+pub mod frames;
 pub mod metrics;
 pub mod model;
 pub mod modes;
+pub mod places;
 pub mod publish;
 pub mod relay;
 pub mod routes;
 mod store;
 pub mod stream;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -40,19 +41,34 @@ pub use self::model::{About, Event, EventKind, NewEvent};
 pub use self::store::{append_all_in_tx, append_in_tx};
 pub(crate) use self::store::{find_horizon, purge_in_tx, read_between};
 
+use crate::locks::timing::STATEMENT_TIMEOUT;
+
 /// How long events are kept, for whoever comes back to go on from where it was.
 pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Places for as many readers as one process serves.
-#[must_use]
-pub fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(stream::READERS_MAX))
+/// What bounds the relay and the streams.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long the database may take to answer the relay: longer than its own limits would let it. So a network that has
+    /// fallen silent, of which the server's limits know nothing, is noticed.
+    pub look_max: Duration,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
+    /// How long a reader may take nothing.
+    pub stalled_max: Duration,
+    /// How many bytes may wait for readers: see [`frames`].
+    pub held_max: usize,
 }
 
-/// How many readers have one of these places.
-#[must_use]
-pub fn readers_among(places: &Semaphore) -> usize {
-    stream::READERS_MAX.saturating_sub(places.available_permits())
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            look_max: STATEMENT_TIMEOUT + Duration::from_secs(5),
+            heartbeat: Duration::from_secs(15),
+            stalled_max: Duration::from_secs(10),
+            held_max: 64 * 1024 * 1024,
+        }
+    }
 }
 
 /// Turns for those that read the database because they come from far behind.

@@ -3,8 +3,9 @@
 //! What must stay true:
 //! - Told is what lies below the oldest transaction that may still write, in the order of positions, each event once.
 //! - Who joins learns, in one moment, up to where was told before and hears all that is told after.
-//! - Nobody is waited for: what is told stands in a ring of a fixed size, and whoever falls behind it reads the database
-//!   from where it was.
+//! - Nobody is waited for: what is told stands in a ring that is bounded in events and in bytes, and whoever falls behind it
+//!   reads the database from where it was.
+//! - No look at the database lasts longer than the database itself would let it: then the session is given up for another.
 //! - If nobody listens nothing is read. Whoever only wants to know how far it is [watches](Relay::watch): then it looks as
 //!   often, and reads as little.
 
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::Limits;
 use super::fences::{Fence, Fences};
+use super::frames::{Frame, Held};
 use super::metrics::EventMetrics;
 use super::model::Event;
 use super::store;
@@ -29,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(40);
 const IDLE: Duration = Duration::from_secs(1);
 /// Pause before a database that broke off is tried again.
 const AWAY: Duration = Duration::from_secs(1);
-/// How many events stand in the ring.
+/// How many events stand in the ring at most.
 const RING: usize = 4_096;
 /// How many of each sort are read at once.
 const PAGE: i64 = 500;
@@ -38,7 +41,7 @@ const PAGE: i64 = 500;
 #[derive(Debug, Clone)]
 pub enum Told {
     /// The next event.
-    Event(Arc<Event>),
+    Event(Arc<Frame>),
     /// The relay went to another place without telling what lies between.
     Moved,
 }
@@ -53,6 +56,10 @@ pub struct Relay {
     joined: Notify,
     /// Whether this process does what one of all replicas does.
     role: watch::Sender<bool>,
+    /// What waits for readers.
+    pub held: Held,
+    /// What bounds it.
+    pub limits: Limits,
     /// What is counted.
     pub metrics: EventMetrics,
 }
@@ -74,6 +81,8 @@ impl Default for Relay {
             settled: watch::Sender::new(0),
             joined: Notify::new(),
             role: watch::Sender::new(false),
+            held: Held::default(),
+            limits: Limits::default(),
             metrics: EventMetrics::default(),
         }
     }
@@ -115,6 +124,20 @@ impl Relay {
         self.role.subscribe()
     }
 
+    /// Whether as much waits for readers as may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.held.bytes() > self.limits.held_max
+    }
+
+    /// What the database says, or that it says nothing.
+    async fn ask<T>(&self, asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+        timeout(self.limits.look_max, asked).await.unwrap_or_else(|_| {
+            let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
+            Err(DbError::Unavailable(silent.into()))
+        })
+    }
+
     fn has_listeners(&self) -> bool {
         self.ring.receiver_count() > 0
     }
@@ -127,8 +150,9 @@ impl Relay {
         let mut place = self.place();
         place.at = Some(event.position);
         self.metrics.told.inc();
+        let told = if self.is_full() { Told::Moved } else { Told::Event(Arc::new(self.held.frame(event))) };
         // Fails when nobody listens.
-        let _heard = self.ring.send(Told::Event(Arc::new(event)));
+        let _heard = self.ring.send(told);
     }
 
     fn move_to(&self, at: i64) {
@@ -170,12 +194,12 @@ async fn follow(app: &App) -> Result<(), DbError> {
     let relay = &app.events;
     let mut conn = app.db.session("holdfast relay").await?;
     let mut fences = Fences::default();
-    let mut read = start(relay, &mut conn).await?;
+    let mut read = relay.ask(start(relay, &mut conn)).await?;
     let mut asked = None;
     loop {
         if !*relay.role.borrow() && asked.is_none_or(|asked: Instant| asked.elapsed() >= IDLE) {
             asked = Some(Instant::now());
-            if store::take_role(&mut conn).await? {
+            if relay.ask(store::take_role(&mut conn)).await? {
                 relay.role.send_replace(true);
             }
         }
@@ -208,11 +232,11 @@ async fn look(
     read: Option<i64>,
 ) -> Result<Option<i64>, DbError> {
     let known = fences.newest().or(read).unwrap_or_default();
-    let drawn = store::look_in(conn, if fences.has_room() { known } else { i64::MAX }).await?;
+    let drawn = relay.ask(store::look_in(conn, if fences.has_room() { known } else { i64::MAX })).await?;
     if let Some(fence) = drawn.fence {
         fences.add(Fence { drawn: drawn.position, fence, written: drawn.written, since: Instant::now() });
     }
-    let past = if fences.is_waiting() { Some(store::find_past(conn).await?) } else { None };
+    let past = if fences.is_waiting() { Some(relay.ask(store::find_past(conn)).await?) } else { None };
     let settled = past.and_then(|past| fences.settle(past.oldest_running, past.flushed));
     relay.place().caught_up = fences.oldest().unwrap_or_else(Instant::now);
     let Some(until) = settled else { return Ok(read) };
@@ -224,7 +248,7 @@ async fn look(
     }
     while read < until {
         let mut told = tracer.background(None, Kind::Internal, "events.relay");
-        let page = store::read_between(conn, read, until, PAGE).await?;
+        let page = relay.ask(store::read_between(conn, read, until, PAGE)).await?;
         told.note("events.count", page.events.len());
         for event in page.events {
             relay.tell(event);

@@ -2,8 +2,8 @@
 //! Refuses a cursor whose continuation is forgotten, and types the key may not see.
 //!
 //! What must stay true: an event is sent after all before it that the reader may see, and once a stream; a reader that
-//! takes nothing is cut, and what waits for it is a few frames; a service that stops ends all streams at once. Whoever
-//! is cut goes on from the last id it has.
+//! takes nothing is cut, and what waits for it is bounded in frames and in bytes; a service that stops ends all streams at
+//! once. Whoever is cut goes on from the last id it has.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::choice::{Choice, Types};
 use super::error::EventError;
-use super::model::Event;
+use super::frames::Frame;
+use super::places::Place;
 use super::relay::Told;
 use super::store;
 use crate::app::App;
@@ -32,18 +33,18 @@ use crate::http::extract::Params;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Proxies that gather what they pass on are asked not to.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// The most streams that one process serves.
-pub(super) const READERS_MAX: usize = 1_000;
 /// Streams that read the database at once, because they come from far behind.
 pub(super) const CATCHING_UP_MAX: usize = 2;
-/// How many events of each sort are read at once.
+/// How many events of each sort are read at once,
 const PAGE: i64 = 200;
-/// Frames that wait for a reader at most.
+/// and of them so many bytes are kept, and one event at least: what comes after is read anew.
+const PAGE_BYTES: usize = 256 * 1024;
+/// Frames that wait for a reader at most,
 const FRAMES: usize = 16;
-/// How long a reader may take nothing.
-const STALLED_MAX: Duration = Duration::from_secs(10);
-/// Between two signs of life.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// and so many bytes of them, or one frame that is larger.
+const FRAMES_BYTES: u32 = 256 * 1024;
+/// Between two looks whether others have taken what waits for them.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 /// A stream is ended after so long, that its key is looked at again.
 const LASTS_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -69,17 +70,18 @@ pub async fn stream(
     // A browser that connects again sends the header, and the address of its first connection.
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let given = header.or(query.last_event_id.as_deref()).map(cursor).transpose()?;
-    let place = app.readers.clone().try_acquire_owned().map_err(|_| EventError::TooManyReaders)?;
+    let place = app.readers.take(&caller.principal).ok_or(EventError::TooManyReaders)?;
     let bounds = store::find_bounds(&mut *app.db.read().await?).await?;
     let from = given.unwrap_or(bounds.drawn);
     if from < bounds.horizon || from > bounds.drawn {
         return Err(EventError::CursorGone);
     }
     let (frames, sent) = mpsc::channel(FRAMES);
-    let reader = Reader { app: app.clone(), choice, frames, cursor: from, _place: place };
+    let room = Arc::new(Semaphore::new(FRAMES_BYTES as usize));
+    let reader = Reader { app: app.clone(), choice, frames, room, cursor: from, page: PAGE, _place: place };
     app.tasks.spawn(reader.serve(given.is_none()));
     let body = futures_util::stream::unfold(sent, async |mut sent| {
-        let frame: Bytes = sent.recv().await?;
+        let Waiting { frame, .. } = sent.recv().await?;
         Some((Ok::<_, Infallible>(frame), sent))
     });
     let headers =
@@ -102,13 +104,29 @@ enum End {
     Broken,
 }
 
+/// What waits for a reader, and its share of the room there is for that.
+struct Waiting {
+    frame: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Some of what a reader missed, and the position it ends at.
+struct Page {
+    frames: Vec<Frame>,
+    end: i64,
+}
+
 struct Reader {
     app: Arc<App>,
     choice: Choice,
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Waiting>,
+    /// In bytes.
+    room: Arc<Semaphore>,
     /// Up to where it was told everything it asked for.
     cursor: i64,
-    _place: OwnedSemaphorePermit,
+    /// How many events of each sort it reads at once: fewer where they are large.
+    page: i64,
+    _place: Place,
 }
 
 impl Reader {
@@ -120,7 +138,7 @@ impl Reader {
             () = app.draining() => End::Over,
             // Also while it waits for its turn, or reads what it has nothing to tell of.
             () = frames.closed() => End::Over,
-            () = tokio::time::sleep(LASTS_MAX) => End::Over,
+            () = sleep(LASTS_MAX) => End::Over,
         };
         app.events.metrics.readers.dec();
         if matches!(ended, End::Stalled) {
@@ -133,11 +151,13 @@ impl Reader {
             if is_new {
                 self.settle().await?;
             }
-            self.send(&format!("retry: 1000\n: from here on\nid: {}\n\n", self.cursor)).await?;
+            self.send(format!("retry: 1000\n: from here on\nid: {}\n\n", self.cursor).into()).await?;
             loop {
+                self.wait_for_others().await?;
                 let (mut told, at) = self.app.events.join();
-                self.catch_up(at).await?;
-                self.follow(&mut told).await?;
+                if self.catch_up(at).await? {
+                    self.follow(&mut told).await?;
+                }
             }
         };
         let ended: Result<Infallible, End> = ended.await;
@@ -155,9 +175,9 @@ impl Reader {
             let coming = async { at.wait_for(|at| *at >= self.cursor).await.map(drop) };
             tokio::select! {
                 come = coming => return come.map_err(|_| End::Over),
-                () = tokio::time::sleep(HEARTBEAT) => {}
+                () = sleep(self.app.events.limits.heartbeat) => {}
             }
-            self.send(": waiting for what is under way\n\n").await?;
+            self.send(Bytes::from_static(b": waiting for what is under way\n\n")).await?;
             // A crash of the database may have taken back what was drawn when it began, and nobody was told of yet.
             if let Ok(mut conn) = self.app.db.read().await
                 && let Ok(bounds) = store::find_bounds(&mut conn).await
@@ -169,11 +189,12 @@ impl Reader {
 
     /// Tells what is told, until something was missed.
     async fn follow(&mut self, told: &mut broadcast::Receiver<Told>) -> Result<(), End> {
-        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let each = self.app.events.limits.heartbeat;
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + each, each);
         loop {
             tokio::select! {
                 heard = told.recv() => match heard {
-                    Ok(Told::Event(event)) => self.tell(&event).await?,
+                    Ok(Told::Event(frame)) => self.tell(&frame).await?,
                     Ok(Told::Moved) | Err(broadcast::error::RecvError::Lagged(_)) => return Ok(()),
                     Err(broadcast::error::RecvError::Closed) => return Err(End::Over),
                 },
@@ -182,60 +203,95 @@ impl Reader {
         }
     }
 
-    /// Reads from the database what was told before, page by page; few do so at once.
-    async fn catch_up(&mut self, until: i64) -> Result<(), End> {
+    /// Waits while as much waits for readers as may, with no place in the ring, which would keep what is told there. Whoever
+    /// waits too long is cut: what fills the room may be its own.
+    async fn wait_for_others(&self) -> Result<(), End> {
+        let events = &self.app.events;
+        let others = async {
+            while events.is_full() {
+                sleep(WAIT_FOR_OTHERS).await;
+            }
+        };
+        timeout(events.limits.stalled_max, others).await.map_err(|_| End::Stalled)
+    }
+
+    /// Reads from the database what was told before, page by page; few do so at once. False if there is no room for more.
+    async fn catch_up(&mut self, until: i64) -> Result<bool, End> {
         let mut told = Instant::now();
         while self.cursor < until {
             let page = {
                 let app = self.app.clone();
                 let _turn = app.catching_up.acquire().await.map_err(|_| End::Over)?;
+                if app.events.is_full() {
+                    return Ok(false);
+                }
                 self.read(until).await.map_err(|error| {
                     tracing::warn!(%error, "a stream of events was ended: what it missed can't be read");
                     End::Broken
                 })?
             };
-            for event in page.events {
-                self.tell(&event).await?;
+            for frame in page.frames {
+                self.tell(&frame).await?;
             }
             self.cursor = page.end;
             // Whoever asks for little hears for long of nothing, and goes on from here if its connection is cut for that.
-            if told.elapsed() >= HEARTBEAT {
+            if told.elapsed() >= self.app.events.limits.heartbeat {
                 self.show_life().await?;
                 told = Instant::now();
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What was forgotten while it was read is missed no less than what was forgotten before.
-    async fn read(&self, until: i64) -> Result<store::Read, EventError> {
+    async fn read(&mut self, until: i64) -> Result<Page, EventError> {
         let mut conn = self.app.db.read().await?;
-        let page = store::read_between(&mut conn, self.cursor, until, PAGE).await?;
+        let read = store::read_between(&mut conn, self.cursor, until, self.page).await?;
         let horizon = store::find_bounds(&mut conn).await?.horizon;
-        if horizon > self.cursor { Err(EventError::CursorGone) } else { Ok(page) }
+        if horizon > self.cursor {
+            return Err(EventError::CursorGone);
+        }
+        let (mut page, mut bytes, mut seen) = (Page { frames: Vec::new(), end: read.end }, 0, 0);
+        for event in read.events {
+            seen += 1;
+            if self.choice.includes(&event) {
+                let frame = self.app.events.held.frame(event);
+                bytes += frame.bytes.len();
+                page.end = frame.event.position;
+                page.frames.push(frame);
+            }
+            if bytes >= PAGE_BYTES {
+                self.page = seen;
+                return Ok(page);
+            }
+        }
+        self.page = (2 * self.page).min(PAGE);
+        page.end = read.end;
+        Ok(page)
     }
 
-    async fn tell(&mut self, event: &Event) -> Result<(), End> {
+    async fn tell(&mut self, frame: &Frame) -> Result<(), End> {
+        let event = &frame.event;
         if event.position <= self.cursor {
             return Ok(());
         }
         if self.choice.includes(event) {
-            let frame = format!("id: {}\nevent: {}\ndata: {}\n\n", event.position, event.kind, event.data);
-            self.send(&frame).await?;
+            self.send(frame.bytes.clone()).await?;
         }
         self.cursor = event.position;
         Ok(())
     }
 
     async fn show_life(&self) -> Result<(), End> {
-        self.send(&format!(": still here\nid: {}\n\n", self.cursor)).await
+        self.send(format!(": still here\nid: {}\n\n", self.cursor).into()).await
     }
 
-    async fn send(&self, frame: &str) -> Result<(), End> {
-        let frame = Bytes::copy_from_slice(frame.as_bytes());
-        self.frames.send_timeout(frame, STALLED_MAX).await.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => End::Stalled,
-            mpsc::error::SendTimeoutError::Closed(_) => End::Over,
-        })
+    async fn send(&self, frame: Bytes) -> Result<(), End> {
+        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(FRAMES_BYTES);
+        let sent = async {
+            let room = self.room.clone().acquire_many_owned(bytes).await.map_err(|_| End::Over)?;
+            self.frames.send(Waiting { frame, _room: room }).await.map_err(|_| End::Over)
+        };
+        timeout(self.app.events.limits.stalled_max, sent).await.unwrap_or(Err(End::Stalled))
     }
 }

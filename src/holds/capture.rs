@@ -121,10 +121,6 @@ impl Verb for Capturing {
     type Done = Order;
     type Error = HoldError;
 
-    fn name(&self) -> &'static str {
-        "holds.capture"
-    }
-
     async fn known_answer(&self, db: &Db, claim: &Claim) -> Result<Option<Answer>, HoldError> {
         Ok(place::known_order(db, claim).await?)
     }

@@ -71,10 +71,6 @@ impl Verb for Extending<'_> {
     type Done = Hold;
     type Error = HoldError;
 
-    fn name(&self) -> &'static str {
-        "holds.extend"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Hold, HoldError> {
         // Who counts the user's holds at its end is not to find it ended, and then to see it live on.
         store::lock_number_of_holds_in_tx(conn, self.user_id).await?;

@@ -95,10 +95,6 @@ impl Verb for Holding<'_> {
     type Done = Hold;
     type Error = HoldError;
 
-    fn name(&self) -> &'static str {
-        "holds.hold"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Hold, HoldError> {
         hold_in_tx(conn, self.cmd, self.keys, witness).await
     }
@@ -164,6 +160,6 @@ pub async fn hold_in_tx(
     }
     (hold.held_at, hold.expires_at) = store::insert_hold_in_tx(conn, &hold, cmd.ttl_seconds, witness).await?;
     events::append_in_tx(conn, EventKind::HoldCreated, About::Hold(hold.hold_id), &hold).await?;
-    tell_of_low_in_tx(conn, low.iter()).await?;
+    tell_of_low_in_tx(conn, low.iter().map(|level| (level, witness.traceparent))).await?;
     Ok(hold)
 }

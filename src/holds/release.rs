@@ -65,10 +65,6 @@ impl Verb for Releasing<'_> {
     type Done = Hold;
     type Error = HoldError;
 
-    fn name(&self) -> &'static str {
-        "holds.release"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Hold, HoldError> {
         release_in_tx(conn, self.hold_id, self.keys, witness).await
     }

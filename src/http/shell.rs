@@ -144,6 +144,21 @@ async fn answer(
     problem.map_or(response, |problem| problem.respond(&request_id))
 }
 
+/// Tells of an operation in its request's trace, by the id it has in the table of calls: whatever it does is part of that.
+pub async fn tell_operation(State(id): State<&'static str>, mut request: Request, next: Next) -> Response {
+    let mut told = Span::default();
+    if let Some(context) = request.extensions_mut().get_mut::<RequestContext>() {
+        told = context.trace.span(id);
+        context.trace = told.trace();
+    }
+    let response = next.run(request).await;
+    // Whoever waited in vain for a lock was not served either.
+    if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
+        told.failed();
+    }
+    response
+}
+
 fn log(status: StatusCode, problem: Option<&Problem>, method: &str, route: &str, started: Instant) {
     let (status, duration_ms) = (status.as_u16(), started.elapsed().as_secs_f64() * 1_000.0);
     let code = problem.map(|problem| problem.code.as_str());

@@ -131,10 +131,6 @@ impl Verb for Changes<'_> {
     type Done = Results;
     type Error = StockError;
 
-    fn name(&self) -> &'static str {
-        "inventory.batch"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Results, StockError> {
         // A refused batch gives back the claims of its operations, and keeps its own.
         let mut attempt = conn.begin().await.map_err(DbError::from)?;

@@ -47,15 +47,6 @@ impl Verb for StockChange {
     type Done = Movement;
     type Error = StockError;
 
-    fn name(&self) -> &'static str {
-        match self.change {
-            Change::Adjust { .. } => "inventory.adjust",
-            Change::Sell(_) => "inventory.decrement",
-            Change::Return(_) => "inventory.increment",
-            _ => "inventory.change",
-        }
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Movement, StockError> {
         change_in_tx(conn, self, witness).await
     }

@@ -78,10 +78,6 @@ impl Verb for Creation<'_> {
     type Done = Variant;
     type Error = StockError;
 
-    fn name(&self) -> &'static str {
-        "inventory.create_variant"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Variant, StockError> {
         create_in_tx(conn, self.cmd, self.variant_id, witness).await
     }

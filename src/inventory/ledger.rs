@@ -3,7 +3,7 @@
 //! What must stay true: a level is read under its row lock, every decision is made on the level the one
 //! before it left, and levels and movements are written together or not at all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -33,8 +33,8 @@ pub struct Draft<'a> {
 pub struct Ledger<'a> {
     levels: HashMap<Uuid, Level>,
     drafts: Vec<Draft<'a>>,
-    /// Variants that became low by what was decided so far.
-    low: BTreeSet<Uuid>,
+    /// Variants that became low by what was decided so far, and the last request that made them so, in its trace.
+    low: BTreeMap<Uuid, Option<&'a str>>,
 }
 
 impl<'a> Ledger<'a> {
@@ -52,7 +52,7 @@ impl<'a> Ledger<'a> {
         Self {
             levels: levels.into_iter().map(|level| (level.variant_id, level)).collect(),
             drafts: Vec::new(),
-            low: BTreeSet::new(),
+            low: BTreeMap::new(),
         }
     }
 
@@ -70,7 +70,7 @@ impl<'a> Ledger<'a> {
         let level = self.levels.get_mut(&variant_id).ok_or(Refusal::VariantNotFound(variant_id))?;
         let step = decide(level, change)?;
         if becomes_low(level, &step.after) {
-            self.low.insert(variant_id);
+            self.low.insert(variant_id, witness.traceparent);
         }
         *level = step.after;
         self.drafts.push(Draft { movement_id: ids::fresh(), step, occasion, witness });
@@ -123,7 +123,7 @@ impl<'a> Ledger<'a> {
             self.drafts.iter().map(|draft| (draft.step.after.variant_id, draft.step.after)).collect();
         let levels: Vec<Level> = touched.into_values().collect();
         let at = store::write_movements_in_tx(conn, &levels, &self.drafts).await?;
-        let low = self.low.iter().filter_map(|variant_id| self.levels.get(variant_id));
+        let low = self.low.iter().filter_map(|(id, traceparent)| Some((self.levels.get(id)?, *traceparent)));
         tell_of_low_in_tx(conn, low).await?;
         let movement = |draft: Draft<'_>| Movement {
             movement_id: draft.movement_id,

@@ -53,28 +53,28 @@ pub fn routes() -> Group {
 fn reads(group: Group) -> Group {
     group
         .with(
-            get("/inventory/{variant_id}", "stock.get", levels::get_level)
+            get("/inventory/{variant_id}", "inventory.get", levels::get_level)
                 .says("Look at a variant's stock", "Now, or as its movements have it of a time.")
                 .answers::<LevelNow>(200, "Its stock, with an `ETag` if it is that of now.")
                 .answers::<LevelThen>(200, "")
                 .refuses(&[VariantNotFound]),
         )
         .with(
-            get("/inventory/{variant_id}/movements", "stock.movements", levels::list_movements)
+            get("/inventory/{variant_id}/movements", "inventory.movements", levels::list_movements)
                 .says("List a variant's movements", "Newest first.")
                 .answers::<Page<Movement>>(200, "A page of them.")
                 .refuses(&[VariantNotFound])
                 .example(json!({"limit": 20})),
         )
         .with(
-            get("/inventory/check-stock/{variant_id}", "stock.check", check_stock::check_stock)
+            get("/inventory/check-stock/{variant_id}", "inventory.check", check_stock::check_stock)
                 .says("Ask whether so many are available", "")
                 .answers::<check_stock::Checked>(200, "How many are available, and whether that is enough.")
                 .refuses(&[VariantNotFound])
                 .example(json!({"quantity": 2})),
         )
         .with(
-            post("/inventory/check-stock/bulk", "stock.check_bulk", check_stock::check_stock_bulk)
+            post("/inventory/check-stock/bulk", "inventory.check_bulk", check_stock::check_stock_bulk)
                 .says(
                     "Ask of many variants at once",
                     "Items of one variant count together, as in an order. A variant that does not exist has none \
@@ -85,7 +85,7 @@ fn reads(group: Group) -> Group {
                 .example(json!([{"variant_id": example_of("variant_id"), "quantity": 2}])),
         )
         .with(
-            get("/inventory/audit", "stock.audit", audit::audit)
+            get("/inventory/audit", "inventory.audit", audit::audit)
                 .says(
                     "Compute everything anew, and tell what does not agree",
                     "Every balance from its movements, every order from its lines. It repairs nothing, and may take \
@@ -95,7 +95,7 @@ fn reads(group: Group) -> Group {
                 .answers::<audit::Audit>(200, "What was looked at, and what was found."),
         )
         .with(
-            get("/inventory/audits", "stock.audits", audits::list_audits)
+            get("/inventory/audits", "inventory.audits", audits::list_audits)
                 .says("List what audits found", "Newest first, at most 100 a page.")
                 .open_to(&[])
                 .answers::<Page<audits::KeptAudit>>(200, "A page of verdicts."),
@@ -105,7 +105,7 @@ fn reads(group: Group) -> Group {
 fn changes(group: Group) -> Group {
     group
         .with(
-            post("/inventory/{variant_id}/adjust", "stock.adjust", adjust::adjust)
+            post("/inventory/{variant_id}/adjust", "inventory.adjust", adjust::adjust)
                 .says("Correct a variant's stock", "With `change_from`, only if there are as many as is believed.")
                 .open_to(&[Warehouse])
                 .guarded()
@@ -114,7 +114,7 @@ fn changes(group: Group) -> Group {
                 .example(json!({"delta": -2, "reason": "broken in the warehouse", "reference": "report 17"})),
         )
         .with(
-            post("/inventory/{variant_id}/decrement", "stock.decrement", decrement::decrement)
+            post("/inventory/{variant_id}/decrement", "inventory.decrement", decrement::decrement)
                 .says("Sell some", "All of them or none.")
                 .open_to(&[Storefront])
                 .guarded()
@@ -123,7 +123,7 @@ fn changes(group: Group) -> Group {
                 .example(json!({"quantity": 1, "reason": "sold by telephone"})),
         )
         .with(
-            post("/inventory/{variant_id}/increment", "stock.increment", increment::increment)
+            post("/inventory/{variant_id}/increment", "inventory.increment", increment::increment)
                 .says("Take some back", "")
                 .open_to(&[Storefront])
                 .guarded()
@@ -132,7 +132,7 @@ fn changes(group: Group) -> Group {
                 .example(json!({"quantity": 1, "reference": "return 42"})),
         )
         .with(
-            post("/inventory/batch", "stock.batch", batch::batch)
+            post("/inventory/batch", "inventory.batch", batch::batch)
                 .says(
                     "Change many at once",
                     "`atomic`: all or none; a refusal names every operation that can't be done. `independent`: each for \

@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::pulse::{Answered, Hot};
 use crate::app::App;
 use crate::db::PoolLevels;
-use crate::events;
 use crate::locks::metrics::LockTallies;
 use crate::locks::{LockMode, ModeChange};
 
@@ -94,7 +93,7 @@ pub async fn process_status(State(app): State<Arc<App>>) -> Json<ProcessStatus> 
         seconds: app.pulse.seconds(),
         pool: app.db.levels(),
         locks: app.locks.tallies(),
-        readers: events::readers_among(&app.readers),
+        readers: app.readers.taken(),
         stream_lag_seconds: app.events.lag().as_secs_f64(),
         hot: hot.map(|hot| HotItem { in_line: app.locks.in_line(hot.variant_id), hot }).collect(),
     })

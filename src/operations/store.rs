@@ -68,10 +68,13 @@ pub(super) async fn find_backlog(conn: &mut PgConnection) -> Result<Backlog, DbE
                 UNION ALL
                 (SELECT happened_at FROM events v WHERE v.position > e.position ORDER BY v.position LIMIT 1)
               ) AS told) AS unpublished_age,
-             (SELECT extract(epoch FROM clock_timestamp() - pending_since)::float8 FROM webhook_deliveries
+             (SELECT extract(epoch FROM clock_timestamp() - pending_since)::float8
+              FROM webhook_deliveries JOIN webhook_endpoints USING (endpoint_id)
               WHERE state = 'pending' ORDER BY pending_since LIMIT 1) AS oldest_pending_age,
-             (SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE state = 'pending' LIMIT $1) AS s) AS "pending!",
-             (SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE state = 'dead' LIMIT $1) AS s) AS "dead!",
+             (SELECT count(*) FROM (SELECT FROM webhook_endpoints JOIN webhook_deliveries USING (endpoint_id)
+              WHERE state = 'pending' LIMIT $1) AS s) AS "pending!",
+             (SELECT count(*) FROM (SELECT FROM webhook_endpoints JOIN webhook_deliveries USING (endpoint_id)
+              WHERE state = 'dead' LIMIT $1) AS s) AS "dead!",
              (SELECT count(*) FROM webhook_endpoints WHERE paused_until > clock_timestamp()) AS "paused!",
              (SELECT count(*) FROM webhook_endpoints WHERE gone_at IS NOT NULL) AS "gone!",
              (SELECT count(*) FROM (SELECT FROM webhook_inbox WHERE state = 'refused' LIMIT $1) AS s) AS "refused!",

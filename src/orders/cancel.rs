@@ -149,10 +149,6 @@ impl Verb for Cancelling {
     type Done = Order;
     type Error = OrderError;
 
-    fn name(&self) -> &'static str {
-        "orders.cancel"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Order, OrderError> {
         Ok(cancel_in_tx(conn, self.order_id, &self.cmd, Actor::Api, witness).await?.order)
     }

@@ -141,10 +141,6 @@ impl Verb for Placing {
     type Done = Order;
     type Error = OrderError;
 
-    fn name(&self) -> &'static str {
-        "orders.place"
-    }
-
     async fn known_answer(&self, db: &Db, claim: &Claim) -> Result<Option<Answer>, OrderError> {
         known_order(db, claim).await
     }

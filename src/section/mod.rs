@@ -25,7 +25,6 @@ use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
 use crate::inventory::model::Witness;
 use crate::locks::{Evidence, LockError, LockKeys, lock_names_in_tx};
-use crate::telemetry::trace::Trace;
 
 /// A request over more keys than so many is large. It shares no section, for those who shared with it would wait for its
 /// size; and it stands in no line before it is its turn among the large, for it would stand in the lines of nearly
@@ -51,9 +50,6 @@ pub trait Verb: Sync {
     ) -> impl Future<Output = Result<Option<Answer>, Self::Error>> + Send {
         idempotency::known_answer(db, claim)
     }
-
-    /// What it is called, as in `inventory.decrement`.
-    fn name(&self) -> &'static str;
 
     /// Locks rows, decides, writes. Never commits, and writes nothing before it is sure not to refuse.
     ///
@@ -114,10 +110,9 @@ impl Section<'_> {
             let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
             return Ok(first.guarded(unlocked, started.elapsed()));
         }
-        let told = self.caller.trace.span(verb.name());
         let mut attempt = 1;
         loop {
-            match self.once(deadline, keys, verb, &told.trace()).await {
+            match self.once(deadline, keys, verb).await {
                 Err(error) if error.collided() && attempt < ATTEMPTS => {
                     pause_after_collision(attempt).await;
                     attempt += 1;
@@ -132,8 +127,8 @@ impl Section<'_> {
         deadline: Option<Instant>,
         keys: &LockKeys,
         verb: &V,
-        trace: &Trace,
     ) -> Result<Answer, V::Error> {
+        let trace = &self.caller.trace;
         let mut waiting = trace.span("lock.wait");
         let (mut limit, gone) = (self.left(deadline), &self.caller.gone);
         let _passed = if keys.as_slice().len() > SHARED_KEYS_MAX {
@@ -167,12 +162,13 @@ impl Section<'_> {
         let metrics = &self.app.sections.metrics;
         metrics.begun(1, keys.as_slice().len());
         let timed = async {
-            let _transaction = section.trace().span("transaction");
+            let transaction = section.trace().span("transaction");
             let answer = self.under(evidence, deadline, keys, verb).await;
             metrics.transactions.observe(started.elapsed().as_secs_f64());
-            answer
+            transaction.ended_with(answer)
         };
-        lease.release_after(timed).await
+        let answer = lease.release_after(timed).await;
+        section.ended_with(answer)
     }
 
     /// Waits until it is its turn among the large requests of this process.

@@ -1,7 +1,8 @@
 //! Tells spans to a collector: OTLP over HTTP, in its JSON form.
 //!
-//! What must stay true: it takes part in nobody's request; a collector that is away, hangs or refuses costs the spans of
-//! that call and a line in the log when that begins and when it ends.
+//! What must stay true: it takes part in nobody's request; a collector that is away, hangs or refuses, or is too slow, costs
+//! spans, and a line in the log when that begins and when it ends. Nor does the service wait for it long when it stops,
+//! whatever it is in the middle of.
 
 use std::time::Duration;
 
@@ -50,10 +51,21 @@ impl Exporter {
         Self { spans, settings: settings.clone(), metrics, resource }
     }
 
-    /// Tells until the service stops, and then what is left.
-    pub async fn keep(mut self, stopping: CancellationToken) {
+    /// Tells until the service stops, and then what is left; of that, what it can in time.
+    pub async fn keep(self, stopping: CancellationToken) {
+        let late = async {
+            stopping.cancelled().await;
+            sleep(LAST_MAX).await;
+        };
+        tokio::select! {
+            () = self.tell_all(&stopping) => {}
+            () = late => tracing::warn!("the last traces could not be told in time"),
+        }
+    }
+
+    async fn tell_all(mut self, stopping: &CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut is_away = false;
+        let (mut is_away, mut is_full, mut dropped) = (false, false, 0);
         while stopping
             .run_until_cancelled(self.spans.recv_many(&mut batch, BATCH))
             .await
@@ -72,9 +84,20 @@ impl Exporter {
                     Ok(()) => tracing::info!("traces are told to their collector again"),
                 }
             }
+            let before = std::mem::replace(&mut dropped, self.metrics.dropped());
+            if (dropped > before) != is_full {
+                is_full = !is_full;
+                match is_full {
+                    true => tracing::warn!(
+                        spans = dropped - before,
+                        "there are more spans than can be told: some are dropped"
+                    ),
+                    false => tracing::info!("all spans can be told again"),
+                }
+            }
             batch.clear();
         }
-        let _late = timeout(LAST_MAX, self.tell_the_rest(batch)).await;
+        self.tell_the_rest(batch).await;
     }
 
     /// Waits for more until there is a batch of them, or the delay is over.
@@ -166,5 +189,34 @@ fn value(note: &Note) -> Value {
     match note {
         Note::Text(text) => json!({"stringValue": text}),
         Note::Number(number) => json!({"intValue": number.to_string()}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::trace::Tracer;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_hangs_holds_up_no_stop() {
+        let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", hangs.local_addr().unwrap());
+        let settings =
+            TraceSettings::read(&|name| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| url.clone()));
+        let settings = settings.unwrap().unwrap();
+        let (tracer, spans) = Tracer::new(Some(&settings));
+        let (exporter, stopping) =
+            (Exporter::new(spans.unwrap(), &settings, tracer.metrics()), CancellationToken::new());
+        let keeping = tokio::spawn(exporter.keep(stopping.clone()));
+        drop(tracer.background(None, Kind::Internal, "work"));
+        // It is being told of it, and says nothing.
+        let _called = hangs.accept().await.unwrap();
+        drop(tracer.background(None, Kind::Internal, "more work"));
+        let asked = Instant::now();
+        stopping.cancel();
+        keeping.await.unwrap();
+        assert!(asked.elapsed() <= LAST_MAX + LULL, "{:?}", asked.elapsed());
     }
 }

@@ -30,6 +30,12 @@ impl TraceMetrics {
         self.0.get_or_create(&ByOutcome { outcome }).inc_by(spans);
     }
 
+    /// How many there was no room for.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.get_or_create(&ByOutcome { outcome: "dropped" }).get()
+    }
+
     /// Adds them to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Spans: sent, not sent by a collector's fault, or dropped for want of room";

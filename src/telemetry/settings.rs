@@ -12,6 +12,8 @@ const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER_ARG";
 const DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
+/// Where a collector takes traces, under the path that is set.
+const TRACES: &str = "/v1/traces";
 /// How long spans gather before they are sent.
 const DELAY_DEFAULT_MS: u64 = 1_000;
 
@@ -42,14 +44,18 @@ impl TraceSettings {
         if set(PROTOCOL).is_some_and(|protocol| protocol.trim() != "http/json") {
             return Err(wrong(PROTOCOL, "must be http/json, if it is set"));
         }
-        let why =
-            "must be http://HOST:PORT, as in http://127.0.0.1:4318; for TLS put a collector beside this";
+        let why = "must be http://HOST:PORT, as in http://127.0.0.1:4318, and maybe a path before /v1/traces, which is added; \
+                   no query; for TLS put a collector beside this";
         let uri: Uri = endpoint.trim().parse().map_err(|_| wrong(ENDPOINT, why))?;
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).cloned();
         let (Some("http"), Some(authority)) = (uri.scheme_str(), authority) else {
             return Err(wrong(ENDPOINT, why));
         };
-        let path = format!("{}/v1/traces", uri.path().trim_end_matches('/'));
+        let before = uri.path().trim_end_matches('/');
+        if uri.query().is_some() || before.ends_with(TRACES) {
+            return Err(wrong(ENDPOINT, why));
+        }
+        let path = format!("{before}{TRACES}");
         let ratio = match set(SAMPLER) {
             None => 1.0,
             Some(text) => text
@@ -84,11 +90,23 @@ fn read_headers(text: &str) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let read = pairs.map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        let mut value: HeaderValue = value.trim().replace("%20", " ").try_into().ok()?;
+        let mut value = HeaderValue::from_bytes(&decoded(value.trim())?).ok()?;
         value.set_sensitive(true);
         Some((name.trim().parse().ok()?, value))
     });
     read.collect()
+}
+
+/// `text` with its `%XX` as the bytes they stand for.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut all) = (text.bytes(), Vec::with_capacity(text.len()));
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => all.extend(hex::decode([bytes.next()?, bytes.next()?]).ok()?),
+            byte => all.push(byte),
+        }
+    }
+    Some(all)
 }
 
 #[cfg(test)]
@@ -119,18 +137,22 @@ mod tests {
             (ENDPOINT, "collector"),
             (ENDPOINT, "https://c:4318"),
             (ENDPOINT, "http://ann:secret@c:4318"),
+            (ENDPOINT, "http://c:4318/?tenant=secret"),
+            (ENDPOINT, "http://c:4318/v1/traces"),
             (PROTOCOL, "grpc"),
             (SAMPLER, "1.1"),
             (SAMPLER, "NaN"),
             (DELAY, "0"),
             (HEADERS, "no value"),
+            (HEADERS, "a=secret%2"),
+            (HEADERS, "a=secret%0A"),
         ] {
             let pairs = if name == ENDPOINT { vec![(name, value)] } else { vec![there, (name, value)] };
             let message = read(&pairs).unwrap_err().to_string();
             assert!(message.starts_with(&format!("{name}: ")) && !message.contains("secret"), "{message}");
         }
-        let settings = read(&[there, (HEADERS, "api-key=s3cret,x-b=Basic%20abc")]).unwrap().unwrap();
-        assert_eq!(settings.headers[1].1, "Basic abc");
+        let settings = read(&[there, (HEADERS, "api-key=s3cret,x-b=Basic%20abc%3D%3d")]).unwrap().unwrap();
+        assert_eq!(settings.headers[1].1, "Basic abc==");
         let shown = format!("{settings:?}");
         assert!(!shown.contains("s3cret") && !shown.contains("abc"), "{shown}");
     }

@@ -138,6 +138,12 @@ impl Tracer {
         (Self(Some(Arc::new(inner))), Some(told))
     }
 
+    /// Whether anything is told.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What is counted of spans; what is counted in vain if traces are off.
     #[must_use]
     pub fn metrics(&self) -> TraceMetrics {
@@ -273,6 +279,14 @@ impl Span {
         }
     }
 
+    /// It came to no good if this did not.
+    pub fn ended_with<T, E>(mut self, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.is_err() {
+            self.failed();
+        }
+        outcome
+    }
+
     /// It ended at `until`.
     pub fn end_at(mut self, until: Instant) {
         self.end(until);
@@ -301,6 +315,10 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         if self.0.is_some() {
+            // What unwinds through it is no good end.
+            if std::thread::panicking() {
+                self.failed();
+            }
             self.end(Instant::now());
         }
     }
@@ -371,6 +389,37 @@ mod tests {
         ] {
             assert_eq!(Parent::read(bad), None, "{bad}");
         }
+    }
+
+    fn settings() -> TraceSettings {
+        let read = TraceSettings::read(&|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:4318".to_owned())
+        });
+        read.unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_span_that_a_panic_went_through_has_failed() {
+        let (tracer, ended) = Tracer::new(Some(&settings()));
+        let mut ended = ended.unwrap();
+        for panics in [false, true] {
+            let span = tracer.background(None, Kind::Internal, "work");
+            let work = std::panic::AssertUnwindSafe(|| {
+                let _told = span;
+                assert!(!panics, "on purpose");
+            });
+            assert_eq!(std::panic::catch_unwind(work).is_err(), panics);
+            assert_eq!(ended.try_recv().unwrap().has_failed, panics);
+        }
+    }
+
+    #[test]
+    fn a_span_for_which_there_is_no_room_is_dropped_and_counted() {
+        let (tracer, _ended) = Tracer::new(Some(&settings()));
+        for _ in 0..ROOM + 3 {
+            drop(tracer.background(None, Kind::Internal, "work"));
+        }
+        assert_eq!(tracer.metrics().dropped(), 3);
     }
 
     #[test]

@@ -154,10 +154,6 @@ impl Verb for Sale {
     type Done = Outcome;
     type Error = StockError;
 
-    fn name(&self) -> &'static str {
-        "test_endpoints.test_decrement"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Outcome, StockError> {
         let lock = witness.lock;
         let outcome = match change_in_tx(conn, &self.change, witness).await {

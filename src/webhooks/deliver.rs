@@ -22,7 +22,7 @@ use crate::orders::cancel_early::cancel_early_in_tx;
 use crate::orders::states::Actor;
 use crate::orders::store as orders;
 use crate::section::{Section, Verb};
-use crate::text::UserId;
+use crate::text::{Reason, UserId};
 
 /// Answers a delivery. One whose event was carried out gets the first answer at once, however busy the items are.
 ///
@@ -43,8 +43,8 @@ pub async fn deliver(app: &App, caller: &Caller, event: &Event) -> Result<Answer
 pub enum Trigger<'a> {
     /// It was delivered.
     Delivery,
-    /// An operator replays it, with a key or without.
-    Replay(Option<&'a Claim>),
+    /// An operator replays it, with a key or without, and says why or not.
+    Replay(Option<&'a Claim>, Option<&'a Reason>),
 }
 
 /// Carries out what is not carried out yet, under the lease of the order's variants, which never change; or, if
@@ -73,7 +73,7 @@ async fn once(
     let (target, keys) = find_target(&mut *app.db.read().await?, event).await?;
     let claim = match trigger {
         Trigger::Delivery => None,
-        Trigger::Replay(claim) => claim,
+        Trigger::Replay(claim, _) => claim,
     };
     let section = Section { app, caller, claim, success: StatusCode::OK };
     section.run(&keys, &Delivering { event, target, trigger }).await
@@ -132,10 +132,6 @@ impl Verb for Delivering<'_> {
     type Done = Receipt;
     type Error = WebhookError;
 
-    fn name(&self) -> &'static str {
-        "webhooks.deliver"
-    }
-
     /// Enters the event, carries it out, settles the entry. A refusal commits the entry as it was entered, as one
     /// that nothing was done about; whatever else goes wrong takes it back.
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Receipt, WebhookError> {
@@ -146,8 +142,8 @@ impl Verb for Delivering<'_> {
             entry_id = kept.entry_id;
             first = first_answer(kept, self.event)?;
         }
-        if matches!(self.trigger, Trigger::Replay(_)) {
-            store::insert_replay_in_tx(conn, ids::fresh(), entry_id, witness).await?;
+        if let Trigger::Replay(_, reason) = self.trigger {
+            store::insert_replay_in_tx(conn, ids::fresh(), entry_id, reason, witness).await?;
         }
         if let Some(first) = first {
             return Ok(first);

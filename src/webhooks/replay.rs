@@ -18,11 +18,15 @@ use crate::http::auth::Caller;
 use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
 use crate::idempotency::Claim;
+use crate::text::Reason;
 
 /// `POST /webhooks/inbox/{entry_id}/replay`, which needs no body.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "ReplayEntry")]
-pub struct Replay {}
+pub struct Replay {
+    /// Why; kept with the caller's name.
+    reason: Option<Reason>,
+}
 
 /// # Errors
 /// [`Problem`].
@@ -36,5 +40,5 @@ pub async fn replay(
     let kept = store::find_event(&mut *app.db.read().await?, entry_id).await?;
     let (scheme, event_id, data) = kept.ok_or(WebhookError::EntryNotFound)?;
     let event = Event::kept(scheme, event_id, data)?;
-    Ok(carry_out(&app, &caller, &event, Trigger::Replay(claim.as_ref())).await?)
+    Ok(carry_out(&app, &caller, &event, Trigger::Replay(claim.as_ref(), body.value.reason.as_ref())).await?)
 }

@@ -52,6 +52,6 @@ pub fn routes() -> Group {
                 .answers::<Receipt>(200, "What was done.")
                 .refuses(effect)
                 .refuses(&[InboxEntryNotFound])
-                .example(json!({})),
+                .example(json!({"reason": "the order is there now"})),
         )
 }

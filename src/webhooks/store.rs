@@ -10,6 +10,7 @@ use super::model::{Entry, Event, Receipt, State, Which};
 use super::signature::Scheme;
 use crate::db::DbError;
 use crate::inventory::model::{LockSeen, Witness};
+use crate::text::Reason;
 
 /// Whether a moment, in seconds since 1970, is within 5 minutes of now by the database's clock.
 pub(super) async fn is_recent(conn: &mut PgConnection, signed_at: i64) -> Result<bool, DbError> {
@@ -144,19 +145,21 @@ pub(super) async fn find_event(
     Ok(Some((scheme, row.event_id, row.data)))
 }
 
-/// Writes down that an operator ran an entry again.
+/// Writes down that an operator ran an entry again, and why.
 pub(super) async fn insert_replay_in_tx(
     conn: &mut PgConnection,
     replay_id: Uuid,
     entry_id: Uuid,
+    reason: Option<&Reason>,
     witness: Witness<'_>,
 ) -> Result<(), DbError> {
     sqlx::query!(
-        "INSERT INTO webhook_replays (replay_id, entry_id, subject, request_id) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO webhook_replays (replay_id, entry_id, subject, request_id, reason) VALUES ($1, $2, $3, $4, $5)",
         replay_id,
         entry_id,
         witness.subject,
         witness.request_id,
+        reason.map(Reason::as_str),
     )
     .execute(conn)
     .await?;

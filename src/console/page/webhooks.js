@@ -73,10 +73,11 @@ function outcome(state) {
 function replayEntry(room, { entry_id, event_id }) {
   return ask({
     title: "Carry this event out again",
-    text: `${event_id} is carried out as if it were delivered again: what was done is not done twice. It is kept that you did.`,
+    text: `${event_id} is carried out as if it were delivered again: what was done is not done twice. It is kept that you did, and why.`,
+    fields: [REASON],
     confirm: "Replay",
-    act: async () => {
-      const { result } = await post(`/webhooks/inbox/${entry_id}/replay`, undefined);
+    act: async ({ reason }) => {
+      const { result } = await post(`/webhooks/inbox/${entry_id}/replay`, { reason });
       room.say(`Replayed ${event_id}: ${write.words(result)}.`);
     },
   });
@@ -91,8 +92,13 @@ function endpoint(room, endpointId) {
     seen.cursor = page.next_cursor;
   };
   const replay = (body, title, text) => ask({ title, text, fields: [REASON], confirm: "Send again", act: async ({ reason }) => {
-    const { replayed } = await post(`${path}/replay`, { ...body, reason });
-    room.say(`${count(replayed)} sent again.`);
+    // A call ends in time, and says from where the next one goes on.
+    let [all, cursor] = [0, undefined];
+    do {
+      const { replayed, next_cursor } = await post(`${path}/replay`, { ...body, reason, cursor });
+      [all, cursor] = [all + replayed, next_cursor];
+      room.say(`${count(all)} sent again${cursor ? " so far" : ""}.`);
+    } while (cursor);
   } });
   const draw = () => room.show(
     h("p", {}, link("/webhooks", "All endpoints"), ` / ${seen.endpoint.url}`),

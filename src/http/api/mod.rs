@@ -1,6 +1,8 @@
 //! The API as a table: each route with who may call it, what it takes and what it can answer. The router is built from
 //! the table, and so is the [document] at `GET /openapi.json`: there is no route that it does not tell of, nor scope.
 //!
+//! What writes is told in traces by the id it has here.
+//!
 //! What must stay true: what is told of a request is read off the [types](takes) that the handler takes and the rules
 //! that serde reads of them; errors are [`Code`](super::problem::Code)s, and their statuses stand in that table alone.
 //! Which of them a call can answer is said by hand: the tests look up every answer they get (`tests/it/support/api.rs`).
@@ -14,11 +16,14 @@ pub mod takes;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
 
 pub use self::operation::{Operation, delete, get, post, put};
 pub use self::takes::{Argument, Takes};
 use super::auth::Scope;
 use super::open_to;
+use super::shell::tell_operation;
 use crate::app::App;
 
 /// The calls of one domain.
@@ -63,6 +68,11 @@ impl Group {
             let route = match operation.scopes() {
                 Some(scopes) => route.route_layer(open_to(app, scopes)),
                 None => route,
+            };
+            // What only reads is told by its route.
+            let route = match app.tracer.is_on() && operation.method != Method::GET {
+                true => route.route_layer(from_fn_with_state(operation.id, tell_operation)),
+                false => route,
             };
             router.route(operation.path, route)
         })

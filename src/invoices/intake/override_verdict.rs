@@ -72,10 +72,6 @@ impl Verb for Overriding<'_> {
     type Done = Invoice;
     type Error = IntakeError;
 
-    fn name(&self) -> &'static str {
-        "invoices.override"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Invoice, IntakeError> {
         override_in_tx(conn, self.invoice_id, self.cmd, witness).await
     }

@@ -90,10 +90,6 @@ impl Verb for Receiving<'_> {
     type Done = Received;
     type Error = IntakeError;
 
-    fn name(&self) -> &'static str {
-        "invoices.receive"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Received, IntakeError> {
         let state = found(store::lock_in_tx(conn, self.invoice_id).await?)?;
         if matches!(state, InvoiceState::Flagged | InvoiceState::Voided) {

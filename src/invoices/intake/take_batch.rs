@@ -196,10 +196,6 @@ impl Verb for TakingSomeIn<'_> {
     type Done = Results;
     type Error = IntakeError;
 
-    fn name(&self) -> &'static str {
-        "invoices.take_batch"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Results, IntakeError> {
         let taken = take_all_in_tx(conn, self.app, self.given, witness).await?;
         Ok(Results { results: taken.into_iter().map(OneResult::of).collect(), lock: witness.lock })

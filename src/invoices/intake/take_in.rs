@@ -112,10 +112,6 @@ impl Verb for TakingIn<'_> {
     type Done = Invoice;
     type Error = IntakeError;
 
-    fn name(&self) -> &'static str {
-        "invoices.take_in"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Invoice, IntakeError> {
         let mut taken = take_all_in_tx(conn, self.app, std::slice::from_ref(self.given), witness).await?;
         taken.pop().ok_or(IntakeError::NotFound)?

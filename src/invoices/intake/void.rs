@@ -78,10 +78,6 @@ impl Verb for Voiding<'_> {
     type Done = Voided;
     type Error = IntakeError;
 
-    fn name(&self) -> &'static str {
-        "invoices.void"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<Voided, IntakeError> {
         void_in_tx(conn, self.invoice_id, self.cmd, witness).await
     }

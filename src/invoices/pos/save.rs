@@ -73,10 +73,6 @@ impl Verb for Saving<'_> {
     type Done = PosInvoice;
     type Error = PosError;
 
-    fn name(&self) -> &'static str {
-        "invoices.save"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<PosInvoice, PosError> {
         save_in_tx(conn, self.name, self.cmd, witness).await
     }

@@ -94,10 +94,6 @@ impl Verb for Submitting<'_> {
     type Done = PosInvoice;
     type Error = PosError;
 
-    fn name(&self) -> &'static str {
-        "invoices.submit"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<PosInvoice, PosError> {
         let (newest, state) =
             store::lock_newest_in_tx(conn, self.name.as_str()).await?.ok_or(PosError::NotFound)?;

@@ -84,10 +84,6 @@ impl Verb for TakingBack<'_> {
     type Done = PosInvoice;
     type Error = PosError;
 
-    fn name(&self) -> &'static str {
-        "invoices.take_back"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, witness: Witness<'_>) -> Result<PosInvoice, PosError> {
         let found = store::lock_newest_in_tx(conn, self.name.as_str()).await?.ok_or(PosError::NotFound)?;
         if found.0 != self.version {

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Outcome, Request, Sections};
 use crate::app::App;
 use crate::locks::{Ahead, Evidence, LockKey, LockKeys, Turn};
-use crate::telemetry::trace::Trace;
 
 /// The most requests that share one section.
 const REQUESTS_MAX: usize = 256;
@@ -56,8 +55,6 @@ pub(super) struct Member {
     /// Whether it was set apart once.
     pub(super) was_apart: bool,
     pub(super) request: Arc<Request>,
-    /// Where it is told what it waits for.
-    pub(super) trace: Trace,
     pub(super) answer: oneshot::Sender<Outcome>,
 }
 
@@ -69,13 +66,20 @@ impl Member {
         (began, took): (Instant, Duration),
         requests: usize,
         lock: Evidence,
+        has_failed: bool,
     ) {
-        let mut waited = self.trace.span_since("lock.wait", || self.request.arrived);
+        let trace = &self.request.caller.trace;
+        let mut waited = trace.span_since("lock.wait", || self.request.arrived);
         waited.note("lock.mode", lock.mode.as_str());
         waited.end_at(since);
-        let mut section = self.trace.span_since("section", || since);
+        let mut section = trace.span_since("section", || since);
         section.note("section.requests", requests);
-        section.trace().span_since("transaction", || began).end_at(began + took);
+        let mut transaction = section.trace().span_since("transaction", || began);
+        if has_failed {
+            transaction.failed();
+            section.failed();
+        }
+        transaction.end_at(began + took);
     }
 }
 

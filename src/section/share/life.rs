@@ -138,7 +138,9 @@ impl Sections {
         let timed = async { (section.await, started.elapsed()) };
         let (ended, database) = lease.release_after(timed).await;
         sections.metrics.transactions.observe(database.as_secs_f64());
-        members.iter().for_each(|member| member.tell(since, (started, database), members.len(), evidence));
+        for member in &members {
+            member.tell(since, (started, database), members.len(), evidence, ended.is_err());
+        }
         drop(joined);
         answer(members, &guards, database, ended);
     }

@@ -41,7 +41,6 @@ use crate::inventory::change::StockChange;
 use crate::locks::{Evidence, LockError, LockKeys};
 use crate::orders::cancel::Cancelling;
 use crate::orders::place::Placing;
-use crate::telemetry::trace::Trace;
 
 /// A request of more lines goes alone: those who shared with it would wait for its size.
 const SHARED_LINES_MAX: usize = 256;
@@ -166,8 +165,7 @@ pub async fn share<V: Verb>(
     }
     app.pulse.wanted(&request.keys);
     let (answer, mut answered) = oneshot::channel();
-    let told = caller.trace.span(verb.name());
-    let id = Sections::enter(app, (request.clone(), told.trace()), answer);
+    let id = Sections::enter(app, request.clone(), answer);
     let look_at = request.arrived + LOOK_AFTER;
     let mut looks = request.claim();
     let outcome = loop {
@@ -195,13 +193,14 @@ pub async fn share<V: Verb>(
             }
         }
     };
-    // Whoever runs alone now is told of anew.
-    drop(told);
     app.sections.metrics.count(outcome.as_ref().map_or("failed", Outcome::name));
     match outcome {
         Ok(Outcome::Answered(answer)) => Ok(answer),
         Ok(Outcome::Alone) => alone.run_since(request.arrived, &request.keys, verb).await,
-        Ok(Outcome::NoLease(error)) => alone.answer_if_busy(error).await,
+        Ok(Outcome::NoLease(error)) => {
+            caller.trace.span_since("lock.wait", || request.arrived).failed();
+            alone.answer_if_busy(error).await
+        }
         Ok(Outcome::Failed(error)) => Err(error.into()),
         Err(_) => Err(DbError::Unavailable(sqlx::Error::WorkerCrashed).into()),
     }
@@ -221,16 +220,12 @@ impl Sections {
     }
 
     /// Joins a section or opens one. Gives the number of the request.
-    fn enter(
-        app: &Arc<App>,
-        (request, trace): (Arc<Request>, Trace),
-        answer: oneshot::Sender<Outcome>,
-    ) -> u64 {
+    fn enter(app: &Arc<App>, request: Arc<Request>, answer: oneshot::Sender<Outcome>) -> u64 {
         let mut guard = app.sections.state();
         let state = &mut *guard;
         let id = state.next_id;
         state.next_id += 1;
-        let member = Member { id, was_apart: false, request, trace, answer };
+        let member = Member { id, was_apart: false, request, answer };
         if let Some(member) = state.join(app, member, None) {
             state.begin(app, member, None);
         }

@@ -129,10 +129,10 @@ async fn what_is_given_up_is_seen_and_can_be_sent_again() {
     assert_eq!(receiver.sent().len(), 15);
     receiver.answers(200);
     let none = app.client.post(&path(&endpoint, "/replay"), &json!({"to": "2026-01-01T00:00:00Z"})).await;
-    assert_eq!(none.expect(200).json(), json!({"replayed": 0}));
+    assert_eq!(none.expect(200).json(), json!({"replayed": 0, "next_cursor": null}));
     let why = "the receiver is mended";
     let dead = app.client.post(&path(&endpoint, "/replay"), &json!({"state": "dead", "reason": why})).await;
-    assert_eq!(dead.expect(200).json(), json!({"replayed": 1}));
+    assert_eq!(dead.expect(200).json(), json!({"replayed": 1, "next_cursor": null}));
     let kept: Vec<(i64, Option<String>, String)> =
         sqlx::query_as("SELECT replayed, reason, subject FROM delivery_replays ORDER BY replayed_at")
             .fetch_all(&app.database.pool)

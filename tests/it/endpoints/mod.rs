@@ -10,6 +10,7 @@ mod begin;
 mod calls;
 mod deliver;
 mod gaps;
+mod many;
 pub mod receiver;
 mod secure;
 

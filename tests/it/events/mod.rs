@@ -10,6 +10,7 @@ mod idle;
 mod kills;
 mod modes;
 mod publish;
+mod silent;
 mod slow;
 mod stream;
 

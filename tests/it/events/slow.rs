@@ -1,15 +1,22 @@
-//! Readers that take nothing.
+//! Readers that take nothing, that hear nothing, and that are many.
 
 use std::time::Duration;
 
+use holdfast::events::Limits;
+use holdfast::events::places::READERS_OF_ONE_MAX;
+use holdfast::http::auth::Scope;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{ADMIN_KEY, Stream, TestApp, eventually, unique};
+use crate::support::{ADMIN_KEY, Stream, TestApp, TestDatabase, eventually, unique};
+
+/// What a page of events may hold that is read for one reader, and a few frames.
+const BESIDE: usize = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_takes_nothing_is_cut_and_another_is_told_everything_meanwhile() {
-    let app = TestApp::without_redis().await;
+    let limits = Limits { stalled_max: Duration::from_secs(3), held_max: 256 * 1024, ..Limits::default() };
+    let app = TestApp::limited(TestDatabase::fresh().await, limits).await;
     let variant = app.client.variant(1_000_000).await;
     let mut well = Stream::open(&app.client, "?types=order.placed").await;
     let mut stuck = TcpStream::connect(app.client.address).await.unwrap();
@@ -19,19 +26,77 @@ async fn a_reader_that_takes_nothing_is_cut_and_another_is_told_everything_meanw
     );
     stuck.write_all(ask.as_bytes()).await.unwrap();
     let lines = vec![(variant, 1); 400];
-    let metrics = &app.app.events.metrics;
+    let events = &app.app.events;
     eventually(Duration::from_secs(120), "it is cut", async || {
-        if metrics.cut.get() == 0 && metrics.readers.get() == 2 {
+        if events.metrics.cut.get() == 0 && events.metrics.readers.get() == 2 {
             // More than a socket holds, in the end.
             let order = app.client.order("ann", &unique("key"), &lines).await.expect(201).json();
             assert_eq!(well.next().await.unwrap().data["order_id"], order["order_id"]);
         }
-        metrics.cut.get() == 1
+        assert!(events.held.bytes() < limits.held_max + BESIDE, "{} bytes wait", events.held.bytes());
+        events.metrics.cut.get() == 1
     })
     .await;
-    assert_eq!(metrics.readers.get(), 1);
+    assert_eq!(events.metrics.readers.get(), 1);
     let order = app.client.order("ann", &unique("key"), &[(variant, 1)]).await.expect(201).json();
     assert_eq!(well.next().await.unwrap().data, order);
     drop((well, stuck));
+    eventually(Duration::from_secs(60), "nothing waits any more", async || events.held.bytes() == 0).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_from_far_behind_large_orders_is_told_each_once_and_in_order() {
+    let limits = Limits { held_max: 0, ..Limits::default() };
+    let app = TestApp::limited(TestDatabase::fresh().await, limits).await;
+    let variant = app.client.variant(1_000_000).await;
+    let start = Stream::open(&app.client, "").await.last_id.clone();
+    let lines = vec![(variant, 1); 1_000];
+    let mut orders = Vec::new();
+    for _ in 0..6 {
+        let order = app.client.order("ann", &unique("key"), &lines).await.expect(201).json();
+        orders.push(order["order_id"].clone());
+    }
+    let mut stream = Stream::from(&app.client, "?types=order.placed", Some(&start)).await;
+    let told: Vec<_> = stream.take(6).await.iter().map(|told| told.data["order_id"].clone()).collect();
+    assert_eq!(told, orders);
+    drop(stream);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hears_nothing_is_told_that_the_stream_lives_and_from_where_to_go_on() {
+    assert_eq!(Limits::default().heartbeat, Duration::from_secs(15));
+    let limits = Limits { heartbeat: Duration::from_millis(20), ..Limits::default() };
+    let app = TestApp::limited(TestDatabase::fresh().await, limits).await;
+    let variant = app.client.variant(100).await;
+    let mut stream = Stream::open(&app.client, "?types=hold.*").await;
+    let first = stream.last_id.clone();
+    app.client.decrement(variant, 1).await.expect(200);
+    // What it did not ask for moves it on, without a word of what that was.
+    while stream.next_id().await == first {}
+    let id = stream.last_id.clone();
+    let order = app.client.order("ann", &unique("key"), &[(variant, 1)]).await.expect(201).json();
+    let mut other = Stream::from(&app.client, "", Some(&id)).await;
+    assert_eq!(other.next().await.unwrap().data, order);
+    drop((stream, other));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_takes_its_share_of_the_places_and_no_more() {
+    let app = TestApp::without_redis().await;
+    app.client.variant(1).await;
+    let ann = app.client_of("ann", &[Scope::Storefront]).await;
+    let mut hers = Vec::new();
+    for _ in 0..READERS_OF_ONE_MAX {
+        hers.push(Stream::open(&ann, "").await);
+    }
+    let refused = ann.get("/events").await.expect(503);
+    assert_eq!(refused.code(), "overloaded");
+    drop(Stream::open(&app.client_of("bob", &[Scope::Storefront]).await, "").await);
+    assert!(app.client.get("/status").await.json()["readers"].as_u64().unwrap() >= hers.len() as u64);
+    drop(hers);
+    eventually(Duration::from_secs(60), "her places are free", async || app.app.readers.taken() == 0).await;
     app.finish().await;
 }

@@ -20,8 +20,8 @@ const THEN: &str = "2026-03-31T10:00:00Z";
 
 /// Calls, in an order in which each finds what it speaks of.
 const STORY: &[&str] = &[
-    "variants.create variants.list variants.get stock.get stock.movements stock.check stock.check_bulk",
-    "stock.adjust stock.decrement stock.increment stock.batch stock.audit stock.audits",
+    "variants.create variants.list variants.get inventory.get inventory.movements inventory.check inventory.check_bulk",
+    "inventory.adjust inventory.decrement inventory.increment inventory.batch inventory.audit inventory.audits",
     "orders.place orders.list orders.get orders.history orders.look_up_key orders.cancel",
     "holds.hold holds.list holds.get holds.extend holds.capture holds.hold holds.release",
     "orders.place webhooks.receive webhooks.list_inbox webhooks.replay",

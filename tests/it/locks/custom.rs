@@ -26,10 +26,6 @@ impl Verb for CountOne {
     type Done = i64;
     type Error = StockError;
 
-    fn name(&self) -> &'static str {
-        "test.count_one"
-    }
-
     async fn in_tx(&self, conn: &mut PgConnection, _: Witness<'_>) -> Result<i64, StockError> {
         let count: i64 = sqlx::query_scalar("SELECT n FROM counted").fetch_one(&mut *conn).await.unwrap();
         sqlx::query("UPDATE counted SET n = $1").bind(count + 1).execute(conn).await.unwrap();

@@ -4,6 +4,7 @@ mod alerts;
 mod doctor;
 mod lock_status;
 mod metrics;
+mod migrate;
 mod process_status;
 mod red;
 mod release_lock;

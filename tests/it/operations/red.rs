@@ -134,7 +134,7 @@ async fn what_the_last_audit_found_is_told_by_every_replica_until_the_next() {
 async fn what_waits_for_somebody_is_told() {
     let app = TestApp::without_redis().await;
     let endpoint = json!({"url": "https://example.com/hooks"});
-    app.client.post("/webhook-endpoints", &endpoint).await.expect(201);
+    let endpoint = app.client.post("/webhook-endpoints", &endpoint).await.expect(201).json();
     // Nobody delivers here, so what happens is not published.
     let variant = app.client.variant(5).await;
     app.client.decrement(variant, 1).await.expect(200);
@@ -155,6 +155,14 @@ async fn what_waits_for_somebody_is_told() {
     })
     .await;
     assert!(Scrape::of(&app.client).await.get("endpoint_oldest_pending_seconds") >= 3_600.0);
+    // What is left of an endpoint that was removed waits for nobody.
+    let remove = format!("/api/v1/webhook-endpoints/{}", endpoint["endpoint_id"].as_str().unwrap());
+    app.client.send(Method::DELETE, &remove, &[], "").await.unwrap().expect(204);
+    eventually(SOON, "nothing waits", async || {
+        let scrape = Scrape::of(&app.client).await;
+        (scrape.get("endpoint_pending"), scrape.get("endpoint_dead")) == (0.0, 0.0)
+    })
+    .await;
     app.finish().await;
 }
 

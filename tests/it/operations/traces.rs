@@ -92,6 +92,87 @@ async fn a_callers_trace_goes_on_through_verb_lock_section_and_transaction_and_c
     let of_event = "SELECT traceparent FROM events WHERE kind = 'hold.captured'";
     let kept: Option<String> = sqlx::query_scalar(of_event).fetch_one(&app.database.pool).await.unwrap();
     assert_eq!(kept.as_deref(), captured.header("traceresponse"));
+    let plenty = app.client.variant(20).await;
+    let sell = format!("/api/v1/inventory/{plenty}/decrement");
+    let headers = [("content-type", "application/json"), ("traceparent", CALLER)];
+    let sold =
+        app.client.send(Method::POST, &sell, &headers, r#"{"quantity": 15}"#).await.unwrap().expect(200);
+    let of_event = "SELECT traceparent FROM events WHERE kind = 'stock.low' ORDER BY position DESC LIMIT 1";
+    let kept: Option<String> = sqlx::query_scalar(of_event).fetch_one(&app.database.pool).await.unwrap();
+    assert_eq!(kept.as_deref(), sold.header("traceresponse"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_writes_is_told_by_the_id_that_the_document_gives_it() {
+    let collector = Collector::start().await;
+    let app = traced(&collector.url(), &[]).await;
+    let document = app.client.send(Method::GET, "/openapi.json", &[], "").await.unwrap().expect(200).json();
+    let variant = app.client.variant(5).await;
+    for (path, body) in [
+        ("/racks".to_owned(), json!({"rack_id": "R1", "floor": "1"})),
+        ("/racks/R1/claim".to_owned(), json!({"floor": "1"})),
+        ("/racks/R1/release".to_owned(), json!({})),
+        ("/sync/batch".to_owned(), json!({"records": []})),
+        (format!("/inventory/{variant}/adjust"), json!({"delta": 1, "reason": "found"})),
+        ("/webhook-endpoints".to_owned(), json!({"url": "https://example.com/hooks"})),
+        ("/locks/some-lock/release".to_owned(), json!({"reason": "to see"})),
+        ("/invoices/check".to_owned(), json!({})),
+    ] {
+        app.client.post(&path, &body).await;
+    }
+    let requests = async || {
+        let mut spans = collector.spans();
+        spans.retain(|span| span.kind == 2 && span.name.starts_with("POST /api/"));
+        spans
+    };
+    eventually(SOON, "all are told", async || requests().await.len() == 9).await;
+    for request in requests().await {
+        let said = request.attributes();
+        let is_within = |span: &Span| span.parent_span_id.as_ref() == Some(&request.span_id);
+        let spans = collector.trace(&request.trace_id);
+        let within: Vec<_> =
+            spans.iter().filter(|span| is_within(span)).map(|span| span.name.as_str()).collect();
+        assert_eq!(
+            json!(within),
+            json!([document["paths"][said["http.route"]]["post"]["operationId"]]),
+            "{said:?}"
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_for_a_lock_is_told_of_as_one_who_failed() {
+    let collector = Collector::start().await;
+    let app = traced(&collector.url(), &[("HOLDFAST_LOCK_WAIT_MS", "200")]).await;
+    let variant = app.client.variant(100).await;
+    let (row, first) = open_section(&app, variant).await;
+    let refused = app.client.decrement(variant, 1).await.expect(429);
+    row.let_go().await;
+    first.await.unwrap();
+    let trace_id = refused.header("traceresponse").unwrap().split('-').nth(1).unwrap().to_owned();
+    eventually(SOON, "it is told", async || collector.trace(&trace_id).len() == 3).await;
+    let spans = collector.trace(&trace_id);
+    let verb = named(&spans, "inventory.decrement");
+    let waited = named(&spans, "lock.wait");
+    assert!(verb.has_failed() && waited.has_failed(), "{spans:#?}");
+    assert_eq!(waited.parent_span_id.as_ref(), Some(&verb.span_id));
+    assert!(waited.from() >= verb.from() && waited.until() <= verb.until());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_left_to_tell_is_told_when_the_service_stops() {
+    let collector = Collector::start().await;
+    let url = collector.url();
+    let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*url), ("OTEL_BSP_SCHEDULE_DELAY", "60000")];
+    let mut app = TestApp::with(TestDatabase::fresh().await, None, &settings).await;
+    let asked = app.client.send(Method::GET, "/health/live", &[], "").await.unwrap().expect(200);
+    let trace_id = asked.header("traceresponse").unwrap().split('-').nth(1).unwrap().to_owned();
+    assert!(collector.trace(&trace_id).is_empty(), "it gathers for a minute");
+    app.quiet().await;
+    assert_eq!(collector.trace(&trace_id).len(), 1);
     app.finish().await;
 }
 
@@ -194,6 +275,10 @@ async fn a_collector_that_is_away_or_hangs_slows_and_fails_nothing() {
         assert_eq!(app.client.on_hand(variant).await, 1_000 - many);
         let scrape = Scrape::of(&app.client).await;
         assert_eq!(scrape.get(r#"trace_spans_total{outcome="sent"}"#), 0.0);
+        eventually(SOON, "what it did not take is counted", async || {
+            Scrape::of(&app.client).await.get(r#"trace_spans_total{outcome="failed"}"#) > 0.0
+        })
+        .await;
         app.finish().await;
     }
 }

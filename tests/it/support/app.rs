@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast::app::App;
 use holdfast::config::Config;
-use holdfast::events;
+use holdfast::events::{self, Limits};
 use holdfast::http;
 use holdfast::inventory::audit;
 use tokio::task::JoinHandle;
@@ -39,7 +39,15 @@ impl TestApp {
 
     /// With these settings over the defaults.
     pub async fn with(database: TestDatabase, redis: Option<&str>, settings: &[(&str, &str)]) -> Self {
-        let mut started = Self::only_serving(database, redis, settings).await;
+        Self::begun(Self::only_serving(database, redis, settings).await)
+    }
+
+    /// Database-only, with other limits for the relay and the streams.
+    pub async fn limited(database: TestDatabase, limits: Limits) -> Self {
+        Self::begun(Self::serving(database, None, &[], |app| app.events.limits = limits).await)
+    }
+
+    fn begun(mut started: Self) -> Self {
         let app = &started.app;
         let others = [
             tokio::spawn(app.locks.clone().keep(app.stopping.clone())),
@@ -59,6 +67,15 @@ impl TestApp {
         redis: Option<&str>,
         settings: &[(&str, &str)],
     ) -> Self {
+        Self::serving(database, redis, settings, |_| {}).await
+    }
+
+    async fn serving(
+        database: TestDatabase,
+        redis: Option<&str>,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(&mut App),
+    ) -> Self {
         let config = Config::read(&|name| match name {
             "DATABASE_URL" => Some(database.url.clone()),
             "REDIS_URL" => redis.map(str::to_owned),
@@ -71,7 +88,9 @@ impl TestApp {
                 .map(|(_, value)| (*value).to_owned()),
         })
         .unwrap();
-        let app = Arc::new(App::new(&config).unwrap());
+        let mut app = App::new(&config).unwrap();
+        change(&mut app);
+        let app = Arc::new(app);
         let (listener, address) = http::server::bind(&config.listen).await.unwrap();
         let stopping = CancellationToken::new();
         app.locks.look_once().await;

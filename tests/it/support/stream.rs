@@ -95,6 +95,15 @@ impl Stream {
         taken
     }
 
+    /// The next id, of an event or of a sign of life.
+    pub async fn next_id(&mut self) -> String {
+        timeout(SOON, self.read())
+            .await
+            .expect("a sign of life")
+            .then(|| self.last_id.clone())
+            .expect("no end")
+    }
+
     /// Reads some more. False at the end.
     async fn read(&mut self) -> bool {
         let Some(Ok(frame)) = self.body.frame().await else { return false };

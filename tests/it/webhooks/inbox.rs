@@ -83,12 +83,13 @@ async fn a_replay_never_cancels_twice_and_is_on_the_record() {
     assert_eq!(told(&app.client.post(&path(&entry), &json!({})).await), expected);
     let replies = at_once(8, |_| {
         let (client, path) = (app.client.clone(), path(&entry));
-        async move { client.post(&path, &json!({})).await }
+        async move { client.post(&path, &json!({"reason": "to be sure"})).await }
     })
     .await;
     assert!(replies.iter().all(|reply| told(reply) == expected));
     assert_eq!(app.client.on_hand(id).await, 17);
-    assert_eq!(app.count("webhook_replays WHERE subject = 'admin'").await, 9);
+    assert_eq!(app.count("webhook_replays WHERE subject = 'admin' AND reason = 'to be sure'").await, 8);
+    assert_eq!(app.count("webhook_replays WHERE subject = 'admin' AND reason IS NULL").await, 1);
     app.finish().await;
 }
 
@@ -124,7 +125,9 @@ async fn an_entry_that_is_not_there_can_not_be_replayed() {
     let app = TestApp::without_redis().await;
     let path = format!("/webhooks/inbox/{}/replay", Uuid::now_v7());
     assert_eq!(app.client.post(&path, &json!({})).await.expect(404).code(), "inbox_entry_not_found");
-    assert_eq!(app.client.post(&path, &json!({"force": true})).await.expect(422).code(), "validation_failed");
+    for wrong in [json!({"force": true}), json!({"reason": ""}), json!({"reason": "x".repeat(256)})] {
+        assert_eq!(app.client.post(&path, &wrong).await.expect(422).code(), "validation_failed");
+    }
     assert_eq!(app.count("webhook_replays").await, 0);
     app.finish().await;
 }
