@@ -11,6 +11,7 @@ pub mod claim;
 pub mod complete;
 pub mod import;
 pub(super) mod lapse;
+pub(super) mod let_go;
 pub mod model;
 pub mod pause;
 pub mod read;

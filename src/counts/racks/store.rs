@@ -216,6 +216,38 @@ pub(super) async fn take_away_in_tx(
     .await?)
 }
 
+/// A claim that ended with its session.
+pub(super) struct EndedClaim {
+    pub(super) rack_id: String,
+    pub(super) session_id: String,
+    pub(super) floor: String,
+    pub(super) fence: i64,
+    pub(super) is_completed: bool,
+}
+
+/// Ends the claims that these sessions have, sorted by their leases' names.
+pub(super) async fn end_claims_in_tx(
+    conn: &mut PgConnection,
+    sessions: &[&str],
+) -> Result<Vec<EndedClaim>, DbError> {
+    Ok(sqlx::query_as!(
+        EndedClaim,
+        r#"WITH held AS MATERIALIZED (
+            SELECT l.name, l.fence, c.rack_id, c.session_id
+            FROM rack_claims c JOIN leases l ON l.name = 'rack:lock:' || c.rack_id AND l.fence = c.fence
+            WHERE c.session_id = ANY($1) AND l.ended_at IS NULL ORDER BY l.name FOR UPDATE OF l
+        ), ended AS (
+            UPDATE leases SET ended_at = clock_timestamp(), ending = 'released'
+            FROM held WHERE leases.name = held.name RETURNING 1
+        )
+        UPDATE racks r SET paused_at = NULL FROM held WHERE r.rack_id = held.rack_id
+        RETURNING r.rack_id, session_id, floor, fence, completed_at IS NOT NULL AS "is_completed!""#,
+        sessions as &[&str],
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
 /// A claim of which something else is told from now on.
 pub(super) struct Turned {
     pub(super) rack_id: String,

@@ -16,6 +16,7 @@ use super::store;
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
+use crate::counts::racks::let_go::let_go_in_tx;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -43,8 +44,14 @@ pub async fn discard(
         Begun::New(work) => work,
     };
     let by = &caller.principal.subject;
+    let racks = let_go_in_tx(&mut work.tx, &[session_id.as_str()]).await.map_err(CountError::from)?;
     let outcome = discard_in_tx(&mut work.tx, &session_id, by, body.value.reason.as_ref()).await;
-    Ok(work.finish(StatusCode::OK, outcome).await?)
+    let is_done = outcome.is_ok();
+    let answer = work.finish(StatusCode::OK, outcome).await?;
+    if is_done {
+        racks.fade(&app).await;
+    }
+    Ok(answer)
 }
 
 async fn discard_in_tx(

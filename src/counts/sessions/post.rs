@@ -20,6 +20,7 @@ use super::store::{self, Frozen, Posted, Tally, Total, Within};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
+use crate::counts::racks::let_go::let_go_in_tx;
 use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
@@ -97,7 +98,7 @@ async fn post_session(
     Ok(work.finish(StatusCode::OK, outcome).await?.guarded(lock, began.elapsed()))
 }
 
-/// Lets nothing enter the sessions any more. Gives in whose name what is posted, and the items that are left.
+/// Lets nothing enter the sessions any more, and their racks go. Gives in whose name what is posted, and the items that are left.
 async fn freeze(
     app: &App,
     caller: &Caller,
@@ -105,7 +106,11 @@ async fn freeze(
     decisions: &Decisions,
 ) -> Result<(String, Frozen, Vec<Uuid>), CountError> {
     let mut tx = app.db.begin().await?;
-    let posted_as = freeze_in_tx(&mut tx, &caller.principal, session_id, decisions).await?;
+    let named: BTreeSet<_> =
+        decisions.session_ids.iter().chain([session_id]).map(SessionId::as_str).collect();
+    let named: Vec<_> = named.into_iter().collect();
+    let racks = let_go_in_tx(&mut tx, &named).await?;
+    let posted_as = freeze_in_tx(&mut tx, &caller.principal, session_id, &named, decisions).await?;
     let frozen = store::find_frozen(&mut tx, &posted_as).await?;
     let items = if frozen.is_posted {
         Vec::new()
@@ -120,6 +125,7 @@ async fn freeze(
         items
     };
     tx.commit().await.map_err(DbError::from)?;
+    racks.fade(app).await;
     Ok((posted_as, frozen, items))
 }
 
@@ -129,12 +135,10 @@ async fn freeze_in_tx(
     conn: &mut PgConnection,
     by: &Principal,
     session_id: &SessionId,
+    named: &[&str],
     decisions: &Decisions,
 ) -> Result<String, CountError> {
-    let named: BTreeSet<_> =
-        decisions.session_ids.iter().chain([session_id]).map(SessionId::as_str).collect();
-    let named: Vec<_> = named.into_iter().collect();
-    let found = store::lock_to_post_in_tx(conn, &named).await?;
+    let found = store::lock_to_post_in_tx(conn, named).await?;
     let first = found.iter().find(|session| session.session_id == session_id.as_str());
     let posted_as = first.ok_or_else(error::session_not_found)?.posted_as.clone();
     if let Some(place) = decisions
@@ -155,7 +159,7 @@ async fn freeze_in_tx(
     if found.iter().any(|session| session.is_over) {
         return Err(error::session_posted());
     }
-    store::freeze_in_tx(conn, &named, session_id, decisions).await?;
+    store::freeze_in_tx(conn, named, session_id, decisions).await?;
     Ok(session_id.as_str().to_owned())
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{batch, claimed, counter, get, lapse, post, record, sku_of};
-use crate::support::{TestApp, unique};
+use crate::support::{Stranger, TestApp, shared_redis, unique};
 
 /// The events of a subject as `kind state`, in their order.
 async fn told(app: &TestApp, field: &str, id: &str) -> Vec<String> {
@@ -41,6 +41,36 @@ async fn a_claim_that_lapses_is_told_of_once_and_so_is_its_coming_back() {
     tell(&app).await;
     let lapses = ["rack.claimed active", "rack.released available"];
     assert_eq!(told(&app, "rack_id", &rack).await, [lapses, lapses, lapses].concat());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_posted_or_given_up_lets_its_racks_go_be_they_paused() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (counter(&app, "ann").await, counter(&app, "bob").await);
+    let redis = Stranger::at(&shared_redis()).await;
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    for verb in ["post", "discard"] {
+        let (paused, held) = (unique("R"), unique("R"));
+        let (session, _) = claimed(&ann, &paused).await;
+        let by = json!({"session_id": session, "floor": "Ground"});
+        post(&ann, &format!("/racks/{paused}/pause"), &json!({"session_id": session})).await.expect(200);
+        post(&ann, &format!("/racks/{held}/claim"), &by).await.expect(200);
+        let path = format!("/sessions/{session}/{verb}");
+        // What is refused lets nothing go.
+        if verb == "post" {
+            assert_eq!(post(&bob, &path, &json!({})).await.expect(409).code(), "nothing_to_post");
+        }
+        post(&bob, &format!("/racks/{held}/claim"), &json!({})).await.expect(409);
+        batch(&ann, &[record("1", &session, &sku, 8)]).await;
+        post(&bob, &path, &json!({})).await.expect(200);
+        for (rack, before) in [(&paused, "rack.paused paused"), (&held, "rack.claimed active")] {
+            let events = told(&app, "rack_id", rack).await;
+            assert_eq!(events[events.len() - 2..], [before, "rack.released available"]);
+            assert_eq!(redis.holder(&format!("rack:lock:{rack}")).await, None);
+            claimed(&bob, rack).await;
+        }
+    }
     app.finish().await;
 }
 
