@@ -87,7 +87,7 @@ pub(super) async fn find_floor_in_tx(
     Ok(sqlx::query_scalar!(
         r#"SELECT (SELECT floor FROM racks WHERE rack_id = $1) AS floor FROM (
                SELECT CASE WHEN NOT EXISTS (SELECT FROM leases WHERE name = 'rack:lock:' || $1)
-                   THEN pg_advisory_xact_lock($2, hashtext('rack:lock:' || $1) & 63)::text END AS waited
+                   THEN pg_advisory_xact_lock($2, hashtext('rack:lock:' || $1) & 255)::text END AS waited
            ) AS first WHERE waited IS NULL OR waited = ''"#,
         rack_id.as_str(),
         FIRST_CLAIMS,
@@ -290,14 +290,15 @@ pub(super) async fn tell_of_lapses_in_tx(
 }
 
 /// Keeps these leases, which nobody ever claimed, from being claimed for the first time until the transaction ends: they have
-/// no row to hold. A few locks stand for all names.
+/// no row to hold. A few locks stand for all names: not so many that batches of a thousand racks would fill Postgres' table of
+/// locks, nor so few that a warehouse whose devices all begin by claiming would wait at them.
 pub(in crate::counts) async fn keep_unclaimed_in_tx(
     conn: &mut PgConnection,
     leases: &[&str],
 ) -> Result<(), DbError> {
     sqlx::query!(
         "SELECT pg_advisory_xact_lock_shared($1, bucket)
-         FROM (SELECT DISTINCT hashtext(name) & 63 AS bucket FROM unnest($2::text[]) AS name ORDER BY 1) AS buckets",
+         FROM (SELECT DISTINCT hashtext(name) & 255 AS bucket FROM unnest($2::text[]) AS name ORDER BY 1) AS buckets",
         FIRST_CLAIMS,
         leases as &[&str],
     )
