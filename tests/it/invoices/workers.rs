@@ -26,6 +26,8 @@ use crate::support::{Client, unique};
 const ADDRESS: &str = "HOLDFAST_TEST_WORKER_AT";
 /// What a worker says begins with this; all else is of the test program it is.
 const SAYS: &str = "worker: ";
+/// What it says of a beat.
+const BEATEN: &str = "beaten";
 /// However slow the machine is.
 const SOON: Duration = Duration::from_secs(60);
 /// So often a worker says that it goes on before it finishes.
@@ -51,6 +53,7 @@ async fn a_worker() {
                 for _ in 0..BEATS {
                     // One that is told that it has lost the file would be wise to end. This one is not.
                     client.post(&path, &json!({"fence": claim["fence"]})).await;
+                    say(&BEATEN.into());
                 }
                 end(&client, &claim, "finish").await
             }
@@ -93,12 +96,29 @@ impl Worker {
         self.input.write_all(format!("{words}\n").as_bytes()).await.unwrap();
     }
 
+    /// What came of what it was told.
     async fn hear(&mut self) -> Value {
+        loop {
+            let said = self.listen().await;
+            if said != BEATEN {
+                return said;
+            }
+        }
+    }
+
+    async fn listen(&mut self) -> Value {
         loop {
             let line = self.output.next_line().await.unwrap().expect("the worker is there");
             if let Some((_, said)) = line.split_once(SAYS) {
                 return serde_json::from_str(said).unwrap();
             }
+        }
+    }
+
+    /// Lets it come so far with its work; after its last beat it finishes.
+    async fn until_beaten(&mut self, times: usize) {
+        for _ in 0..times {
+            assert_eq!(self.listen().await, BEATEN);
         }
     }
 
@@ -179,6 +199,9 @@ async fn work_off(pool: &PgPool, pair: &mut [Worker; 2], file: &str, fate: Fate)
     let (holder, heir) = if first == 0 { (one, two) } else { (two, one) };
     let fence = heard[first]["fence"].as_i64().unwrap();
     holder.tell("work").await;
+    if fate != Fate::Works {
+        holder.until_beaten(draw(BEATS as u64 + 1) as usize).await;
+    }
     match fate {
         Fate::Works => {
             assert_eq!(holder.hear().await["status"], 200);
