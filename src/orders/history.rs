@@ -1,5 +1,5 @@
 //! The story of an order: the key it was placed with and whether its answer is still kept, what was cancelled of it and
-//! by whom, and the webhooks that came for it. Refuses only what is not there.
+//! by whom, the webhooks that came for it, and who was told of it. Refuses only what is not there.
 
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ use super::store::{self, story};
 use crate::app::App;
 use crate::http::extract::InPath;
 use crate::idempotency;
+
+/// The most deliveries that are told.
+const DELIVERIES_MAX: i64 = 200;
 
 /// All that is known of an order.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -38,6 +41,8 @@ pub struct OrderHistory {
     pub cancellations: Vec<Cancelled>,
     /// Webhooks that came for it, oldest first.
     pub webhooks: Vec<Entry>,
+    /// Who was told of it by webhook, as long as that is kept: the first 200.
+    pub deliveries: Vec<Told>,
 }
 
 /// An answer that is kept.
@@ -101,6 +106,32 @@ pub struct Entry {
     pub received_at: DateTime<Utc>,
 }
 
+/// An event of it on its way to an endpoint.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OrderDelivery")]
+pub struct Told {
+    /// Its id.
+    pub delivery_id: Uuid,
+    /// Who is told.
+    pub endpoint_id: Uuid,
+    /// The event's id.
+    pub event_id: Uuid,
+    /// The event's type.
+    pub r#type: String,
+    /// What became of it: `pending`, `delivered` or `dead`.
+    pub state: String,
+    /// How often it was sent.
+    pub attempts: i32,
+    /// How the last attempt was answered.
+    pub last_status: Option<i16>,
+    /// Why it was not taken.
+    pub last_error: Option<String>,
+    /// When it was found.
+    pub created_at: DateTime<Utc>,
+    /// When it was taken.
+    pub delivered_at: Option<DateTime<Utc>>,
+}
+
 /// `GET /orders/{order_id}/history`
 ///
 /// # Errors
@@ -117,6 +148,7 @@ pub async fn get_history(
     let kept = stored.filter(|stored| !stored.expired);
     let cancellations = story::list_cancellations(&mut conn, order_id).await?;
     let webhooks = story::list_entries(&mut conn, order_id).await?;
+    let deliveries = story::list_deliveries(&mut conn, order_id, DELIVERIES_MAX).await?;
     Ok(Json(OrderHistory {
         claim: kept.map(|kept| KeptClaim { status: kept.status.as_u16(), first_seen: kept.first_seen }),
         born_cancelled: story::find_early(&mut conn, &order.user_id, &placing.idempotency_key).await?,
@@ -127,5 +159,6 @@ pub async fn get_history(
         hold_id: placing.hold_id,
         cancellations,
         webhooks,
+        deliveries,
     }))
 }

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::db::DbError;
-use crate::orders::history::{CameEarly, Cancelled, Entry};
+use crate::orders::history::{CameEarly, Cancelled, Entry, Told};
 
 /// How an order was placed.
 pub(in crate::orders) struct Placing {
@@ -68,6 +68,24 @@ pub(in crate::orders) async fn list_entries(
         "SELECT entry_id, scheme, event_id, state, request_id, received_at
          FROM webhook_inbox WHERE order_id = $1 ORDER BY received_at, entry_id",
         order_id,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Who was told of it by webhook, in the order of the events, and so many at most.
+pub(in crate::orders) async fn list_deliveries(
+    conn: &mut PgConnection,
+    order_id: Uuid,
+    limit: i64,
+) -> Result<Vec<Told>, DbError> {
+    Ok(sqlx::query_as!(
+        Told,
+        "SELECT delivery_id, endpoint_id, event_id, type, state, attempts, last_status, last_error, created_at, delivered_at
+         FROM webhook_deliveries WHERE aggregate = 'order:' || $1::uuid AND aggregate LIKE 'order:%'
+         ORDER BY position, delivery_id LIMIT $2",
+        order_id,
+        limit,
     )
     .fetch_all(conn)
     .await?)

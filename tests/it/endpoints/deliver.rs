@@ -32,6 +32,17 @@ async fn what_is_told_is_delivered_signed_and_in_its_order() {
         assert_eq!(sent.json()["type"], "stock.changed");
     }
     assert_eq!(others.sent()[0].json()["data"], order);
+    // The order's story says so.
+    let story = format!("/orders/{}/history", order["order_id"].as_str().unwrap());
+    deliver_until(&app, "that is written down", async || {
+        app.client.get(&story).await.expect(200).json()["deliveries"][0]["state"] == "delivered"
+    })
+    .await;
+    let told = app.client.get(&story).await.json()["deliveries"].as_array().unwrap().clone();
+    assert_eq!(
+        (told.len(), &told[0]["type"], &told[0]["event_id"]),
+        (1, &json!("order.placed"), &order["order_id"])
+    );
 
     // For a day either secret is good.
     let rotated = app.client.post(&path(&endpoint, "/rotate"), &json!({})).await.expect(200).json();
