@@ -30,7 +30,7 @@ pub struct Marker(LeaseName);
 pub struct NotAMarker;
 
 impl Marker {
-    /// The marker of this file.
+    /// The marker of this file. A hash is the same in capitals and small letters, as it is for invoices.
     ///
     /// # Errors
     /// [`NotAMarker`].
@@ -42,6 +42,7 @@ impl Marker {
         if !fits(account_id) || !fits(file_hash) || file_hash.contains(':') {
             return Err(NotAMarker);
         }
+        let file_hash = file_hash.to_ascii_lowercase();
         LeaseName::try_from(format!("processing:{account_id}:{file_hash}")).map(Self).map_err(|_| NotAMarker)
     }
 
@@ -285,6 +286,8 @@ mod tests {
     #[test]
     fn no_two_files_have_one_marker() {
         assert_eq!(Marker::of("acc:1", "h").unwrap().name().as_str(), "processing:acc:1:h");
+        assert_eq!(Marker::of("acc", "ABC#2"), Marker::of("acc", "abc#2"));
+        assert_ne!(Marker::of("ACC", "abc"), Marker::of("acc", "abc"));
         let long = "x".repeat(PART_MAX_CHARS + 1);
         for (account, hash) in
             [("", "h"), ("a", ""), ("a", "1:h"), ("a b", "h"), ("a", "\u{e9}"), (&long, "h")]

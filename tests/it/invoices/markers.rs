@@ -34,6 +34,22 @@ async fn lapse(pool: &PgPool, file: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_one_whether_its_hash_is_in_capitals_or_small_letters() {
+    let app = TestApp::start().await;
+    let file = unique("hash").to_lowercase();
+    let started = start(&app.client, &file.to_uppercase()).await.expect(201).json();
+    assert_eq!(started["marker"], format!("processing:acc:{file}"));
+    assert_eq!(start(&app.client, &file).await.expect(409).code(), "already_processing");
+    let seen = format!("/invoices/processing?account_id=acc&file_hash={}", file.to_uppercase());
+    assert_eq!(app.client.get(&seen).await.expect(200).json()["fence"], started["fence"]);
+    let invoice = json!({"account_id": "acc", "vendor_name": "Acme", "invoice_number": "7", "invoice_date": "2026-03-02",
+                         "total": "5", "currency": "EUR", "file_hash": file, "fence": started["fence"]});
+    app.client.post("/invoices", &invoice).await.expect(201);
+    assert_eq!(app.client.get(&seen).await.expect(404).code(), "marker_not_found");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_is_at_a_file_and_everybody_else_is_told_until_it_lets_go() {
     use holdfast::http::auth::Scope;
     for app in [TestApp::start().await, TestApp::without_redis().await] {
