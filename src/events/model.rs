@@ -89,6 +89,8 @@ kinds! {
     InvoiceReturned = "invoice.returned",
     /// A supplier's invoice was taken out.
     InvoiceVoided = "invoice.voided",
+    /// A vendor's name no longer stands for another.
+    InvoiceVendorForgotten = "invoice.vendor_forgotten",
     /// A replica gives its leases in another mode.
     LockModeChanged = "lock.mode_changed",
 }

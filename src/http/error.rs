@@ -195,6 +195,10 @@ impl From<&IntakeError> for Problem {
                 intake::duplicate(verdict).retry_after(SOON)
             }
             IntakeError::Duplicate(verdict) => intake::duplicate(verdict),
+            IntakeError::NameNotLearned => Self::new(
+                Code::VendorNameNotLearned,
+                "This account has not learned that this name is another vendor's: it stands for itself.",
+            ),
             IntakeError::TooFarAhead => Self::invalid("invoice_date", "must be less than a year ahead"),
             IntakeError::InState(state) => intake::in_state(*state),
             IntakeError::Received => Self::new(

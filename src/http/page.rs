@@ -69,6 +69,20 @@ impl From<Limit> for usize {
     }
 }
 
+/// The most lines on a page of things that have lines, but for one that has more by itself.
+const PAGE_LINES_MAX: i64 = 10_000;
+
+/// How many things, of so many lines each, go on one page: at least one, if there is one.
+#[must_use]
+pub fn fit_a_page(lines: &[i64]) -> usize {
+    let mut room = PAGE_LINES_MAX;
+    let fits = |(place, lines): &(usize, &i64)| {
+        room = room.saturating_sub(**lines);
+        *place == 0 || room >= 0
+    };
+    lines.iter().enumerate().take_while(fits).count()
+}
+
 /// Some items, and where to go on.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{T}Page")]
@@ -86,5 +100,19 @@ impl<T> Page<T> {
         found.truncate(usize::from(limit.0));
         let next_cursor = found.last().filter(|_| more).map(cursor);
         Self { items: found, next_cursor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_as_many_things_as_it_has_room_for_their_lines_and_at_least_one() {
+        assert_eq!(fit_a_page(&[]), 0);
+        assert_eq!(fit_a_page(&[3; 101]), 101);
+        assert_eq!(fit_a_page(&[2_000; 6]), 5);
+        assert_eq!(fit_a_page(&[9_999, 1, 1]), 2);
+        assert_eq!(fit_a_page(&[10_001, 1]), 1);
     }
 }

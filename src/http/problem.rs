@@ -49,6 +49,7 @@ codes! {
     InboxEntryNotFound = 404 "inbox_entry_not_found" "There is no such entry in the inbox",
     HoldNotFound = 404 "hold_not_found" "There is no such hold",
     InvoiceNotFound = 404 "invoice_not_found" "There is no such invoice",
+    VendorNameNotLearned = 404 "vendor_name_not_learned" "The name stands for no other",
     NotRackOwner = 403 "not_rack_owner" "This session does not hold the rack",
     NotSessionOwner = 403 "not_session_owner" "The session is another user's",
     RackNotFound = 404 "rack_not_found" "There is no such rack",

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use crate::db::DbError;
 use crate::inventory::audit::Violation;
+use crate::invoices::intake::rules::MATCHES_MAX;
 
 /// All that does not agree, as this transaction sees it; at most `limit` of each kind.
 ///
@@ -80,8 +81,8 @@ async fn tills_in_tx(conn: &mut PgConnection, limit: i64) -> Result<Vec<Violatio
     .await?)
 }
 
-/// A vendor's number that nobody let pass is in once, a flagged invoice is like another that is in, and a name stands for
-/// one that stands for itself.
+/// A vendor's number that nobody let pass is in once, a flagged invoice is like another that is in, unless it is like as
+/// many as are kept and waits for somebody; and a name stands for one that stands for itself.
 async fn verdicts_in_tx(conn: &mut PgConnection, limit: i64) -> Result<Vec<Violation>, DbError> {
     Ok(sqlx::query_as!(
         Violation,
@@ -95,6 +96,7 @@ async fn verdicts_in_tx(conn: &mut PgConnection, limit: i64) -> Result<Vec<Viola
            FROM invoices i WHERE state = 'flagged' AND NOT EXISTS (
                SELECT FROM invoice_matches m JOIN invoices e ON e.invoice_id = m.earlier_id
                WHERE m.invoice_id = i.invoice_id AND e.state <> 'voided')
+             AND (SELECT count(*) FROM invoice_matches m WHERE m.invoice_id = i.invoice_id) < $2
            UNION ALL
            SELECT 'names_stand_for_one_vendor', '00000000-0000-0000-0000-000000000000'::uuid,
                   format('%s: %s stands for %s, which stands for %s', a.account_id, a.alias_key, a.vendor_key, b.vendor_key)
@@ -102,6 +104,7 @@ async fn verdicts_in_tx(conn: &mut PgConnection, limit: i64) -> Result<Vec<Viola
                ON b.account_id = a.account_id AND b.alias_key = a.vendor_key
            LIMIT $1"#,
         limit,
+        MATCHES_MAX,
     )
     .fetch_all(conn)
     .await?)
@@ -115,7 +118,8 @@ async fn guards_in_tx(conn: &mut PgConnection) -> Result<Vec<Violation>, DbError
                   format('the trigger %s is gone or disabled', guard) AS "detail!"
            FROM unnest(ARRAY['pos_versions_are_append_only', 'pos_items_are_append_only',
                              'invoice_decisions_are_append_only', 'invoice_receipts_are_append_only',
-                             'invoice_matches_are_append_only', 'invoice_policy_changes_are_append_only'])
+                             'invoice_matches_are_append_only', 'invoice_policy_changes_are_append_only',
+                             'forgotten_names_are_append_only'])
                AS guards (guard)
            WHERE NOT EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = guard AND tgenabled IN ('O', 'A'))"#,
     )

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::intake::model::{Invoice, Received};
-use super::intake::{check, override_verdict, receive, set_policy, take_batch, take_in, void};
+use super::intake::{check, forget_name, override_verdict, receive, set_policy, take_batch, take_in, void};
 use super::markers::model::{Ended, Running, Started};
 use super::markers::{beat, clear, fail, finish, start};
 use super::pos::model::PosInvoice;
@@ -17,7 +17,7 @@ use crate::http::problem::Code::{
     AlreadyProcessing, CurrencyMismatch, DuplicateInvoice, InsufficientStock, InvoiceBusy, InvoiceFlagged,
     InvoiceNotFlagged, InvoiceNotFound, InvoiceNotSubmitted, InvoiceReceived, InvoiceReturned,
     InvoiceSubmitted, InvoiceVoided, LimitExceeded, MarkerLost, MarkerNotFound, NotMarkerOwner,
-    NothingToReceive, ReceiveExceedsInvoiced, StaleInvoice, VariantNotFound,
+    NothingToReceive, ReceiveExceedsInvoiced, StaleInvoice, VariantNotFound, VendorNameNotLearned,
 };
 
 /// Invoices of tills.
@@ -77,7 +77,7 @@ pub fn of_tills() -> Group {
 pub fn of_suppliers() -> Group {
     let about = "Each is in once, however it is spelled; what is only like another is told so, with reasons.";
     let group = Group::new("Invoices of suppliers", about, &[Finance]);
-    policies(decisions(intake(group)))
+    policies(names(decisions(intake(group))))
 }
 
 fn intake(group: Group) -> Group {
@@ -115,7 +115,7 @@ fn intake(group: Group) -> Group {
             get("/invoices", "invoices.list", intake::read::list_invoices)
                 .says(
                     "List invoices",
-                    "The last uploaded first, at most 100 a page; vendor and number in any spelling.",
+                    "The last uploaded first, at most 100 a page, and fewer of many lines; vendor and number in any spelling.",
                 )
                 .answers::<Page<Invoice>>(200, "A page of them.")
                 .example(json!({"account_id": example_of("account_id"), "vendor_name": "ACME limited"})),
@@ -171,6 +171,22 @@ fn decisions(group: Group) -> Group {
                 .refuses(&[VariantNotFound, LimitExceeded])
                 .example(json!({"lines": [{"line_id": example_of("line_id"), "quantity": 4}]})),
         )
+}
+
+fn names(group: Group) -> Group {
+    group.with(
+        post("/invoices/vendors/forget", "invoices.forget_name", forget_name::forget_name)
+            .says(
+                "Forget what a vendor's name stands for",
+                "It stands for itself again, for what is in as for what comes in; what is in stays as it was judged.",
+            )
+            .guarded()
+            .answers::<forget_name::Forgotten>(200, "What it stood for, and who had said so.")
+            .refuses(&[VendorNameNotLearned])
+            .example(json!({
+                "account_id": example_of("account_id"), "vendor_name": "Parkhaus Nord 1", "reason": "two car parks",
+            })),
+    )
 }
 
 fn policies(group: Group) -> Group {

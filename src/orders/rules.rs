@@ -52,20 +52,6 @@ pub fn offers<'a>(
     lines.iter().filter_map(offer).collect()
 }
 
-/// The most lines on a page of orders, but for an order that has more by itself.
-const PAGE_LINES_MAX: i64 = 10_000;
-
-/// How many of the orders, of so many lines each, go on one page: at least one, if there is one.
-#[must_use]
-pub fn fit_a_page(lines: &[i64]) -> usize {
-    let mut room = PAGE_LINES_MAX;
-    let fits = |(place, lines): &(usize, &i64)| {
-        room = room.saturating_sub(**lines);
-        *place == 0 || room >= 0
-    };
-    lines.iter().enumerate().take_while(fits).count()
-}
-
 /// Why an order can't be placed or cancelled as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -250,15 +236,6 @@ mod tests {
 
     fn wanted(variant: u128, quantity: i64) -> LineWanted {
         LineWanted { variant_id: Uuid::from_u128(variant), quantity: Quantity::try_from(quantity).unwrap() }
-    }
-
-    #[test]
-    fn a_page_has_as_many_orders_as_it_has_room_for_their_lines_and_at_least_one() {
-        assert_eq!(fit_a_page(&[]), 0);
-        assert_eq!(fit_a_page(&[3; 101]), 101);
-        assert_eq!(fit_a_page(&[2_000; 6]), 5);
-        assert_eq!(fit_a_page(&[9_999, 1, 1]), 2);
-        assert_eq!(fit_a_page(&[10_001, 1]), 1);
     }
 
     fn eur() -> Currency {

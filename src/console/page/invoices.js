@@ -9,6 +9,10 @@ import { badge, button, facts, filters, link, more, panel, table, write } from "
 const { count, time } = write;
 const LOOK_EVERY_MS = 4000;
 const PAGE = 50;
+/** What a flagged one is like changes seldom: it is looked at every so many times. */
+const OTHERS_EACH = 5;
+/** So many edits of a till are seen at first, and so many more each time. */
+const EDITS = 100;
 /** So many shared lines are told at most. */
 const SHARED_MAX = 200;
 
@@ -29,11 +33,23 @@ const points = (part) => count(Math.round(part * 100));
 const state = (name) => badge(...(STATES[name] ?? ["idle", name]));
 
 function list(room) {
-  const seen = { state: "flagged", account_id: "", items: null, cursor: null, tills: null, now: null, held: new Map() };
-  const load = async (cursor) => {
-    const page = await room.get("/invoices", { state: seen.state, account_id: seen.account_id, cursor, limit: PAGE });
-    seen.items = cursor ? [...seen.items, ...page.items] : page.items;
-    seen.cursor = page.next_cursor;
+  const seen = { state: "flagged", account_id: "", asked: 0, items: null, cursor: null, tills: null, now: null, held: new Map() };
+  const page = (cursor) => room.get("/invoices", { state: seen.state, account_id: seen.account_id, cursor, limit: PAGE });
+  const load = async () => {
+    const { asked } = seen;
+    const { items, next_cursor } = await page(seen.cursor);
+    if (seen.asked === asked) Object.assign(seen, { items: [...(seen.items ?? []), ...items], cursor: next_cursor });
+  };
+  /** As many anew as are shown, unless others are by then. */
+  const reload = async () => {
+    const { asked, items: shown } = seen;
+    let found = await page();
+    const items = found.items;
+    while (found.next_cursor && items.length < (shown?.length ?? 0)) {
+      found = await page(found.next_cursor);
+      items.push(...found.items);
+    }
+    if (seen.asked === asked && seen.items === shown) Object.assign(seen, { items, cursor: found.next_cursor });
   };
   const draw = () => room.show(
     filters([
@@ -43,8 +59,8 @@ function list(room) {
     ], ({ till: name, ...given }) => {
       if (name) location.hash = `#/invoices/till/${encodeURIComponent(name)}`;
       else {
-        Object.assign(seen, given, { items: null });
-        room.attempt(load).then(draw);
+        Object.assign(seen, given, { asked: seen.asked + 1, items: null, cursor: null });
+        room.attempt(reload).then(draw);
       }
     }),
     panel("Of suppliers", { wide: true, note: seen.state === "flagged" ? "these wait for somebody to decide" : "the last uploaded first" },
@@ -58,7 +74,7 @@ function list(room) {
         ["May be the same as", ({ matches }) => (matches.length ? `${count(matches.length)}, by ${points(Math.max(...matches.map(({ score }) => score)))} of 100` : "–")],
         ["Account", ({ account_id }) => account_id],
       ], seen.items, { key: ({ invoice_id }) => invoice_id, empty: seen.state === "flagged" ? "None waits for a decision." : "There is none." }),
-      more(seen.cursor, () => room.attempt(() => load(seen.cursor)).then(draw))),
+      more(seen.cursor, () => room.attempt(load).then(draw))),
     panel("Written and read now", { wide: true, note: "locks of tills' invoices, of uploads, and of files that are read" }, !room.isOperator
       ? h("p", { class: "empty" }, "Only an operator's key sees locks.")
       : table("Locks of invoices", [
@@ -71,7 +87,7 @@ function list(room) {
       ], seen.tills, { key: ({ key }) => key, empty: "Nobody writes an invoice at this moment." })));
   draw();
   room.every(LOOK_EVERY_MS, async () => {
-    if ((seen.items?.length ?? 0) <= PAGE) await load();
+    await reload();
     if (room.isOperator) {
       const status = await room.get("/locks/status");
       note(seen.held, status);
@@ -83,12 +99,14 @@ function list(room) {
 }
 
 function one(room, invoiceId) {
-  const seen = { others: new Map() };
+  const others = new Map();
+  let looks = 0;
   room.every(LOOK_EVERY_MS, async () => {
     const invoice = await room.get(`/invoices/${encodeURIComponent(invoiceId)}`);
-    await Promise.all(invoice.matches.filter(({ invoice_id }) => !seen.others.has(invoice_id)).map(async ({ invoice_id }) =>
-      seen.others.set(invoice_id, await room.get(`/invoices/${invoice_id}`))));
-    room.show(view(room, invoice, seen.others));
+    const all = looks++ % OTHERS_EACH === 0;
+    await Promise.all(invoice.matches.filter(({ invoice_id }) => all || !others.has(invoice_id)).map(async ({ invoice_id }) =>
+      others.set(invoice_id, await room.get(`/invoices/${invoice_id}`))));
+    room.show(view(room, invoice, others));
   });
 }
 
@@ -172,10 +190,13 @@ function override(room, invoice) {
   return ask({
     title: "Let it pass",
     text: `${invoice.vendor_name} ${invoice.invoice_number} over ${invoice.total} ${invoice.currency} is no duplicate: it may be received.`,
-    fields: [REASON, { name: "same_vendor", label: "Both names are of one vendor", kind: "check", hint: "Later ones are compared under both." }],
+    fields: [REASON, {
+      name: "same_vendor", label: "Whose names are both?", kind: "choice", hint: "Later ones of one vendor are compared under both names.",
+      options: [["", "I don't know: one vendor's if they are alike"], ["true", "One vendor's"], ["false", "Two vendors'"]],
+    }],
     confirm: "Let it pass",
     act: async ({ reason, same_vendor }) => {
-      await post(`/invoices/${invoice.invoice_id}/override`, { reason, same_vendor });
+      await post(`/invoices/${invoice.invoice_id}/override`, { reason, same_vendor: { true: true, false: false }[same_vendor] });
       room.say(`${invoice.invoice_number} may pass.`);
     },
   });
@@ -196,8 +217,17 @@ function voidIt(room, invoice) {
 
 function till(room, name) {
   const path = `/pos/invoices/${encodeURIComponent(name)}`;
-  room.every(LOOK_EVERY_MS, async () => {
-    const [invoice, history] = await Promise.all([room.get(path), room.get(`${path}/history`, { limit: 100 })]);
+  let wanted = EDITS;
+  const look = async () => {
+    const invoice = await room.get(path);
+    const edits = [];
+    let cursor = Math.max(0, invoice.version - wanted);
+    const older = cursor > 0;
+    while (cursor !== null) {
+      const page = await room.get(`${path}/history`, { cursor, limit: 100 });
+      edits.unshift(...page.items.reverse());
+      cursor = page.next_cursor;
+    }
     room.show(
       h("p", {}, link("/invoices", "All invoices"), ` / ${name}`),
       panel("Invoice of a till", {}, facts([
@@ -205,18 +235,23 @@ function till(room, name) {
         ["Total", write.money(invoice.total, invoice.currency)], ["Saved", [time(invoice.saved_at), ` by ${invoice.saved_by}`]],
         ["Sold", time(invoice.submitted_at)], ["Returned", time(invoice.returned_at)],
       ])),
-      panel("Edits", { note: "each that was accepted, the first one first" }, table("Edits", [
+      panel("Edits", { note: "each that was accepted, the last one first" }, table("Edits", [
         ["Version", ({ version }) => version, "number"],
         ["Saved", ({ saved_at }) => time(saved_at)],
         ["By", ({ saved_by }) => saved_by],
         ["Items", ({ items }) => count(items.length), "number"],
         ["Total", ({ total, currency }) => write.money(total, currency), "number"],
-      ], history.items, { key: ({ version }) => version })),
+      ], edits, { key: ({ version }) => version }),
+      more(older, () => {
+        wanted += EDITS;
+        return room.attempt(look);
+      })),
       panel("Items", { wide: true }, table("Items", [
         ["SKU", ({ variant_id, sku }) => link(`/stock/${variant_id}`, sku)],
         ["Quantity", ({ quantity }) => count(quantity), "number"],
         ["Price", ({ unit_price }) => unit_price, "number"],
         ["Total", ({ line_total }) => write.money(line_total, invoice.currency), "number"],
       ], invoice.items, { key: ({ item_id }) => item_id })));
-  });
+  };
+  room.every(LOOK_EVERY_MS, look);
 }

@@ -1,4 +1,7 @@
 //! An upload beside all it may be: what is read for it, and what it is judged as. Writes nothing.
+//!
+//! What must stay true: of all that it is compared with as many are kept as can be told of, however many there are and
+//! however long they are.
 
 use chrono::Days;
 use sqlx::PgConnection;
@@ -7,7 +10,7 @@ use uuid::Uuid;
 use super::compare::Facts;
 use super::error::IntakeError;
 use super::model::{GivenInvoice, Verdict};
-use super::rules::{Judged, Kind, OnDuplicate, Policy, judge, may_be_another};
+use super::rules::{Judged, Kind, MATCHES_MAX, OnDuplicate, Policy, judge, may_be_another};
 use super::store::{self, NewMatch};
 
 /// An invoice may be of a day so far ahead: less than any year.
@@ -20,8 +23,38 @@ pub(super) struct Case {
     /// Whether a near one is kept.
     flags: bool,
     is_too_far_ahead: bool,
-    pub(super) others: Vec<(Uuid, Facts)>,
-    compared_all: bool,
+    others: Others,
+    pub(super) compared_all: bool,
+}
+
+/// What an upload was compared with.
+#[derive(Default)]
+struct Others {
+    /// The gravest first, of equal ones the most alike, and of those the first: no more than can be told.
+    told: Vec<(Judged, Uuid, Facts)>,
+    compared: i64,
+    /// Whether one of them can't be another, whoever looks at it.
+    one_is_the_same: bool,
+}
+
+impl Others {
+    /// Compares `ours` with one more.
+    fn add(&mut self, ours: &Facts, policy: &Policy, id: Uuid, theirs: &Facts) {
+        let judged = judge(ours, theirs, policy);
+        self.compared += 1;
+        self.one_is_the_same |= match judged.kind {
+            Kind::New | Kind::Near => false,
+            Kind::Exact => !may_be_another(ours, theirs),
+            Kind::FileHash | Kind::Concurrent => true,
+        };
+        let rank = |judged: &Judged, id: Uuid| (judged.kind, judged.score, std::cmp::Reverse(id));
+        let place =
+            self.told.partition_point(|(other, earlier, _)| rank(other, *earlier) > rank(&judged, id));
+        if place < MATCHES_MAX as usize {
+            self.told.insert(place, (judged, id, theirs.clone()));
+            self.told.truncate(MATCHES_MAX as usize);
+        }
+    }
 }
 
 /// Reads what each is judged by.
@@ -41,29 +74,32 @@ pub(super) async fn open_cases(
             facts,
             flags: given.on_duplicate.unwrap_or(known.policy.on_duplicate) == OnDuplicate::Flag,
             policy: known.policy,
-            others: Vec::new(),
+            others: Others::default(),
             compared_all: true,
         }
     };
     let mut cases: Vec<_> = given.iter().zip(known).map(of_one).collect();
+    let mut others: Vec<_> = cases.iter().map(|_| Others::default()).collect();
     let judged: Vec<_> = given
         .iter()
         .zip(&cases)
         .map(|(given, case)| (given.account_id.as_str(), &case.facts, case.policy.reach()))
         .collect();
-    for candidate in store::find_candidates(conn, &judged).await? {
-        if let Some(case) = cases.get_mut(candidate.place) {
-            case.others.push((candidate.invoice_id, candidate.facts));
+    store::find_candidates(conn, &judged, |candidate| {
+        if let (Some(case), Some(others)) = (cases.get(candidate.place), others.get_mut(candidate.place)) {
+            others.add(&case.facts, &case.policy, candidate.invoice_id, &candidate.facts);
         }
-    }
-    for case in &mut cases {
-        case.compared_all = case.others.len() as i64 <= store::CANDIDATES_MAX;
+    })
+    .await?;
+    for (case, others) in cases.iter_mut().zip(others) {
+        case.compared_all = others.compared <= store::CANDIDATES_MAX;
         if !case.compared_all {
             tracing::warn!(
-                invoice.candidates = case.others.len(),
+                invoice.candidates = others.compared,
                 "so many invoices are alike that not all are compared"
             );
         }
+        case.others = others;
     }
     Ok(cases)
 }
@@ -78,8 +114,13 @@ pub(super) struct Finding {
 }
 
 impl Case {
-    /// Judges it beside all it may be. The gravest verdict counts, and of equal ones the most alike; if there is none,
-    /// what came closest is told along.
+    /// Compares it with one more, that came in just before it.
+    pub(super) fn add(&mut self, id: Uuid, theirs: &Facts) {
+        self.others.add(&self.facts, &self.policy, id, theirs);
+    }
+
+    /// What it is judged as beside all it may be. The gravest verdict counts, and of equal ones the most alike; if there
+    /// is none, what came closest is told along.
     ///
     /// # Errors
     /// [`IntakeError::TooFarAhead`].
@@ -87,35 +128,21 @@ impl Case {
         if self.is_too_far_ahead {
             return Err(IntakeError::TooFarAhead);
         }
-        let mut all: Vec<(Judged, &(Uuid, Facts))> =
-            self.others.iter().map(|other| (judge(&self.facts, &other.1, &self.policy), other)).collect();
-        all.sort_by(|(one, (id, _)), (other, (other_id, _))| {
-            (other.kind, other.score, id).cmp(&(one.kind, one.score, other_id))
+        let near = self.others.told.iter().filter(|(judged, ..)| judged.kind != Kind::New);
+        let near = near.map(|(judged, id, theirs)| NewMatch {
+            earlier_id: *id,
+            score: judged.score,
+            evidence: judged.evidence(&self.facts, theirs),
         });
-        let may_be_kept = all.iter().all(|(judged, (_, theirs))| match judged.kind {
-            Kind::New | Kind::Near => true,
-            Kind::Exact => may_be_another(&self.facts, theirs),
-            Kind::FileHash | Kind::Concurrent => false,
-        });
-        let near = all
-            .iter()
-            .filter(|(judged, _)| judged.kind != Kind::New)
-            .take(store::MATCHES_MAX as usize)
-            .map(|(judged, (id, theirs))| NewMatch {
-                earlier_id: *id,
-                score: judged.score,
-                evidence: judged.evidence(&self.facts, theirs),
-            })
-            .collect();
-        let mut verdict = match all.first() {
-            Some((judged, (id, theirs))) => {
+        let mut verdict = match self.others.told.first() {
+            Some((judged, id, theirs)) => {
                 let evidence = judged.evidence(&self.facts, theirs);
                 Verdict::new(judged.kind, judged.score, evidence, Some(*id))
             }
             None => Verdict::new(Kind::New, 0, Vec::new(), None),
         };
         verdict.compared_all = self.compared_all;
-        Ok(Finding { verdict, near, may_be_kept })
+        Ok(Finding { verdict, near: near.collect(), may_be_kept: !self.others.one_is_the_same })
     }
 
     /// The same, where what may not be in is refused.

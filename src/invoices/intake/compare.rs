@@ -12,7 +12,7 @@ use serde::Serialize;
 use strsim::jaro_winkler;
 
 use super::numbers::{LONG_NUMBER, Numbers, apart_in_series, is_small, numbers, one_slip};
-use super::spelling::forms_agree;
+use super::spelling::{forms_agree, vendor_key};
 
 /// What an invoice is compared by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,12 @@ impl Vendor {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.key == other.key && forms_agree(&self.form, &other.form)
+    }
+
+    /// Whether both bear one name, and not only names of which somebody said that they are one vendor's.
+    #[must_use]
+    pub fn bears_the_name_of(&self, other: &Self) -> bool {
+        vendor_key(&self.written) == vendor_key(&other.written)
     }
 }
 

@@ -23,6 +23,9 @@ pub enum IntakeError {
     /// It is of a day a year ahead or more.
     #[error("the date is a year ahead or more")]
     TooFarAhead,
+    /// The name stands for no other.
+    #[error("the name stands for no other")]
+    NameNotLearned,
     /// In this state it can't be done.
     #[error("the invoice is {}", .0.as_str())]
     InState(InvoiceState),

@@ -179,8 +179,19 @@ pub fn locks_of<'a>(invoices: impl Iterator<Item = (&'a str, &'a Facts)>) -> Res
 /// # Errors
 /// [`TooManyKeys`].
 pub fn locks_to_learn(account: &str, facts: &Facts) -> Result<LockKeys, TooManyKeys> {
-    let aliases = LockKey::invoice_check(account, rules::ALIASES_KEY);
-    LockKeys::new(keys_of(account, facts).chain([aliases]).collect())
+    LockKeys::new(keys_of(account, facts).chain([names_of(account)]).collect())
+}
+
+/// The key under which an account's names are learned and forgotten.
+///
+/// # Errors
+/// [`TooManyKeys`].
+pub fn locks_of_names(account: &str) -> Result<LockKeys, TooManyKeys> {
+    LockKeys::new(vec![names_of(account)])
+}
+
+fn names_of(account: &str) -> LockKey {
+    LockKey::invoice_check(account, rules::ALIASES_KEY)
 }
 
 fn keys_of(account: &str, facts: &Facts) -> impl Iterator<Item = LockKey> {
@@ -291,6 +302,8 @@ pub struct Invoice {
     pub verdict: Kind,
     /// What it was flagged for, the most alike first.
     pub matches: Vec<Match>,
+    /// Whether all that may be it were looked at: not where very many are alike.
+    pub compared_all: bool,
     /// What is billed.
     pub lines: Vec<InvoiceLine>,
     /// What people decided on it.

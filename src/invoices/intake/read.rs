@@ -16,7 +16,7 @@ use crate::http::extract::{InPath, Params};
 use crate::http::page::{Limit, Page};
 use crate::text::AccountId;
 
-/// The most invoices on a page, whatever is asked for: each may have 2,000 lines.
+/// The most invoices on a page, whatever is asked for.
 const PAGE_MAX: u16 = 100;
 
 /// One invoice.
@@ -74,6 +74,7 @@ pub async fn list_invoices(
         to: query.to.map(InvoiceDate::get),
         before: query.cursor,
     };
-    let listed = store::list(&mut conn, &filter, limit.and_one()).await?;
-    Ok(Json(Page::of(listed, limit, |invoice| invoice.invoice_id.to_string())))
+    let (items, more) = store::list(&mut conn, &filter, limit).await?;
+    let next_cursor = items.last().filter(|_| more).map(|invoice| invoice.invoice_id.to_string());
+    Ok(Json(Page { items, next_cursor }))
 }

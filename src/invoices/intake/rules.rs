@@ -24,6 +24,8 @@ const TOTAL_SHIFT: i64 = 100;
 /// Where in a decade the buckets begin.
 const SERIES: [i64; 24] =
     [10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91];
+/// The most earlier invoices that a flagged one is kept beside.
+pub const MATCHES_MAX: i64 = 20;
 /// The longest number that stands in a key as it is.
 const READABLE_MAX: usize = 64;
 
@@ -187,10 +189,13 @@ fn is_exact(ours: &Facts, theirs: &Facts) -> bool {
         && ours.date.year() == theirs.date.year()
 }
 
-/// Whether somebody may look at an exact one, and let it pass: it may be another company of that name.
+/// Whether somebody may look at an exact one, and let it pass: it may be another company of that name, or a till that
+/// begins its numbers anew each day; and that two names are one vendor's may have been learned wrongly.
 #[must_use]
 pub fn may_be_another(ours: &Facts, theirs: &Facts) -> bool {
-    ours.total != theirs.total || ours.currency != theirs.currency
+    let says_the_same =
+        (ours.total, ours.date, &ours.currency) == (theirs.total, theirs.date, &theirs.currency);
+    !says_the_same || !ours.vendor.bears_the_name_of(&theirs.vendor)
 }
 
 /// Whether overriding a verdict teaches that both names are of one vendor: if somebody says so, or says nothing and the
@@ -216,7 +221,7 @@ fn is_near(ours: &Facts, theirs: &Facts, policy: &Policy, score: i32) -> bool {
     }
 }
 
-/// The key under which the names of an account's vendors are learned: one after the other, so that none leads in a circle.
+/// The key under which the names of an account's vendors are learned and forgotten: one after the other, so that none leads in a circle.
 pub const ALIASES_KEY: &str = "aliases";
 
 /// Names under which uploads exclude each other that could be one invoice: by file, by number, and by currency, total
@@ -323,6 +328,30 @@ mod tests {
         assert_eq!(judge(&namesake, &one, &policy).kind, Kind::New);
         let next_year = facts("ACME", "2024-1", day(739_365), 12_000);
         assert_eq!(judge(&next_year, &one, &policy).kind, Kind::New);
+    }
+
+    #[test]
+    fn an_exact_one_may_be_another_unless_it_says_the_same_under_the_same_name() {
+        let one = facts("Parkhaus Nord 1", "17", day(739_000), 450);
+        let learned = |mut facts: Facts| {
+            facts.vendor.key = one.vendor.key.clone();
+            facts
+        };
+        for (other, may_be) in [
+            (one.clone(), false),
+            (facts("PARKHAUS  nord-1", "017", day(739_000), 450), false),
+            (facts("Parkhaus Nord 1", "17", day(739_001), 450), true),
+            (facts("Parkhaus Nord 1", "17", day(739_000), 451), true),
+            (Facts { currency: "CHF".to_owned(), ..one.clone() }, true),
+            (learned(facts("Parkhaus Nord 2", "17", day(739_000), 450)), true),
+        ] {
+            assert_eq!(judge(&other, &one, &Policy::default()).kind, Kind::Exact, "{other:?}");
+            assert_eq!((may_be_another(&other, &one), may_be_another(&one, &other)), (may_be, may_be));
+        }
+        // Two that are known under a third's name are as they are under their own.
+        let known = |name: &str| learned(facts(name, "17", day(739_000), 450));
+        assert!(!may_be_another(&known("Nord P2"), &known("NORD P2")));
+        assert!(may_be_another(&known("Nord P2"), &known("Nord P3")));
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(super) async fn take_all_in_tx(
         let (id, facts) = (invoice.invoice_id, case.facts.clone());
         let later = given.iter().zip(&mut cases).skip(index + 1);
         for (_, case) in later.filter(|(later, _)| later.account_id == one.account_id) {
-            case.others.push((id, facts.clone()));
+            case.add(id, &facts);
         }
         taken.push(Ok(invoice));
     }
@@ -300,6 +300,7 @@ fn invoice_of(given: &GivenInvoice, found: &Finding, witness: Witness<'_>) -> In
         state: if is_near { InvoiceState::Flagged } else { InvoiceState::Accepted },
         verdict: if is_near { Kind::Near } else { Kind::New },
         matches: found.near.iter().map(matched).collect(),
+        compared_all: found.verdict.compared_all,
         lines: given.lines.iter().map(line).collect(),
         decisions: Vec::new(),
         uploaded_by: witness.subject.to_owned(),

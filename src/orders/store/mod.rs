@@ -19,9 +19,8 @@ pub(crate) use self::placing::{
     Locked, NewOrder, insert_orders_in_tx, is_cancelled_early_in_tx, lock_items_in_tx, read_catalogue_in_tx,
 };
 use super::model::{Line, Order, OrderStatus};
-use super::rules::fit_a_page;
 use crate::db::DbError;
-use crate::http::page::Limit;
+use crate::http::page::{Limit, fit_a_page};
 use crate::idempotency::store::stored_status;
 use crate::idempotency::{Stored, user_scope};
 use crate::inventory::model::LockSeen;

@@ -72,6 +72,7 @@ const ROUTES: &[(&str, &str, Option<&[Scope]>)] = &[
     ("POST", "/invoices/processing/{marker}/beat", Some(&[Finance])),
     ("POST", "/invoices/processing/{marker}/fail", Some(&[Finance])),
     ("POST", "/invoices/processing/{marker}/finish", Some(&[Finance])),
+    ("POST", "/invoices/vendors/forget", Some(&[Finance])),
     ("POST", "/invoices/{invoice_id}/override", Some(&[Finance])),
     ("POST", "/invoices/{invoice_id}/receive", Some(&[Finance])),
     ("POST", "/invoices/{invoice_id}/void", Some(&[Finance])),

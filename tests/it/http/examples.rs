@@ -62,6 +62,7 @@ async fn every_example_is_answered_as_described() {
         story.tell(id).await;
     }
     story.conflict().await;
+    story.learned_name().await;
     let stream = Stream::open(&app.client, "?types=stock.*,order.placed").await;
     drop(stream);
     let told: BTreeSet<_> = story.told.keys().copied().chain(["events.stream"]).collect();
@@ -125,6 +126,19 @@ impl Story {
         for id in APART {
             self.tell(id).await;
         }
+    }
+
+    /// A vendor's name that was learned in error.
+    async fn learned_name(&mut self) {
+        let receipt = |vendor: &str| {
+            json!({"account_id": example_of("account_id"), "vendor_name": vendor, "invoice_number": "17",
+                   "invoice_date": "2026-03-31", "total": "4.50", "currency": "EUR", "on_duplicate": "flag"})
+        };
+        self.client.post("/invoices", &receipt("Parkhaus Nord 2")).await.expect(201);
+        let alike = self.client.post("/invoices", &receipt("Parkhaus Nord 1")).await.expect(201).json();
+        let path = format!("/invoices/{}/override", alike["invoice_id"].as_str().unwrap());
+        self.client.post(&path, &json!({"reason": "a second receipt"})).await.expect(200);
+        self.tell("invoices.forget_name").await;
     }
 
     /// What stands for an example now.

@@ -3,7 +3,9 @@
 mod bad_input;
 mod decisions;
 mod intake;
+mod many;
 mod markers;
+mod names;
 mod pos;
 mod races;
 mod renamed;

@@ -117,3 +117,30 @@ async fn an_upload_whose_vendor_is_renamed_after_it_was_judged_is_judged_anew_wi
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_vendors_name_is_forgotten_after_it_was_judged_is_judged_anew_by_its_own() {
+    in_all_modes(async |app, peer| {
+        take(&app.client, "acc", &of("Borealis", "F-70001", "100", "2026-03-02")).await.expect(201);
+        take(&app.client, "acc", &of("Borealis", "G-80002", "9000", "2026-09-02")).await.expect(201);
+        let flagged = take(&app.client, "acc", &of("Northwind", "F-70001", "100", "2026-03-02")).await;
+        let renamed = json!({"reason": "renamed", "same_vendor": true});
+        app.client.post(&format!("/invoices/{}/override", id(&flagged)), &renamed).await.expect(200);
+
+        let held = HeldLines::of(&app.database.url).await;
+        let client = app.client.clone();
+        let uploading = tokio::spawn(async move { take(&client, "acc", &second()).await });
+        held.until_wanted(&app.database.pool).await;
+        let forgotten = json!({"account_id": "acc", "vendor_name": "Northwind", "reason": "two vendors"});
+        peer.client.post("/invoices/vendors/forget", &forgotten).await.expect(200);
+        held.let_go().await;
+        let told = uploading.await.unwrap().expect(201).json();
+        let (state, matches) = (&told["state"], &told["matches"]);
+        assert_eq!(
+            (&told["verdict"], state, matches),
+            (&json!("new"), &json!("accepted"), &json!([])),
+            "{told}"
+        );
+    })
+    .await;
+}

@@ -1,6 +1,7 @@
 //! What an upload is compared with.
 
 use chrono::NaiveDate;
+use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -21,18 +22,20 @@ pub(in super::super) struct Candidate {
 
 /// Finds whatever may be one of `facts`: of the same file, of the vendor's number, and what agrees in two of number, total
 /// and date, as [`Limits::comparable`] has it. Of those that are more than [`CANDIDATES_MAX`] by one way, one more is read,
-/// so that the caller sees it; those of the nearest days come first.
+/// so that the caller sees it; those of the nearest days come first. Each is told as it comes: together they may have some
+/// millions of lines.
 #[expect(clippy::too_many_lines, reason = "one statement")]
 pub(in super::super) async fn find_candidates(
     conn: &mut PgConnection,
     judged: &[(&str, &Facts, Limits)],
-) -> Result<Vec<Candidate>, DbError> {
+    mut found: impl FnMut(Candidate) + Send,
+) -> Result<(), DbError> {
     let each = |read: fn(&Facts) -> &str| judged.iter().map(|(_, facts, _)| read(facts)).collect::<Vec<_>>();
     let accounts: Vec<_> = judged.iter().map(|(account, ..)| *account).collect();
     let hashes: Vec<_> = judged.iter().map(|(_, facts, _)| facts.file_hash.as_deref()).collect();
     let (from, to): (Vec<_>, Vec<_>) =
         judged.iter().map(|(_, facts, limits)| limits.around(facts.date)).unzip();
-    let rows = sqlx::query!(
+    let mut rows = sqlx::query!(
         r#"SELECT g.place AS "place!", i.invoice_id, i.vendor_name, coalesce(a.vendor_key, i.vendor_key) AS "vendor_key!",
                   CASE WHEN a.vendor_key IS NULL THEN i.vendor_form ELSE '' END AS "vendor_form!",
                   i.invoice_number, i.number_key, i.invoice_date, i.total, i.currency, lower(i.file_hash) AS file_hash,
@@ -96,12 +99,9 @@ pub(in super::super) async fn find_candidates(
         &judged.iter().map(|(.., limits)| limits.tolerance).collect::<Vec<_>>(),
         CANDIDATES_MAX + 1,
     )
-    .fetch_all(conn)
-    .await?;
-    let candidates = rows.into_iter().map(|row| Candidate {
-        place: usize::try_from(row.place - 1).unwrap_or(usize::MAX),
-        invoice_id: row.invoice_id,
-        facts: Facts {
+    .fetch(conn);
+    while let Some(row) = rows.try_next().await? {
+        let facts = Facts {
             vendor: Vendor { written: row.vendor_name, key: row.vendor_key, form: row.vendor_form },
             number: (row.invoice_number.clone(), row.number_key, spelling::squashed(&row.invoice_number)),
             date: row.invoice_date,
@@ -113,7 +113,9 @@ pub(in super::super) async fn find_candidates(
             } else {
                 Lines::unplaced(row.line_keys, row.amount_keys)
             },
-        },
-    });
-    Ok(candidates.collect())
+        };
+        let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
+        found(Candidate { place, invoice_id: row.invoice_id, facts });
+    }
+    Ok(())
 }

@@ -1,13 +1,15 @@
 //! What people decide on invoices, and what becomes of others by it.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{MATCHES_MAX, missing, stored_state};
+use super::{missing, stored_state};
 use crate::db::DbError;
 use crate::ids;
 use crate::inventory::model::Witness;
 use crate::invoices::intake::model::InvoiceState;
+use crate::invoices::intake::rules::MATCHES_MAX;
 
 /// Locks an invoice's row and tells its state.
 pub(in super::super) async fn lock_in_tx(
@@ -95,6 +97,41 @@ pub(in super::super) async fn learn_alias_in_tx(
     .execute(conn)
     .await?;
     if learned.rows_affected() == 1 { Ok(()) } else { Err(missing()) }
+}
+
+/// A name that stands for itself again.
+pub(in super::super) struct ForgottenName {
+    pub(in super::super) vendor_key: String,
+    pub(in super::super) learned_from: String,
+    pub(in super::super) learned_at: DateTime<Utc>,
+    pub(in super::super) forgotten_at: DateTime<Utc>,
+}
+
+/// Forgets what a name stands for, if it stands for another, and keeps for good that it did. Under the lock of the
+/// account's aliases.
+pub(in super::super) async fn forget_alias_in_tx(
+    conn: &mut PgConnection,
+    account_id: &str,
+    alias_key: &str,
+    reason: &str,
+    witness: Witness<'_>,
+) -> Result<Option<ForgottenName>, DbError> {
+    Ok(sqlx::query_as!(
+        ForgottenName,
+        "WITH gone AS (DELETE FROM vendor_aliases WHERE account_id = $1 AND alias_key = $2 RETURNING *)
+         INSERT INTO forgotten_vendor_names (forgotten_id, account_id, alias_key, vendor_key, learned_from, learned_at,
+             reason, subject, request_id)
+         SELECT $3, account_id, alias_key, vendor_key, subject, learned_at, $4, $5, $6 FROM gone
+         RETURNING vendor_key, learned_from, learned_at, forgotten_at",
+        account_id,
+        alias_key,
+        ids::fresh(),
+        reason,
+        witness.subject,
+        witness.request_id,
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// Accepts whatever was flagged for the sake of an invoice that is voided now, and of no other that is in. Of what is near to

@@ -93,9 +93,6 @@ pub(super) async fn find_facts(
     }))
 }
 
-/// The most earlier invoices that a flagged one is kept beside.
-pub(super) const MATCHES_MAX: i64 = 20;
-
 /// An earlier invoice that a new one is near to.
 #[derive(Debug, Clone)]
 pub(super) struct NewMatch {

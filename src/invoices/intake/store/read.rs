@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::stored_state;
 use crate::db::DbError;
+use crate::http::page::{Limit, fit_a_page};
 use crate::inventory::model::LockSeen;
 use crate::inventory::store::stored_currency;
 use crate::invoices::intake::model::{Decision, Invoice, InvoiceLine, Match};
@@ -22,7 +23,7 @@ pub(in super::super) async fn find(
     let row = sqlx::query_as!(
         InvoiceRow,
         "SELECT invoice_id, account_id, vendor_name, invoice_number, invoice_date, total, currency, file_hash, state,
-                verdict, subject, uploaded_at, lock_mode, lock_wait_ms
+                verdict, compared_all, subject, uploaded_at, lock_mode, lock_wait_ms
          FROM invoices WHERE invoice_id = $1",
         invoice_id,
     )
@@ -40,7 +41,7 @@ pub(in super::super) async fn find_all(
     let rows = sqlx::query_as!(
         InvoiceRow,
         "SELECT invoice_id, account_id, vendor_name, invoice_number, invoice_date, total, currency, file_hash, state,
-                verdict, subject, uploaded_at, lock_mode, lock_wait_ms
+                verdict, compared_all, subject, uploaded_at, lock_mode, lock_wait_ms
          FROM invoices WHERE invoice_id = ANY($1) ORDER BY invoice_id",
         ids,
     )
@@ -86,7 +87,7 @@ macro_rules! listed {
         sqlx::query_as!(
             InvoiceRow,
             "SELECT invoice_id, account_id, vendor_name, invoice_number, invoice_date, total, currency, file_hash, state,
-                    verdict, subject, uploaded_at, lock_mode, lock_wait_ms
+                    verdict, compared_all, subject, uploaded_at, lock_mode, lock_wait_ms
              FROM invoices WHERE "
                 + $by
                 + " AND invoice_id < $1 AND ($2::text IS NULL OR account_id = $2)
@@ -108,13 +109,38 @@ macro_rules! listed {
     };
 }
 
-/// Invoices, the last uploaded first.
+/// Up to so many invoices, the last uploaded first, and whether there are more.
 pub(in super::super) async fn list(
     conn: &mut PgConnection,
     filter: &Filter<'_>,
+    limit: Limit,
+) -> Result<(Vec<Invoice>, bool), DbError> {
+    let mut rows = list_rows(&mut *conn, filter, limit.and_one()).await?;
+    let ids: Vec<_> = rows.iter().map(|row| row.invoice_id).collect();
+    // What is told of the lines that two share counts as lines do.
+    let counted = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM invoice_lines l WHERE l.invoice_id = listed.invoice_id)
+                + (SELECT count(*) FROM invoice_matches m, jsonb_array_elements(m.evidence) AS e (field),
+                          jsonb_array_elements(CASE WHEN jsonb_typeof(field->'shared_lines') = 'array'
+                                                    THEN field->'shared_lines' ELSE '[]' END)
+                   WHERE m.invoice_id = listed.invoice_id) AS "lines!"
+           FROM unnest($1::uuid[]) WITH ORDINALITY AS listed (invoice_id, place) ORDER BY place"#,
+        &ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let fitting = fit_a_page(&counted).min(limit.into());
+    let more = rows.len() > fitting;
+    rows.truncate(fitting);
+    Ok((with_details(conn, rows).await?, more))
+}
+
+async fn list_rows(
+    conn: &mut PgConnection,
+    filter: &Filter<'_>,
     limit: i64,
-) -> Result<Vec<Invoice>, DbError> {
-    let rows = match filter {
+) -> Result<Vec<InvoiceRow>, DbError> {
+    Ok(match filter {
         Filter { account_id: Some(_), number_key: Some(_), .. } => {
             listed!(conn, filter, limit, "account_id = $2 AND number_key = $4")
         }
@@ -127,8 +153,7 @@ pub(in super::super) async fn list(
         Filter { account_id: Some(_), .. } => listed!(conn, filter, limit, "account_id = $2"),
         Filter { state: Some("flagged"), .. } => listed!(conn, filter, limit, "state = 'flagged'"),
         _ => listed!(conn, filter, limit, "true"),
-    };
-    with_details(conn, rows).await
+    })
 }
 
 struct InvoiceRow {
@@ -142,6 +167,7 @@ struct InvoiceRow {
     file_hash: Option<String>,
     state: String,
     verdict: String,
+    compared_all: bool,
     subject: String,
     uploaded_at: DateTime<Utc>,
     lock_mode: String,
@@ -215,6 +241,7 @@ fn invoice(row: InvoiceRow) -> Result<Invoice, DbError> {
         state: stored_state(&row.state)?,
         verdict: if row.verdict == "near" { Kind::Near } else { Kind::New },
         matches: Vec::new(),
+        compared_all: row.compared_all,
         lines: Vec::new(),
         decisions: Vec::new(),
         uploaded_by: row.subject,

@@ -9,9 +9,11 @@ use crate::db::DbError;
 use crate::inventory::model::Witness;
 use crate::invoices::intake::model::{Invoice, InvoiceLine};
 use crate::invoices::intake::rules::Kind;
+use crate::invoices::intake::spelling;
 
 /// Inserts invoices with their lines and matches, all at one time by the database's clock, which is returned. One whose
-/// vendor got another name since it was judged collides: begun anew, it is judged by that.
+/// vendor's name came to stand for another, or for itself again, since it was judged collides: begun anew, it is judged by
+/// that.
 #[expect(clippy::too_many_lines, reason = "one statement")]
 pub(in super::super) async fn insert_in_tx(
     conn: &mut PgConnection,
@@ -28,16 +30,17 @@ pub(in super::super) async fn insert_in_tx(
         taken AS (
             INSERT INTO invoices (invoice_id, account_id, vendor_name, invoice_number, invoice_date, total, currency,
                 file_hash, vendor_key, number_key, number_year, line_keys, amount_keys, state, verdict, subject,
-                request_id, lock_mode, lock_wait_ms, uploaded_at, vendor_form, lines_in_order)
+                request_id, lock_mode, lock_wait_ms, uploaded_at, vendor_form, compared_all, lines_in_order)
             SELECT i.id, i.account, i.vendor, i.number, i.day, i.total, i.currency, i.hash, i.vendor_key, i.number_key,
                    extract(year FROM i.day)::smallint, i.line_keys::bigint[], i.amount_keys::bigint[], i.state, i.verdict,
-                   $14, $15, $16, $17, at, i.vendor_form, true
+                   $14, $15, $16, $17, at, i.vendor_form, i.compared_all, true
             FROM moment, UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::date[], $6::numeric[], $7::text[],
                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $18::text[],
-                    $30::text[])
+                    $30::text[], $31::text[], $32::bool[])
                 AS i (id, account, vendor, number, day, total, currency, hash, vendor_key, number_key, line_keys,
-                      amount_keys, state, verdict, vendor_form)
-            WHERE NOT EXISTS (SELECT FROM vendor_aliases a WHERE a.account_id = i.account AND a.alias_key = i.vendor_key)
+                      amount_keys, state, verdict, vendor_form, judged_as, compared_all)
+            WHERE i.judged_as = coalesce((SELECT a.vendor_key FROM vendor_aliases a
+                                          WHERE a.account_id = i.account AND a.alias_key = i.vendor_key), i.vendor_key)
             RETURNING 1
         ), lined AS (
             INSERT INTO invoice_lines (invoice_id, line_id, position, sku, description, quantity, unit_price)
@@ -62,7 +65,7 @@ pub(in super::super) async fn insert_in_tx(
         &new.iter().map(|new| new.invoice.total).collect::<Vec<_>>(),
         &texts(|invoice| invoice.currency.code()) as &[&str],
         &hashes as &[Option<&str>],
-        &new.iter().map(|new| new.facts.vendor.key.clone()).collect::<Vec<_>>(),
+        &new.iter().map(|new| spelling::vendor_key(&new.facts.vendor.written)).collect::<Vec<_>>(),
         &new.iter().map(|new| new.facts.number.1.clone()).collect::<Vec<_>>(),
         &new.iter().map(|new| array(new.facts.lines.placed(), |line| line.0)).collect::<Vec<_>>(),
         &new.iter().map(|new| array(new.facts.lines.placed(), |line| line.1)).collect::<Vec<_>>(),
@@ -83,7 +86,9 @@ pub(in super::super) async fn insert_in_tx(
         &matches.iter().map(|(_, earlier_id, ..)| *earlier_id).collect::<Vec<_>>(),
         &matches.iter().map(|(_, _, score, _)| *score).collect::<Vec<_>>(),
         &matches.iter().map(|(.., evidence)| evidence.clone()).collect::<Vec<_>>(),
-        &new.iter().map(|new| new.facts.vendor.form.clone()).collect::<Vec<_>>(),
+        &texts(|invoice| spelling::vendor_form(&invoice.vendor_name)) as &[&str],
+        &new.iter().map(|new| new.facts.vendor.key.clone()).collect::<Vec<_>>(),
+        &new.iter().map(|new| new.invoice.compared_all).collect::<Vec<_>>(),
     )
     .fetch_one(conn)
     .await
