@@ -308,9 +308,8 @@ pub(crate) async fn find_level_at(
     let row = sqlx::query!(
         r#"SELECT sku, coalesce(on_hand_after, 0) AS "on_hand!", coalesce(version, 0) AS "version!"
            FROM variants LEFT JOIN LATERAL (
-               SELECT on_hand_after, version FROM stock_movements m
-               WHERE m.variant_id = variants.variant_id AND m.created_at <= $2
-               ORDER BY version DESC LIMIT 1
+               SELECT on_hand_after, m.version FROM stock s JOIN stock_movements m USING (variant_id)
+               WHERE s.variant_id = variants.variant_id AND m.version = version_at(s.variant_id, $2, s.version)
            ) AS last ON true
            WHERE variant_id = $1"#,
         id,

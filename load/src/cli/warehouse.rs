@@ -21,7 +21,7 @@ pub struct WarehouseArgs {
     /// How many sales are under way at once
     #[arg(long, default_value_t = 8, value_parser = connections)]
     sellers: usize,
-    /// How long a device takes to count what is in a position; one in eight is five times as fast
+    /// How long a device takes to count what is in a position; one in 16 is fifteen times as fast
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pace: u64,
     /// For how long a device is out of the network at most

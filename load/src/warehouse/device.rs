@@ -18,9 +18,9 @@ use crate::connection::{Answer, Call, Caller};
 /// The records of a batch, of most devices and of those that are away for long.
 pub const BATCH: usize = 100;
 pub const LONG_BATCH: usize = 1_000;
-/// One in so many devices reads racks so much faster than the others, and is away for long.
-const LONG: usize = 8;
-const FASTER: u32 = 5;
+/// One in so many devices reads racks so much faster than the others, and sends what it read in few large batches.
+const LONG: usize = 16;
+const FASTER: u32 = 15;
 /// One in so many racks is lost to another device, and one in so many batches is sent twice.
 const LOST: usize = 20;
 const TWICE: usize = 5;
@@ -201,7 +201,7 @@ impl<'t> Device<'t> {
         if self.is_told_about() {
             self.send_all().await?;
         }
-        if self.chance.below(5) == 0 {
+        if !self.is_long() && self.chance.below(5) == 0 {
             let gap = self.town.settings.gap.as_millis() as usize + 1;
             sleep(Duration::from_millis(self.chance.below(gap) as u64)).await;
         }

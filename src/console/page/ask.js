@@ -77,7 +77,7 @@ function field({ name, label, hint, required, kind = "text", options = [], value
     : kind === "long"
       ? h("textarea", { ...shared, rows: 8, spellcheck: "false" })
       : kind === "time"
-        ? h("input", { ...shared, type: "datetime-local" })
+        ? h("input", { ...shared, type: "datetime-local", step: 1 })
       : h("input", { ...shared, maxlength: 255, autocomplete: "off", value });
   if (kind === "long") input.value = value;
   if (kind === "time") {

@@ -65,6 +65,7 @@ async function read({ file, kind, session_id, counted_at, all_or_nothing }) {
     throw new Error("The file is not UTF-8: save it as “CSV UTF-8”.");
   }
   const [header, ...rows] = split(text.replace(/\r\n?/g, "\n"));
+  if (kind === "counts") number(header, rows);
   const total = rows.filter(({ isFilled }) => isFilled).length;
   if (total === 0) throw new Error("There is no row beneath the header.");
   if (all_or_nothing && total > most) throw new Error(`All or nothing holds for ${count(most)} ${kind} at most: cut the file.`);
@@ -74,14 +75,30 @@ async function read({ file, kind, session_id, counted_at, all_or_nothing }) {
   return { name: file.name, key: `import-${freshKey()}`, as: session.key, kind, header: header.text, parts, total, asked, done: 0, imported: 0, wrong: [], state: "busy", note: "" };
 }
 
-/** The rows of a file, each with the line on which it begins. A line break between quotes ends none. */
+/** Says of each row which of the rows of its rack and item it is in the whole file: a part alone can't tell. */
+function number(header, rows) {
+  const names = header.cells.map((name) => name.toLowerCase());
+  if (names.includes("nth")) return;
+  const place = ["session_id", "rack_id", "item_code", "serial_numbers"].map((name) => names.indexOf(name));
+  const seen = new Map();
+  header.text += `${header.delimiter}nth`;
+  for (const row of rows) {
+    if (!row.isFilled) continue;
+    const key = JSON.stringify(place.map((at) => row.cells[at] ?? ""));
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    row.text += `${header.delimiter}${seen.get(key)}`;
+  }
+}
+
+/** The rows of a file, each with its cells and the line on which it begins. A line break between quotes ends none. */
 function split(text) {
   const first = text.split("\n").find((line) => line !== "") ?? "";
   const often = (sign) => first.split(sign).length;
   const [delimiter] = [...DELIMITERS].sort((one, other) => often(other) - often(one));
   const empty = new RegExp(`^[\\s"${delimiter}]*$`);
   const rows = [];
-  let [from, line, begins, quoted] = [0, 1, 1, false];
+  const plain = (cell) => cell.trim().replace(/^"([^]*)"$/, (_, inner) => inner.replaceAll('""', '"')).trim();
+  let [from, line, begins, quoted, cell, cells] = [0, 1, 1, false, 0, []];
   for (let at = 0; at <= text.length; at += 1) {
     const sign = text[at];
     if (sign === "\n") line += 1;
@@ -90,11 +107,15 @@ function split(text) {
       else quoted = false;
     } else if (sign === '"' && (at === from || text[at - 1] === delimiter)) {
       quoted = true;
+    } else if (sign === delimiter && !quoted) {
+      cells.push(plain(text.slice(cell, at)));
+      cell = at + 1;
     } else if (at >= text.length || (sign === "\n" && !quoted)) {
       const row = text.slice(from, at);
       // What is before the header is nothing; what is beneath it counts as a line of its part.
-      if (rows.length || row !== "") rows.push({ line: begins, text: row, isFilled: !empty.test(row) });
-      [from, begins] = [at + 1, line];
+      cells.push(plain(text.slice(cell, at)));
+      if (rows.length || row !== "") rows.push({ line: begins, text: row, cells, delimiter, isFilled: !empty.test(row) });
+      [from, begins, cell, cells] = [at + 1, line, at + 1, []];
     }
   }
   return rows;

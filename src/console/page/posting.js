@@ -39,13 +39,15 @@ export function decide({ decisions }, { item_code, counted_qty, expected_qty }, 
 }
 
 /** Posts the session and those that are chosen with it. */
-export function postIt(room, { path, session: { session_id }, of, lines, after, together, decisions }) {
+export async function postIt(room, { path, session: { session_id }, of, together, decisions: made }, all) {
+  // As they are now: what is looked at behind the question goes on.
+  const [others, decisions, lines] = [[...together], new Map(made), await all()];
   const differing = lines.filter(({ variance }) => variance).length;
   const doubtful = lines.filter(({ item_code, recount_because }) => recount_because && !decisions.has(item_code));
-  const sessions = together.size ? `${session_id} and ${count(together.size)} others as one count` : session_id;
+  const sessions = others.length ? `${session_id} and ${count(others.length)} others as one count` : session_id;
   return ask({
-    title: together.size ? "Post these sessions as one count" : "Post this session",
-    text: `${sessions}: ${after ? "more than " : ""}${count(lines.length)} items are set to what was counted and what moved since; ${count(differing)} differ. `
+    title: others.length ? "Post these sessions as one count" : "Post this session",
+    text: `${sessions}: ${count(lines.length)} items are set to what was counted and what moved since; ${count(differing)} differ. `
       + (doubtful.length ? `${count(doubtful.length)} have something against them and are not posted unless you approve of them: ${doubtful.slice(0, 5).map(({ item_code }) => item_code).join(", ")}${doubtful.length > 5 ? ", …" : ""}. ` : "")
       + `From then on nothing enters.${of.open_conflicts ? ` ${count(of.open_conflicts)} conflicts are not resolved, and what they hold is not posted.` : ""}`,
     fields: [
@@ -55,7 +57,7 @@ export function postIt(room, { path, session: { session_id }, of, lines, after, 
     confirm: "Post it",
     act: async ({ recount_over, reason }) => {
       const posted = await post(`${path}/post`, {
-        reason, recount_over: wholeNumber(recount_over, "What is counted again"), session_ids: [...together],
+        reason, recount_over: wholeNumber(recount_over, "What is counted again"), session_ids: others,
         lines: [...decisions].map(([item_code, made]) => ({ item_code, ...made })),
       });
       const outcomes = new Map();

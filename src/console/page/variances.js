@@ -10,6 +10,7 @@ import { decide, decision, postIt } from "./posting.js";
 const { count, signed, time } = write;
 const LOOK_EVERY_MS = 3000;
 const PAGE = 100;
+const ALL = 1000;
 const AGAINST = {
   too_far: "too far off", counted_since: "a newer count was posted", counted_elsewhere: "counted elsewhere too",
   counted_twice: "perhaps counted twice",
@@ -46,9 +47,21 @@ export function session(room, sessionId) {
     join: (id, is) => soon(async () => {
       if (is) await meet(room, seen, [id], true);
       else seen.together.delete(id);
+      // They were made on other lines.
+      seen.decisions.clear();
       await lines();
     }),
     moreLines: () => soon(() => lines(seen.after)),
+    allLines: async () => {
+      const [all, session_ids] = [[], named(seen)];
+      let cursor;
+      do {
+        const page = await room.get(`${path}/variances`, { session_ids, cursor, limit: ALL });
+        all.push(...page.lines);
+        cursor = page.next_cursor;
+      } while (cursor);
+      return all;
+    },
     moreRecords: () => soon(() => records(seen.cursor)),
   };
   let first = true;
@@ -87,6 +100,7 @@ async function alone(error, seen, lines) {
   if (error.code !== "session_posted" || !seen.together.size) throw error;
   seen.together.clear();
   seen.others.clear();
+  seen.decisions.clear();
   await lines();
 }
 
@@ -99,7 +113,7 @@ function view(room, seen, acts) {
     h("p", {}, link("/counts", "Counting"), ` / ${one.session_id}`),
     panel("Session", { wide: true, actions: [
       button("Export", () => room.attempt(() => download(`${path}/export${query}`, `count-${one.session_id}.csv`))),
-      isPosted || one.discarded_at ? null : button(seen.together.size ? "Post them …" : "Post it …", () => postIt(room, seen), { class: "primary" }),
+      isPosted || one.discarded_at ? null : button(seen.together.size ? "Post them …" : "Post it …", () => room.attempt(() => postIt(room, seen, acts.allLines)), { class: "primary" }),
     ] },
       facts([
         ["Counter", one.blind ? `${one.user_id} (sees no expectations)` : one.user_id],

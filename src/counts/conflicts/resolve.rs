@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ use super::store::{self, Resolved};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
-use crate::counts::records::model::{Kept as Written, Record, Refusal, SERIALS_MAX};
+use crate::counts::records::model::{Item, Kept as Written, Record, Refusal, SERIALS_MAX};
 use crate::counts::records::{rules, store as records, times};
 use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
 use crate::events::{self, About, EventKind};
@@ -244,19 +244,18 @@ async fn keep_in_tx(
     let before = there.as_ref().map(|there| there.serials.clone()).unwrap_or_default();
     serials.give(&record, &before).map_err(told)?;
     let skus = [record.item_code.as_str(); 2];
-    let items = records::find_items(conn, &skus, &[counted_at, came]).await?;
+    let items = records::find_items(conn, &skus, &[counted_at, came], TimeDelta::zero()).await?;
     let [Some(item), Some(then)] = items[..] else {
         return Err(Problem::invalid("item_code", "is of no item").into());
     };
-    let (counted_at, counted_version) =
-        match there.and_then(|there| there.counted_before(&record, item.variant_id)) {
-            Some(anchor) => anchor,
-            None => {
-                // An item that came to be since is known from now on.
-                let newest = if then.version > 0 { then.version } else { item.newest };
-                times::anchor(&record, counted_at, came, (item.version, newest)).map_err(told)?
-            }
-        };
+    let anchor = match there.and_then(|there| there.counted_before(&record, item.variant_id)) {
+        Some(anchor) => anchor,
+        None => {
+            // An item that came to be since is known from now on.
+            let newest = if then.version > 0 { then.version } else { item.newest };
+            times::anchor(&record, counted_at, came, Item { newest, ..item }).map_err(told)?
+        }
+    };
     let written = Written {
         session_id: key.0,
         client_record_id: key.1,
@@ -269,8 +268,9 @@ async fn keep_in_tx(
         status: record.status,
         lease_name: None,
         fence: None,
-        counted_at,
-        counted_version,
+        counted_at: anchor.at,
+        counted_version: anchor.version,
+        latest_version: anchor.latest_version,
         updated_at,
         sent: sent.clone(),
     };

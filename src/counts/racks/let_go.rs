@@ -14,7 +14,7 @@ use crate::text::RackId;
 #[derive(Debug)]
 pub(in crate::counts) struct LetGo(Vec<(LeaseName, Fence)>);
 
-/// Ends whatever claims these sessions have, and tells of it. Comes before the sessions are locked, as leases do.
+/// Ends whatever claims these sessions have, and tells of it unless a claim was told to have lapsed. Comes before the sessions are locked, as leases do.
 ///
 /// # Errors
 /// [`DbError`].
@@ -28,7 +28,7 @@ pub(in crate::counts) async fn let_go_in_tx(
         Some((lease, Fence(claim.fence)))
     });
     let let_go = LetGo(leases.collect());
-    let told = ended.into_iter().map(|claim| {
+    let told = ended.into_iter().filter(|claim| !claim.lapse_told).map(|claim| {
         let change = RackChange {
             success: true,
             message: format!("Session {} is over: rack {} is released.", claim.session_id, claim.rack_id),

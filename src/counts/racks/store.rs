@@ -223,6 +223,8 @@ pub(super) struct EndedClaim {
     pub(super) floor: String,
     pub(super) fence: i64,
     pub(super) is_completed: bool,
+    /// Whether it was told already that it had lapsed.
+    pub(super) lapse_told: bool,
 }
 
 /// Ends the claims that these sessions have, sorted by their leases' names.
@@ -241,7 +243,8 @@ pub(super) async fn end_claims_in_tx(
             FROM held WHERE leases.name = held.name RETURNING 1
         )
         UPDATE racks r SET paused_at = NULL FROM held WHERE r.rack_id = held.rack_id
-        RETURNING r.rack_id, session_id, floor, fence, completed_at IS NOT NULL AS "is_completed!""#,
+        RETURNING r.rack_id, session_id, floor, fence, completed_at IS NOT NULL AS "is_completed!",
+                  lapse_told AND claim_told IS NOT DISTINCT FROM fence AS "lapse_told!""#,
         sessions as &[&str],
     )
     .fetch_all(conn)

@@ -26,7 +26,7 @@ use crate::inventory::model::StoredTime;
 use crate::text::SessionId;
 
 /// The columns: those of a record, of which the first two must be there.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "item_code",
     "verified_qty",
     "damage_qty",
@@ -40,7 +40,10 @@ const COLUMNS: [&str; 13] = [
     "created_at",
     "updated_at",
     "fence",
+    "nth",
 ];
+/// The most rows of one rack and item in a file.
+const NTH_MAX: u64 = 1_000_000;
 /// What stands between two serial numbers in a cell.
 const BETWEEN_SERIALS: char = ';';
 
@@ -73,16 +76,21 @@ pub async fn import(
     let of = format!("import {session_id:?} {counted_at:?} {all_or_nothing} {}", first_line.line());
     let claim = keyed::claim_of(&caller, &of, body.keyed);
     let rows = csv::read(&body.bytes, &COLUMNS, 2, RECORDS_MAX)?;
+    let is_first = first_line == Part::default();
     let now = {
         let mut conn = app.db.read().await?;
         store::now(&mut conn).await?.to_rfc3339()
     };
-    let mut places: HashMap<String, u32> = HashMap::new();
+    let mut places: HashMap<String, u64> = HashMap::new();
     let mut import = Import { rows: Vec::with_capacity(rows.len()), records: Vec::new(), all_or_nothing };
     for Row { line, cells } in rows {
         let line = first_line.line_of(line);
-        let record = cells.and_then(|cells| {
-            let id = id_of_place(&cells, &mut places);
+        let record = cells.and_then(|mut cells| {
+            let id = match cells.contains_key("client_record_id") {
+                true => None,
+                false => Some(id_of_place(&cells, &mut places, is_first)?),
+            };
+            cells.remove("nth");
             let mut record: Map<_, _> = cells.into_iter().map(field).collect();
             let mut fill = |name: &str, value: Option<String>| {
                 if let (None, Some(value)) = (record.get(name), value) {
@@ -90,7 +98,7 @@ pub async fn import(
                 }
             };
             fill("session_id", session_id.clone().map(String::from));
-            fill("client_record_id", Some(id));
+            fill("client_record_id", id);
             fill("counted_at", counted_at.clone());
             fill("created_at", Some(now.clone()));
             fill("updated_at", Some(now.clone()));
@@ -107,16 +115,32 @@ pub async fn import(
     take_batch(&app, &caller, claim.as_ref(), &import).await
 }
 
-/// What a row without an id is known by: where it was counted, of what, and which of those rows it is. So a corrected file
-/// replaces what it corrects, wherever its rows have gone, and two files of different racks add up.
-fn id_of_place(cells: &BTreeMap<String, String>, places: &mut HashMap<String, u32>) -> String {
+/// What a row without an id is known by: where it was counted, of what, and which of those rows it is, by `nth` or as counted
+/// in a file that is whole. So a corrected file replaces what it corrects, wherever its rows have gone, and two files of
+/// different racks add up.
+fn id_of_place(
+    cells: &BTreeMap<String, String>,
+    places: &mut HashMap<String, u64>,
+    is_first: bool,
+) -> Result<String, String> {
+    let said = cells.get("nth").map(|nth| nth.parse().ok().filter(|nth| (1..=NTH_MAX).contains(nth)));
+    let said = said.map(|nth| nth.ok_or_else(|| format!("nth: must be a whole number from 1 to {NTH_MAX}")));
     let cell = |name: &str| cells.get(name).map(String::as_str).unwrap_or_default();
     let place =
         json!([cell("session_id"), cell("rack_id"), cell("item_code"), cell("serial_numbers")]).to_string();
     let id = hex::encode(&Sha256::digest(&place)[..12]);
-    let nth = places.entry(place).or_default();
-    *nth += 1;
-    format!("row-{id}-{nth}")
+    let counted = places.entry(place).or_default();
+    *counted += 1;
+    let nth = match said.transpose()? {
+        Some(nth) => nth,
+        None if is_first => *counted,
+        None => {
+            let rule = "nth: say in a later part of a file which of the rows of its rack and item this is, or give it a \
+                        client_record_id";
+            return Err(rule.to_owned());
+        }
+    };
+    Ok(format!("row-{id}-{nth}"))
 }
 
 /// A cell as a field of a record. What is no number stays text, which the record's own rules refuse by its name.

@@ -110,6 +110,31 @@ pub fn said_ever(sent: &Value) -> Value {
     said
 }
 
+/// When something was counted, and after which of the item's movements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    /// By the database's clock.
+    pub at: DateTime<Utc>,
+    /// The item's newest movement of then.
+    pub version: i64,
+    /// That of when it was counted at the latest, if that is another: what went out in between may or may not have been
+    /// counted and is taken off, what came in is not added.
+    pub latest_version: Option<i64>,
+}
+
+/// An item, as it was when it was counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Item {
+    /// The variant.
+    pub variant_id: Uuid,
+    /// Its newest movement of then; 0 if it had none yet.
+    pub version: i64,
+    /// That of when it was counted at the latest; 0 if the time is not in doubt.
+    pub latest: i64,
+    /// Its newest movement of now.
+    pub newest: i64,
+}
+
 /// A record as it is written.
 #[derive(Debug, Clone, Serialize)]
 pub struct Kept {
@@ -139,6 +164,8 @@ pub struct Kept {
     pub counted_at: DateTime<Utc>,
     /// The item's newest movement of then.
     pub counted_version: i64,
+    /// That of when it was counted at the latest, if its device's clock was behind and so it is another.
+    pub latest_version: Option<i64>,
     /// When its device changed it last.
     pub updated_at: DateTime<Utc>,
     /// The record as it was sent.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::model::{ConflictType, Kept, Record, RecordKey, Refusal, UNITS_MAX, said};
+use super::model::{Anchor, ConflictType, Kept, Record, RecordKey, Refusal, UNITS_MAX, said};
 use crate::leases::{Ending, Fence};
 
 /// The newest claim of a rack, as its row says while nobody can change it.
@@ -111,8 +111,8 @@ pub struct There {
     pub variant_id: Uuid,
     /// Units, and damaged ones among them.
     pub quantities: (i64, i64),
-    /// When it was counted, and the item's newest movement of then.
-    pub anchor: (DateTime<Utc>, i64),
+    /// When it was counted.
+    pub anchor: Anchor,
 }
 
 impl From<&Kept> for There {
@@ -123,7 +123,11 @@ impl From<&Kept> for There {
             serials: kept.serial_numbers.clone(),
             variant_id: kept.variant_id,
             quantities: (kept.verified_qty, kept.damage_qty),
-            anchor: (kept.counted_at, kept.counted_version),
+            anchor: Anchor {
+                at: kept.counted_at,
+                version: kept.counted_version,
+                latest_version: kept.latest_version,
+            },
         }
     }
 }
@@ -132,7 +136,7 @@ impl There {
     /// When it was counted, for a later version that does not say when, and says the same of the shelf: one that was only
     /// finalized was not counted anew.
     #[must_use]
-    pub fn counted_before(&self, record: &Record, variant_id: Uuid) -> Option<(DateTime<Utc>, i64)> {
+    pub fn counted_before(&self, record: &Record, variant_id: Uuid) -> Option<Anchor> {
         let is_same =
             (self.variant_id, self.quantities) == (variant_id, (record.verified_qty, record.damage_qty));
         (is_same && record.counted_at.is_none()).then_some(self.anchor)
@@ -295,7 +299,7 @@ mod tests {
             serials: Vec::new(),
             variant_id: variant,
             quantities: (3, 0),
-            anchor: (now(), 4),
+            anchor: Anchor { at: now(), version: 4, latest_version: None },
         };
         for (fields, variant, is_kept) in [
             (json!({}), variant, true),
@@ -305,7 +309,7 @@ mod tests {
             (json!({}), Uuid::max(), false),
         ] {
             let anchor = there.counted_before(&record(&fields), variant);
-            assert_eq!(anchor, is_kept.then_some((now(), 4)), "{fields}");
+            assert_eq!(anchor, is_kept.then_some(there.anchor), "{fields}");
         }
     }
 

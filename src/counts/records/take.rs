@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::model::{Conflict, Fault, Kept, Record, RecordKey, Refusal, said, said_ever};
+use super::model::{Conflict, Fault, Item, Kept, Record, RecordKey, Refusal, said, said_ever};
 use super::rules::{self, Own, Serials, Standing, There};
-use super::store::{self, Item};
+use super::store;
 use super::sync::Batch;
 use super::times;
 use crate::counts::error::CountError;
@@ -94,7 +94,7 @@ pub(super) async fn take_in_tx<B: Batch>(
             Err(fault) => drop(unreadable.insert(place, fault)),
         }
     }
-    let mut known = look_up_in_tx(conn, counter, &mut read, now, B::IS_FILE).await?;
+    let mut known = look_up_in_tx(conn, counter, &mut read, (now, sent_at), B::IS_FILE).await?;
 
     let mut kept: HashMap<RecordKey, Kept> = HashMap::new();
     let (mut conflicts, mut against) = (Vec::new(), HashMap::new());
@@ -186,7 +186,7 @@ async fn look_up_in_tx(
     conn: &mut PgConnection,
     counter: (&str, bool),
     read: &mut [Read<'_>],
-    now: DateTime<Utc>,
+    (now, sent_at): (DateTime<Utc>, Option<DateTime<Utc>>),
     is_file: bool,
 ) -> Result<Known, CountError> {
     let distinct = |each: &dyn Fn(&Record) -> Vec<String>| -> Vec<String> {
@@ -215,8 +215,8 @@ async fn look_up_in_tx(
         read.counted_at = counted_at.and_then(|at| times::since_claim(&read.record, at, own));
     }
     let skus: Vec<_> = read.iter().map(|read| read.record.item_code.as_str()).collect();
-    let times: Vec<_> = read.iter().map(|read| *read.counted_at.as_ref().unwrap_or(&now)).collect();
-    let items = store::find_items(conn, &skus, &times).await?;
+    let at: Vec<_> = read.iter().map(|read| *read.counted_at.as_ref().unwrap_or(&now)).collect();
+    let items = store::find_items(conn, &skus, &at, times::behind(now, sent_at)).await?;
     for (read, item) in read.iter_mut().zip(items) {
         read.item = item;
     }
@@ -294,11 +294,10 @@ impl Known {
         let there = self.there.get(&key);
         there.map_or(Ok(()), |there| there.is_replaced_by(record))?;
         let before = there.map(|there| there.serials.clone()).unwrap_or_default();
-        let (counted_at, counted_version) =
-            match there.and_then(|there| there.counted_before(record, item.variant_id)) {
-                Some(anchor) => anchor,
-                None => times::anchor(record, counted_at, self.now, (item.version, item.newest))?,
-            };
+        let anchor = match there.and_then(|there| there.counted_before(record, item.variant_id)) {
+            Some(anchor) => anchor,
+            None => times::anchor(record, counted_at, self.now, item)?,
+        };
         self.serials.give(record, &before)?;
         Ok(Some(Kept {
             session_id: key.0,
@@ -312,8 +311,9 @@ impl Known {
             status: record.status,
             lease_name: fence.and_then(|_| Some(lease?.as_str().to_owned())),
             fence,
-            counted_at,
-            counted_version,
+            counted_at: anchor.at,
+            counted_version: anchor.version,
+            latest_version: anchor.latest_version,
             updated_at: record.updated_at.get(),
             sent: (*sent).clone(),
         }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::model::{Record, Refusal};
+use super::model::{Anchor, Item, Record, Refusal};
 use super::rules::Own;
 
 /// How far a device's clock may be ahead.
@@ -16,6 +16,13 @@ pub const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub const TRUSTED_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// By how much a device's clock may be behind: a rack is counted after it was claimed.
 pub const BEHIND_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// By how much a device's clock is behind at the most: by as much as what it showed when it sent this lies in the past, of which
+/// some is the way that took. So much later it may have been counted.
+#[must_use]
+pub fn behind(now: DateTime<Utc>, sent_at: Option<DateTime<Utc>>) -> TimeDelta {
+    sent_at.map_or(TimeDelta::zero(), |sent_at| (now - sent_at).max(TimeDelta::zero()))
+}
 
 /// When a record counts as counted, by the database's clock: as it says; else when its device changed it last, if that was
 /// within the last week; else now. A clock is ahead by as much as the record, or the batch at the time it was sent, comes
@@ -75,8 +82,8 @@ pub fn since_claim(
     Ok(counted_at)
 }
 
-/// At which of an item's movements a record was counted: `version` was its newest then, and `newest` is now. An item that
-/// had none yet was not known: only a time that was not said may be wrong by that, and is now.
+/// At which of an item's movements a record was counted. An item that had none yet was not known: only a time that was not said
+/// may be wrong by that, and is now.
 ///
 /// # Errors
 /// A fault.
@@ -84,20 +91,24 @@ pub fn anchor(
     record: &Record,
     counted_at: DateTime<Utc>,
     now: DateTime<Utc>,
-    (version, newest): (i64, i64),
-) -> Result<(DateTime<Utc>, i64), Refusal> {
-    match (version, record.counted_at) {
-        (0, Some(_)) if newest > 0 => {
+    item: Item,
+) -> Result<Anchor, Refusal> {
+    match (item.version, record.counted_at) {
+        (0, Some(_)) if item.newest > 0 => {
             Err(Refusal::fault("invalid_time", "counted_at is before the item's first movement"))
         }
-        (0, None) => Ok((now, newest)),
-        _ => Ok((counted_at, version)),
+        (0, None) => Ok(Anchor { at: now, version: item.newest, latest_version: None }),
+        (version, _) => {
+            let latest_version = Some(item.latest).filter(|latest| *latest > version);
+            Ok(Anchor { at: counted_at, version, latest_version })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use uuid::Uuid;
 
     use super::*;
     use crate::leases::Fence;
@@ -186,16 +197,24 @@ mod tests {
             record(&json!({"counted_at": "2026-01-02T09:00:00Z"})),
             record(&json!({})),
         );
+        let at = |at, version, latest_version| Anchor { at, version, latest_version };
         for (record, versions, outcome) in [
-            (&said, (3, 9), Ok((then, 3))),
-            (&unsaid, (3, 9), Ok((then, 3))),
-            (&unsaid, (9, 9), Ok((then, 9))),
-            (&unsaid, (0, 9), Ok((now(), 9))),
-            (&said, (0, 9), Err("invalid_time")),
-            (&said, (0, 0), Ok((then, 0))),
+            (&said, (3, 0, 9), Ok(at(then, 3, None))),
+            (&said, (3, 3, 9), Ok(at(then, 3, None))),
+            (&said, (3, 7, 9), Ok(at(then, 3, Some(7)))),
+            (&unsaid, (3, 0, 9), Ok(at(then, 3, None))),
+            (&unsaid, (9, 0, 9), Ok(at(then, 9, None))),
+            (&unsaid, (0, 4, 9), Ok(at(now(), 9, None))),
+            (&said, (0, 4, 9), Err("invalid_time")),
+            (&said, (0, 0, 0), Ok(at(then, 0, None))),
         ] {
-            let anchored = anchor(record, then, now(), versions).map_err(|refusal| kind(&refusal));
+            let (version, latest, newest) = versions;
+            let item = Item { variant_id: Uuid::nil(), version, latest, newest };
+            let anchored = anchor(record, then, now(), item).map_err(|refusal| kind(&refusal));
             assert_eq!(anchored, outcome, "{versions:?}");
         }
+        assert_eq!(behind(now(), Some(then)), TimeDelta::hours(1));
+        assert_eq!(behind(then, Some(now())), TimeDelta::zero());
+        assert_eq!(behind(now(), None), TimeDelta::zero());
     }
 }

@@ -79,3 +79,34 @@ async fn what_several_devices_counted_is_posted_from_the_page_as_one_count_line_
     browser.close().await;
     app.finish().await;
 }
+
+#[tokio::test]
+async fn rows_of_one_item_add_up_over_all_parts_in_which_the_page_sends_a_file() {
+    let app = TestApp::without_redis().await;
+    let made = json!({"sku": "CUP, blue", "name": "Cup", "price": "9", "currency": "EUR", "on_hand": 12});
+    app.client.post("/variants", &made).await.expect(201);
+    let mut browser = Browser::open().await;
+    browser.sign_in(&app.client).await;
+    browser.visit("counts").await;
+    browser.click("Import …").await;
+    browser.until("document.querySelector('dialog #ask-file')").await;
+    // A thousand rows go into one part. Quotes or none: the same item.
+    let rows = "'\"CUP, blue\";1\\n'.repeat(999) + 'CUP, blue;2\\n' + '\"CUP, blue\";3\\n\\nCUP, blue;4\\n'";
+    let choose = format!(
+        "(() => {{ const sent = new DataTransfer();
+                   sent.items.add(new File(['item_code;verified_qty\\n' + {rows}], 'counts.csv'));
+                   document.querySelector('#ask-file').files = sent.files;
+                   document.querySelector('#ask-kind').value = 'counts';
+                   document.querySelector('#ask-session_id').value = 'hall';
+                   document.querySelector('#ask-counted_at').value =
+                       new Date(Date.now() + 1000 - 60000 * new Date().getTimezoneOffset()).toISOString().slice(0, 19); }})()"
+    );
+    browser.run(&choose).await;
+    browser.click("Import it").await;
+    browser.until_said("1,002 of 1,002 rows; 1,002 counts are in").await;
+    let seen = app.client.get("/sessions/hall/variances").await.expect(200).json();
+    let line = &seen["lines"][0];
+    assert_eq!((&line["records"], &line["counted_qty"]), (&json!(1_002), &json!(999 + 2 + 3 + 4)));
+    browser.close().await;
+    app.finish().await;
+}

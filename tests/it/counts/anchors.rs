@@ -173,3 +173,42 @@ async fn what_was_counted_before_the_rack_was_lost_is_reviewed_though_its_sessio
     }
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_moved_while_a_clock_was_behind_is_counted_once_at_the_most() {
+    let app = TestApp::without_redis().await;
+    let (ann, (variant, sku)) = (counter(&app, "ann").await, item(&app).await);
+    let shown = now(&app).await;
+    // Five come in, and then fifteen are counted by a device whose clock still shows what it was before.
+    app.client.post(&format!("/inventory/{variant}/increment"), &json!({"quantity": 5})).await.expect(200);
+    app.client.decrement(variant, 2).await.expect(200);
+    let late = with(record("1", "s", &sku, 15), &[("counted_at", shown.clone())]);
+    let told =
+        post(&ann, "/sync/batch", &json!({"records": [late], "sent_at": shown})).await.expect(200).json();
+    assert_eq!(ids(&told, "ok"), ["1"], "{told}");
+    app.client.post(&format!("/inventory/{variant}/increment"), &json!({"quantity": 1})).await.expect(200);
+    posted(&ann, "s").await;
+    assert_eq!(app.client.on_hand(variant).await, 15 - 2 + 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_movements_there_are_that_of_a_time_is_found() {
+    let app = TestApp::without_redis().await;
+    let (variant, _) = item(&app).await;
+    let pool = &app.database.pool;
+    // Some at one time, as in one transaction, and none for a while.
+    let many = "INSERT INTO stock_movements (movement_id, variant_id, version, kind, delta, on_hand_after, reason, subject,
+                    request_id, lock_mode, lock_wait_ms, created_at)
+                SELECT gen_random_uuid(), variant_id, version + n, kind, 1, on_hand_after + n, reason, subject,
+                    request_id, lock_mode, lock_wait_ms, created_at + make_interval(secs => n / 3 * 2)
+                FROM stock_movements, generate_series(1, 700) n WHERE variant_id = $1";
+    sqlx::query(many).bind(variant).execute(pool).await.unwrap();
+    let wrong = "WITH first AS (SELECT min(created_at) AS at FROM stock_movements WHERE variant_id = $1)
+        SELECT count(*), count(*) FILTER (WHERE version_at($1, asked, 701) IS DISTINCT FROM (
+            SELECT coalesce(max(version), 0) FROM stock_movements WHERE variant_id = $1 AND created_at <= asked))
+        FROM first, generate_series(at - interval '2 seconds', at + interval '470 seconds', interval '1 second') AS asked";
+    let wrong: (i64, i64) = sqlx::query_as(wrong).bind(variant).fetch_one(pool).await.unwrap();
+    assert_eq!(wrong, (473, 0));
+    app.database.close().await;
+}

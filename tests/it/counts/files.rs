@@ -209,6 +209,50 @@ async fn a_file_that_is_sent_again_undoes_nothing_that_a_person_decided_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_that_a_later_word_closed_was_decided_by_nobody() {
+    let app = TestApp::without_redis().await;
+    let (ann, bob, session) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(9).await).await;
+    let (others, _) = claimed(&bob, "R1").await;
+    let path = format!("/sync/import?session_id={session}&counted_at={}", now(&app).await);
+    let send = async |units: i64| {
+        let file = format!("item_code,verified_qty,rack_id\n{sku},{units},R1\n");
+        rows(&import(&ann, &path, &file, None).await.expect(200).json())[0].clone()
+    };
+    assert_eq!(send(5).await, "2 conflict rack_locked");
+    post(&bob, "/racks/R1/release", &json!({"session_id": others})).await.expect(200);
+    assert_eq!(send(6).await, "2 imported");
+    assert_eq!(app.count("count_conflicts WHERE policy = 'synced_later'").await, 1);
+    assert_eq!(send(5).await, "2 replaced");
+    assert_eq!(app.count("count_records WHERE verified_qty = 5").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_one_rack_and_item_add_up_over_all_parts_of_a_file() {
+    let app = TestApp::without_redis().await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(9).await).await;
+    let path = format!("/sync/import?session_id={session}&counted_at={}", now(&app).await);
+    let part = async |line: u64, header: &str, row: &str| {
+        let file = format!("item_code,verified_qty{header}\n{sku},{row}\n");
+        let told = import(&ann, &format!("{path}&first_line={line}"), &file, None).await.expect(200).json();
+        rows(&told)[0].clone()
+    };
+    // Twice: what is sent again is there already.
+    for _ in 0..2 {
+        assert_eq!(part(2, "", "5").await, "2 imported");
+        assert_eq!(part(1_002, "", "2").await, "1002 error validation_error");
+        assert_eq!(part(1_002, ",nth", "2,0").await, "1002 error validation_error");
+        assert_eq!(part(1_002, ",nth", "2,2").await, "1002 imported");
+        assert_eq!(part(2_002, ",client_record_id", "3,own").await, "2002 imported");
+    }
+    let seen = get(&ann, &format!("/sessions/{session}/variances")).await.expect(200).json();
+    assert_eq!((&seen["lines"][0]["records"], &seen["lines"][0]["counted_qty"]), (&json!(3), &json!(10)));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_none_is_refused_whole_and_is_no_batch() {
     let app = TestApp::without_redis().await;
     let ann = counter(&app, "ann").await;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{batch, claimed, counter, get, lapse, post, record, sku_of};
-use crate::support::{Stranger, TestApp, shared_redis, unique};
+use crate::support::campaign::amount;
+use crate::support::{Stranger, TestApp, TestDatabase, shared_redis, unique};
 
 /// The events of a subject as `kind state`, in their order.
 async fn told(app: &TestApp, field: &str, id: &str) -> Vec<String> {
@@ -117,5 +118,29 @@ async fn what_comes_in_and_what_a_person_decides_is_told_of_once() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!((&told[0]["records"], &told[0]["conflicts"]), (&json!(1), &json!(1)));
     assert_eq!((&told[1]["resolution"], &told[1]["resolved_by"]), (&json!("ignore"), &json!("ann")));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_posted_while_it_claims_its_rack_again_holds_it_no_more() {
+    let settings = [("HOLDFAST_SYNC_BATCHES_PER_MINUTE", "1000000")];
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), &settings).await;
+    let ann = counter(&app, "ann").await;
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    for _ in 0..amount(10, 500) {
+        let rack = unique("R");
+        let (session, _) = claimed(&ann, &rack).await;
+        batch(&ann, &[record("1", &session, &sku, 8)]).await;
+        let (claim, posting) = (json!({"session_id": session}), json!({}));
+        let (claim_path, post_path) = (format!("/racks/{rack}/claim"), format!("/sessions/{session}/post"));
+        let (claim, posted) = tokio::join!(post(&ann, &claim_path, &claim), post(&ann, &post_path, &posting));
+        posted.expect(200);
+        if claim.status != 200 {
+            assert_eq!((claim.status.as_u16(), claim.code()), (409, "session_posted".into()));
+        }
+        let held =
+            "leases l JOIN count_sessions s ON s.session_id = l.owner WHERE is_over AND l.ended_at IS NULL";
+        assert_eq!(app.count(held).await, 0);
+    }
     app.finish().await;
 }

@@ -2,7 +2,7 @@
 //! clocks that are ahead, as drafts, or without saying in which rack, and whichever of their sessions are posted together and
 //! when: what nothing speaks against is posted, what something does is not, and the books are never more than is there.
 //!
-//! A clock that is behind is not among it: what moved in the time that it is behind by counts as moved since, as documented.
+//! A clock that is behind is not among it: that comes out lower on purpose, as `anchors` has it.
 
 use std::cell::Cell;
 

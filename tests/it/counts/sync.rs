@@ -194,10 +194,11 @@ async fn of_a_hundred_batches_at_once_each_serial_number_is_in_one_and_the_other
             .collect();
         let body = json!({"records": records});
         async move {
-            // So many at once may find no connection free, and are told to come again.
+            // So many at once may find no connection free, or wait for each other's numbers too long: they are told to come
+            // again.
             loop {
                 let reply = post(&client, "/sync/batch", &body).await;
-                if reply.status != 503 {
+                if reply.status != 503 && reply.status != 429 {
                     return reply.expect(200).json();
                 }
             }

@@ -15,7 +15,7 @@ pub(in super::super) struct Disputed {
     pub(in super::super) updated_at: DateTime<Utc>,
     pub(in super::super) said: Value,
     pub(in super::super) is_resolved: bool,
-    /// Whether its record, if there is one, was not written since it was resolved.
+    /// Whether that was decided, and its record, if there is one, not written since: a later version decides nothing.
     pub(in super::super) is_the_last: bool,
 }
 
@@ -27,7 +27,7 @@ pub(in super::super) async fn find_disputed(
     let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
     let rows = sqlx::query!(
         r#"SELECT c.session_id, c.client_record_id, c.updated_at, c.local, c.resolution IS NOT NULL AS "is_resolved!",
-                  coalesce(c.resolved_at >= r.synced_at, true) AS "is_the_last!"
+                  policy IS DISTINCT FROM 'synced_later' AND coalesce(c.resolved_at >= r.synced_at, true) AS "is_the_last!"
            FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
            JOIN count_conflicts c USING (session_id, client_record_id)
            LEFT JOIN count_records r USING (session_id, client_record_id)"#,

@@ -4,15 +4,14 @@ mod conflicts;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 pub(super) use self::conflicts::{
     Disputed, NewConflict, close_conflicts_in_tx, find_disputed, keep_conflicts_in_tx,
 };
-use super::model::{Evidence, Kept, RecordKey, said};
+use super::model::{Anchor, Evidence, Item, Kept, RecordKey, said};
 use super::rules::{Own, Serials, Standing, There};
 use crate::db::DbError;
 use crate::leases::{Ending, Fence, LeaseName};
@@ -145,33 +144,23 @@ pub(super) async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, DbErro
     Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(conn).await?)
 }
 
-/// An item as it was when it was counted.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::counts) struct Item {
-    pub(in crate::counts) variant_id: Uuid,
-    /// Its newest movement of then; 0 if it had none yet.
-    pub(in crate::counts) version: i64,
-    /// Its newest movement of now.
-    pub(in crate::counts) newest: i64,
-}
-
-/// Finds each item by its SKU, and the movement that was its newest at the time beside it. In the order asked for.
+/// Finds each item by its SKU, and the movements that were its newest at the time beside it and so much later. In the order
+/// asked for.
 pub(in crate::counts) async fn find_items(
     conn: &mut PgConnection,
     skus: &[&str],
     times: &[DateTime<Utc>],
+    behind: TimeDelta,
 ) -> Result<Vec<Option<Item>>, DbError> {
     let rows = sqlx::query!(
-        r#"SELECT asked.place AS "place!", v.variant_id, coalesce(m.version, 0) AS "version!",
-                  s.version AS newest
+        r#"SELECT asked.place AS "place!", v.variant_id, version_at(v.variant_id, asked.at, s.version) AS "version!",
+                  CASE WHEN $3::float8 > 0 THEN version_at(v.variant_id, asked.at + make_interval(secs => $3), s.version)
+                  ELSE 0 END AS "latest!", s.version AS newest
            FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS asked (sku, at, place)
-           JOIN variants v ON v.sku = asked.sku JOIN stock s ON s.variant_id = v.variant_id
-           LEFT JOIN LATERAL (
-               SELECT version FROM stock_movements m
-               WHERE m.variant_id = v.variant_id AND m.created_at <= asked.at ORDER BY version DESC LIMIT 1
-           ) AS m ON true"#,
+           JOIN variants v ON v.sku = asked.sku JOIN stock s ON s.variant_id = v.variant_id"#,
         skus as &[&str],
         times,
+        behind.as_seconds_f64(),
     )
     .fetch_all(conn)
     .await?;
@@ -179,7 +168,12 @@ pub(in crate::counts) async fn find_items(
     for row in rows {
         let place = usize::try_from(row.place - 1).ok().and_then(|place| items.get_mut(place));
         if let Some(place) = place {
-            *place = Some(Item { variant_id: row.variant_id, version: row.version, newest: row.newest });
+            *place = Some(Item {
+                variant_id: row.variant_id,
+                version: row.version,
+                latest: row.latest,
+                newest: row.newest,
+            });
         }
     }
     Ok(items)
@@ -193,7 +187,7 @@ pub(in crate::counts) async fn find_records(
     let (sessions, ids): (Vec<_>, Vec<_>) = keys.iter().map(|(s, id)| (s.as_str(), id.as_str())).unzip();
     let rows = sqlx::query!(
         "SELECT r.session_id, r.client_record_id, updated_at, sent, serial_numbers, variant_id, verified_qty, damage_qty,
-                counted_at, counted_version
+                counted_at, counted_version, latest_version
          FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
          JOIN count_records r USING (session_id, client_record_id)",
         &sessions as &[&str],
@@ -211,7 +205,11 @@ pub(in crate::counts) async fn find_records(
                 serials: serials(&row.serial_numbers),
                 variant_id: row.variant_id,
                 quantities: (row.verified_qty, row.damage_qty),
-                anchor: (row.counted_at, row.counted_version),
+                anchor: Anchor {
+                    at: row.counted_at,
+                    version: row.counted_version,
+                    latest_version: row.latest_version,
+                },
             };
             ((row.session_id, row.client_record_id), there)
         })
@@ -290,18 +288,21 @@ pub(in crate::counts) async fn write_records_in_tx(
     }
     let written = sqlx::query!(
         "INSERT INTO count_records (session_id, client_record_id, variant_id, rack_id, floor, verified_qty, damage_qty,
-             serial_numbers, status, lease_name, fence, counted_at, counted_version, updated_at, sent)
+             serial_numbers, status, lease_name, fence, counted_at, counted_version, updated_at, sent, latest_version)
          SELECT r.session_id, r.client_record_id, r.variant_id, r.rack_id, r.floor, r.verified_qty, r.damage_qty,
-             r.serial_numbers, r.status, r.lease_name, r.fence, r.counted_at, r.counted_version, r.updated_at, r.sent
+             r.serial_numbers, r.status, r.lease_name, r.fence, r.counted_at, r.counted_version, r.updated_at, r.sent,
+             r.latest_version
          FROM jsonb_to_recordset($1) AS r (session_id text, client_record_id text, variant_id uuid, rack_id text,
              floor text, verified_qty bigint, damage_qty bigint, serial_numbers jsonb, status text, lease_name text,
-             fence bigint, counted_at timestamptz, counted_version bigint, updated_at timestamptz, sent jsonb)
+             fence bigint, counted_at timestamptz, counted_version bigint, updated_at timestamptz, sent jsonb,
+             latest_version bigint)
          ON CONFLICT ON CONSTRAINT record_is_counted_once DO UPDATE SET
              variant_id = excluded.variant_id, rack_id = excluded.rack_id, floor = excluded.floor,
              verified_qty = excluded.verified_qty, damage_qty = excluded.damage_qty,
              serial_numbers = excluded.serial_numbers, status = excluded.status, lease_name = excluded.lease_name,
              fence = excluded.fence, counted_at = excluded.counted_at, counted_version = excluded.counted_version,
-             updated_at = excluded.updated_at, sent = excluded.sent, synced_at = clock_timestamp()",
+             updated_at = excluded.updated_at, sent = excluded.sent, synced_at = clock_timestamp(),
+             latest_version = excluded.latest_version",
         serde_json::to_value(records).map_err(|error| DbError::Unexpected(sqlx::Error::Encode(error.into())))?,
     )
     .execute(conn)

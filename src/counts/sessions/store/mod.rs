@@ -53,18 +53,19 @@ pub(super) async fn insert_in_tx(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Opens a session, or notes that it was heard of. True if it was opened.
+/// Opens a session, or notes that it was heard of. True if it was opened. Refuses one that is over: it may have been posted
+/// while a claim of it waited.
 pub(in crate::counts) async fn open_in_tx(
     conn: &mut PgConnection,
     session_id: &SessionId,
     user_id: &str,
     blind: bool,
 ) -> Result<bool, CountError> {
-    let opened = sqlx::query_scalar!(
+    let opened = sqlx::query!(
         r#"INSERT INTO count_sessions (session_id, user_id, blind) VALUES ($1, $2, $3)
            ON CONFLICT (session_id) DO UPDATE SET last_seen_at = clock_timestamp()
                WHERE count_sessions.user_id = excluded.user_id
-           RETURNING xmax = 0 AS "is_new!""#,
+           RETURNING xmax = 0 AS "is_new!", is_over"#,
         session_id.as_str(),
         user_id,
         blind,
@@ -72,7 +73,11 @@ pub(in crate::counts) async fn open_in_tx(
     .fetch_optional(conn)
     .await
     .map_err(DbError::from)?;
-    opened.ok_or_else(error::not_session_owner)
+    match opened {
+        None => Err(error::not_session_owner()),
+        Some(session) if session.is_over => Err(error::session_posted()),
+        Some(session) => Ok(session.is_new),
+    }
 }
 
 /// What a heartbeat came to.

@@ -135,7 +135,7 @@ pub(in super::super) struct Total {
     pub(in super::super) damaged: i64,
     pub(in super::super) first_version: i64,
     pub(in super::super) last_version: i64,
-    /// Between the first and the last record.
+    /// Between when the first of its records was counted at the earliest and the last at the latest.
     pub(in super::super) went_out: i64,
     /// After the last.
     pub(in super::super) moved_after: i64,
@@ -190,7 +190,7 @@ pub(in super::super) async fn find_totals(
            FROM (
                SELECT variant_id, count(*) AS records, sum(verified_qty)::bigint AS units,
                       sum(damage_qty)::bigint AS damaged, min(counted_version) AS first_version,
-                      max(counted_version) AS last_version, array_agg(DISTINCT coalesce(rack_id, '')) AS racks,
+                      max(coalesce(latest_version, counted_version)) AS last_version, array_agg(DISTINCT coalesce(rack_id, '')) AS racks,
                       count(DISTINCT (session_id, coalesce(rack_id, ''))) > count(DISTINCT coalesce(rack_id, ''))
                           OR bool_or(rack_id IS NULL AND verified_qty > 0) AND bool_or(rack_id IS NOT NULL AND verified_qty > 0)
                           AS counted_twice
