@@ -58,7 +58,7 @@ pub async fn keep_purging(app: Arc<App>) {
 /// # Errors
 /// [`DbError`]; what was deleted before it stays deleted.
 pub async fn purge(db: &Db) -> Result<Purged, DbError> {
-    let purged = Purged {
+    let mut purged = Purged {
         leases: in_batches(db, async |conn| leases::store::purge_in_tx(conn, leases::KEPT_FOR, BATCH).await)
             .await?,
         answers: in_batches(db, async |conn| {
@@ -68,8 +68,7 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
         holds: in_batches(db, async |conn| holds::purge_in_tx(conn, BATCH).await).await?,
         events: events(db).await?,
         given_up: in_batches(db, async |conn| crate::endpoints::give_up_in_tx(conn, BATCH).await).await?,
-        deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?
-            + in_batches(db, async |conn| crate::endpoints::purge_removed_in_tx(conn, BATCH).await).await?,
+        deliveries: in_batches(db, async |conn| crate::endpoints::purge_in_tx(conn, BATCH).await).await?,
         audits: in_batches(db, async |conn| inventory::audits::purge_in_tx(conn, BATCH).await).await?,
         counts: in_batches(db, async |conn| counts::purge_minutes_in_tx(conn, BATCH).await).await?
             + in_batches(db, async |conn| counts::purge_serials_in_tx(conn, BATCH).await).await?
@@ -77,6 +76,9 @@ pub async fn purge(db: &Db) -> Result<Purged, DbError> {
             + in_batches(db, async |conn| counts::purge_records_in_tx(conn, BATCH).await).await?,
         told: in_batches(db, async |conn| crate::events::purge_in_tx(conn, BATCH).await).await?,
     };
+    // Last: of an endpoint with a large log it lasts, and all else is not to wait for that.
+    purged.deliveries +=
+        in_batches(db, async |conn| crate::endpoints::purge_removed_in_tx(conn, BATCH).await).await?;
     if purged != Purged::default() {
         tracing::info!(
             purged.leases = purged.leases,

@@ -316,7 +316,7 @@ impl Db {
 
 /// What each session of the service sets as it begins: how long the server lets us wait, run and idle, and how it plans.
 #[must_use]
-pub fn session_settings() -> [(&'static str, String); 8] {
+pub fn session_settings() -> [(&'static str, String); 11] {
     let millis = |duration: Duration| duration.as_millis().to_string();
     [
         ("lock_timeout", millis(ROW_LOCK_TIMEOUT)),
@@ -324,6 +324,10 @@ pub fn session_settings() -> [(&'static str, String); 8] {
         ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_TIMEOUT)),
         ("default_transaction_isolation", "read committed".to_owned()),
         ("client_connection_check_interval", "500".to_owned()),
+        // A session whose client the network has lost lets go of what it holds, the relay's role too, in half a minute.
+        ("tcp_keepalives_idle", "15".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
         // Every statement of ours goes by a key, whatever the values and however few rows there are yet.
         // Planning it anew each time would cost as much as running it, and left to itself Postgres does,
         // since arrays look cheaper when known; and a plan made while a table was small would read it

@@ -4,6 +4,7 @@
 //! - No endpoint waits for another: as soon as one of its few places is free it is taken again, whatever others do.
 //! - What is under way holds no connection. One transaction takes what is due, and one writes down all that has ended
 //!   meanwhile, however many that are: of the pool's connections, one is in use at most.
+//! - A database that says nothing for longer than it could is asked anew: what was not committed is done again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -105,9 +106,13 @@ impl Courier {
             return Ok((0, false));
         }
         let places = self.places();
-        let mut tx = app.db.begin().await?;
-        let due = store::take_due_in_tx(&mut tx, &places, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;
-        tx.commit().await?;
+        let taking = async {
+            let mut tx = app.db.begin().await?;
+            let due = store::take_due_in_tx(&mut tx, &places, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;
+            tx.commit().await?;
+            Ok::<_, DbError>(due)
+        };
+        let due = app.events.ask_for_page(taking).await?;
         let taken = due.len();
         let has_ended = |place: &Place| {
             place.running < EACH
@@ -183,9 +188,14 @@ impl Courier {
 
     /// Writes down what has ended: kept until that has been done.
     async fn write_down(&mut self, app: &App) -> Result<(), DbError> {
-        if self.ended.is_empty() {
-            return Ok(());
+        if !self.ended.is_empty() {
+            app.events.ask_for_page(self.write_ended(app)).await?;
+            self.ended.clear();
         }
+        Ok(())
+    }
+
+    async fn write_ended(&self, app: &App) -> Result<(), DbError> {
         let mut tx = app.db.begin().await?;
         let endpoints: Vec<_> = self.ended.iter().map(|ended| ended.endpoint_id).collect();
         let before = store::lock_failures_in_tx(&mut tx, &endpoints).await?;
@@ -204,9 +214,7 @@ impl Courier {
             })
             .collect();
         store::set_health_in_tx(&mut tx, &after).await?;
-        tx.commit().await?;
-        self.ended.clear();
-        Ok(())
+        Ok(tx.commit().await?)
     }
 }
 

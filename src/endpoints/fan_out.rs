@@ -28,25 +28,33 @@ const SKIPPED: &str = "endpoint.skipped";
 pub async fn fan_out(app: &App) -> Result<bool, DbError> {
     let Some(at) = app.events.at() else { return Ok(false) };
     for _ in 0..PAGES {
-        let mut tx = app.db.begin().await?;
-        let behind = store::lock_behind_in_tx(&mut tx, at).await?;
-        let Some(from) = behind.iter().map(|endpoint| endpoint.position).min() else { return Ok(false) };
-        let page = read_between(&mut tx, from, at, PAGE).await?;
-        // Looked at last: what was forgotten while it was read is missed no less.
-        let horizon = find_horizon(&mut tx).await?;
-        let gaps: Vec<_> = behind.iter().filter_map(|endpoint| gap_in(endpoint, horizon)).collect();
-        let mut new: Vec<_> = gaps.iter().map(notice).collect();
-        for event in &page.events {
-            new.extend(behind.iter().filter(|endpoint| wants(endpoint, event)).map(|e| delivery(e, event)));
+        if !app.events.ask_for_page(write_page(app, at)).await? {
+            return Ok(false);
         }
-        let endpoints: Vec<_> = behind.iter().map(|endpoint| endpoint.endpoint_id).collect();
-        store::insert_deliveries_in_tx(&mut tx, &new, &endpoints, page.end).await?;
-        store::set_gaps_in_tx(&mut tx, &gaps).await?;
-        tx.commit().await?;
-        for Gap { endpoint_id, from, to } in &gaps {
-            app.endpoints.gaps.inc();
-            tracing::error!(endpoint.id = %endpoint_id, from, to, "an endpoint was away for so long that events it wants are forgotten");
-        }
+    }
+    Ok(true)
+}
+
+/// Writes the next page. False if there was none.
+async fn write_page(app: &App, at: i64) -> Result<bool, DbError> {
+    let mut tx = app.db.begin().await?;
+    let behind = store::lock_behind_in_tx(&mut tx, at).await?;
+    let Some(from) = behind.iter().map(|endpoint| endpoint.position).min() else { return Ok(false) };
+    let page = read_between(&mut tx, from, at, PAGE).await?;
+    // Looked at last: what was forgotten while it was read is missed no less.
+    let horizon = find_horizon(&mut tx).await?;
+    let gaps: Vec<_> = behind.iter().filter_map(|endpoint| gap_in(endpoint, horizon)).collect();
+    let mut new: Vec<_> = gaps.iter().map(notice).collect();
+    for event in &page.events {
+        new.extend(behind.iter().filter(|endpoint| wants(endpoint, event)).map(|e| delivery(e, event)));
+    }
+    let endpoints: Vec<_> = behind.iter().map(|endpoint| endpoint.endpoint_id).collect();
+    store::insert_deliveries_in_tx(&mut tx, &new, &endpoints, page.end).await?;
+    store::set_gaps_in_tx(&mut tx, &gaps).await?;
+    tx.commit().await?;
+    for Gap { endpoint_id, from, to } in &gaps {
+        app.endpoints.gaps.inc();
+        tracing::error!(endpoint.id = %endpoint_id, from, to, "an endpoint was away for so long that events it wants are forgotten");
     }
     Ok(true)
 }

@@ -10,7 +10,7 @@ use super::store::seconds;
 use crate::db::DbError;
 use crate::ids;
 
-/// Deliveries of an endpoint, newest first.
+/// Deliveries of an endpoint, newest first, of one state or of each.
 pub(super) async fn list_deliveries(
     conn: &mut PgConnection,
     endpoint_id: Uuid,
@@ -20,11 +20,18 @@ pub(super) async fn list_deliveries(
 ) -> Result<Vec<Delivery>, DbError> {
     Ok(sqlx::query_as!(
         Delivery,
-        r#"SELECT delivery_id, event_id, type, state, attempts, last_status, last_error, created_at, delivered_at,
-                  CASE WHEN state = 'pending' THEN next_attempt_at END AS next_attempt_at
-           FROM webhook_deliveries
-           WHERE endpoint_id = $1 AND ($2::text IS NULL OR state = $2) AND delivery_id < $3
-           ORDER BY delivery_id DESC LIMIT $4"#,
+        r#"SELECT found.delivery_id, found.event_id, found.type, found.state, found.attempts, found.last_status,
+                  found.last_error, found.created_at, found.delivered_at,
+                  CASE WHEN found.state = 'pending' THEN found.next_attempt_at END AS next_attempt_at
+           FROM UNNEST(ARRAY['pending', 'delivered', 'dead']) AS wanted (state) CROSS JOIN LATERAL (
+              SELECT delivery_id, event_id, type, state, attempts, last_status, last_error, created_at, delivered_at,
+                     next_attempt_at
+              FROM webhook_deliveries d
+              WHERE d.endpoint_id = $1 AND d.state = wanted.state AND d.delivery_id < $3
+              ORDER BY d.delivery_id DESC LIMIT $4
+           ) AS found
+           WHERE wanted.state = coalesce($2, wanted.state)
+           ORDER BY found.delivery_id DESC LIMIT $4"#,
         endpoint_id,
         state,
         before.unwrap_or(Uuid::max()),

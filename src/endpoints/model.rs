@@ -95,9 +95,9 @@ pub struct Endpoint {
     pub breaker: String,
     /// Attempts that failed in a row.
     pub failures: i32,
-    /// Deliveries that are on their way.
+    /// Deliveries that are on their way; 10,000 if there are more.
     pub pending: i64,
-    /// Deliveries that were given up.
+    /// Deliveries that were given up; 10,000 if there are more.
     pub dead: i64,
     /// If it was away for longer than events are kept: after which cursor it missed something,
     pub skipped_from: Option<String>,

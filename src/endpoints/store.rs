@@ -48,6 +48,9 @@ pub(super) async fn insert_endpoint_in_tx(
     .await?)
 }
 
+/// So many of its deliveries are counted; of more it is not known how many.
+const COUNTED_MAX: i64 = 10_000;
+
 /// All endpoints, in the order they were made; or the one of this id.
 pub(super) async fn list_endpoints(
     conn: &mut PgConnection,
@@ -59,12 +62,13 @@ pub(super) async fn list_endpoints(
                   skipped_from::text AS skipped_from, skipped_to::text AS skipped_to,
                   CASE WHEN gone_at IS NOT NULL THEN 'gone' WHEN paused_until > clock_timestamp() THEN 'open'
                        ELSE 'closed' END AS "breaker!",
-                  (SELECT count(*) FROM webhook_deliveries d
-                   WHERE d.endpoint_id = e.endpoint_id AND state = 'pending') AS "pending!",
-                  (SELECT count(*) FROM webhook_deliveries d
-                   WHERE d.endpoint_id = e.endpoint_id AND state = 'dead') AS "dead!"
+                  (SELECT count(*) FROM (SELECT FROM webhook_deliveries d
+                   WHERE d.endpoint_id = e.endpoint_id AND state = 'pending' LIMIT $2) AS its) AS "pending!",
+                  (SELECT count(*) FROM (SELECT FROM webhook_deliveries d
+                   WHERE d.endpoint_id = e.endpoint_id AND state = 'dead' LIMIT $2) AS its) AS "dead!"
            FROM webhook_endpoints e WHERE $1::uuid IS NULL OR endpoint_id = $1 ORDER BY endpoint_id"#,
         endpoint_id,
+        COUNTED_MAX,
     )
     .fetch_all(conn)
     .await?)

@@ -49,9 +49,11 @@ pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What bounds the relay and the streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long the database may take to answer the relay: longer than its own limits would let it. So a network that has
-    /// fallen silent, of which the server's limits know nothing, is noticed.
+    /// How long the database may take to answer what goes on in the background: longer than its own limits would let it. So a
+    /// network that has fallen silent, of which the server's limits know nothing, is noticed.
     pub look_max: Duration,
+    /// The same for several statements in a row: to read a page of events, or to take or write down deliveries.
+    pub page_max: Duration,
     /// Between two signs of life.
     pub heartbeat: Duration,
     /// How long a reader may take nothing.
@@ -64,6 +66,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             look_max: STATEMENT_TIMEOUT + Duration::from_secs(5),
+            page_max: 4 * STATEMENT_TIMEOUT + Duration::from_secs(5),
             heartbeat: Duration::from_secs(15),
             stalled_max: Duration::from_secs(10),
             held_max: 64 * 1024 * 1024,

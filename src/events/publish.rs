@@ -131,7 +131,8 @@ async fn publish_between(app: &App, from: i64, until: i64) -> Result<i64, DbErro
         if end >= until {
             break;
         }
-        let page = store::read_between(&mut *app.db.read().await?, end, until, PAGE).await?;
+        let reading = async { store::read_between(&mut *app.db.read().await?, end, until, PAGE).await };
+        let page = app.events.ask_for_page(reading).await?;
         let messages: Vec<_> = page.events.iter().filter_map(message_of).collect();
         if let Err(fault) = app.locks.publish(&messages).await {
             tracing::debug!(messages = messages.len(), %fault, "events were not published; they are in the stream");

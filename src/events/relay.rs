@@ -54,6 +54,8 @@ pub struct Relay {
     /// Up to where nobody writes any more, for those who watch.
     settled: watch::Sender<i64>,
     joined: Notify,
+    /// To where the database fell back when it last had lost what was told.
+    lost: watch::Sender<i64>,
     /// Whether this process does what one of all replicas does.
     role: watch::Sender<bool>,
     /// What waits for readers.
@@ -80,6 +82,7 @@ impl Default for Relay {
             place: Mutex::new(place),
             settled: watch::Sender::new(0),
             joined: Notify::new(),
+            lost: watch::Sender::new(i64::MAX),
             role: watch::Sender::new(false),
             held: Held::default(),
             limits: Limits::default(),
@@ -106,6 +109,12 @@ impl Relay {
         watching
     }
 
+    /// To where the database fell back, each time it has lost what was told. Whoever joins after that sees it.
+    #[must_use]
+    pub fn losses(&self) -> watch::Receiver<i64> {
+        self.lost.subscribe()
+    }
+
     /// Up to where nobody writes any more and was told; none before that is known.
     #[must_use]
     pub fn at(&self) -> Option<i64> {
@@ -130,12 +139,20 @@ impl Relay {
         self.held.bytes() > self.limits.held_max
     }
 
-    /// What the database says, or that it says nothing.
+    /// What the database says to one statement, or that it says nothing.
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
-        timeout(self.limits.look_max, asked).await.unwrap_or_else(|_| {
-            let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
-            Err(DbError::Unavailable(silent.into()))
-        })
+        within(self.limits.look_max, asked).await
+    }
+
+    /// The same of several statements in a row.
+    ///
+    /// # Errors
+    /// Theirs, or [`DbError::Unavailable`].
+    pub async fn ask_for_page<T>(
+        &self,
+        asked: impl Future<Output = Result<T, DbError>>,
+    ) -> Result<T, DbError> {
+        within(self.limits.page_max, asked).await
     }
 
     fn has_listeners(&self) -> bool {
@@ -171,6 +188,13 @@ impl Relay {
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    timeout(limit, asked).await.unwrap_or_else(|_| {
+        let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
+        Err(DbError::Unavailable(silent.into()))
+    })
 }
 
 /// Relays until the service stops.
@@ -218,6 +242,13 @@ async fn start(relay: &Relay, conn: &mut PgConnection) -> Result<Option<i64>, Db
     let drawn = store::find_bounds(conn).await?.drawn;
     let at = relay.place().at;
     if at.is_some_and(|at| at > drawn) {
+        tracing::error!(
+            at,
+            drawn,
+            "the database has lost events that were told: whoever was told of them has to begin anew"
+        );
+        // First: whoever hears of the move looks here.
+        relay.lost.send_replace(drawn);
         relay.move_to(drawn);
     }
     Ok(at.map(|at| at.min(drawn)))
@@ -248,7 +279,7 @@ async fn look(
     }
     while read < until {
         let mut told = tracer.background(None, Kind::Internal, "events.relay");
-        let page = relay.ask(store::read_between(conn, read, until, PAGE)).await?;
+        let page = relay.ask_for_page(store::read_between(conn, read, until, PAGE)).await?;
         told.note("events.count", page.events.len());
         for event in page.events {
             relay.tell(event);

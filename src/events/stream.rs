@@ -2,8 +2,9 @@
 //! Refuses a cursor whose continuation is forgotten, and types the key may not see.
 //!
 //! What must stay true: an event is sent after all before it that the reader may see, and once a stream; a reader that
-//! takes nothing is cut, and what waits for it is bounded in frames and in bytes; a service that stops ends all streams at
-//! once. Whoever is cut goes on from the last id it has.
+//! takes nothing is cut with its connection, so that nothing waits for it any more; what waits is bounded in frames and, until
+//! it has gone to the socket, in bytes; a service that stops ends all streams at once. Whoever is cut goes on from the last id
+//! it has.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ use super::store;
 use crate::app::App;
 use crate::http::auth::Caller;
 use crate::http::extract::Params;
+use crate::http::server::Connection;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Proxies that gather what they pass on are asked not to.
@@ -41,8 +43,10 @@ const PAGE: i64 = 200;
 const PAGE_BYTES: usize = 256 * 1024;
 /// Frames that wait for a reader at most,
 const FRAMES: usize = 16;
-/// and so many bytes of them, or one frame that is larger.
+/// and so many bytes that have not gone to its socket, or one frame that is larger.
 const FRAMES_BYTES: u32 = 256 * 1024;
+/// Whoever has taken all of its own waits so much longer for others than they may take nothing: they are cut first.
+const PATIENCE: u32 = 3;
 /// Between two looks whether others have taken what waits for them.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 /// A stream is ended after so long, that its key is looked at again.
@@ -62,6 +66,7 @@ pub struct ReadEvents {
 pub async fn stream(
     State(app): State<Arc<App>>,
     caller: Caller,
+    connection: Connection,
     headers: HeaderMap,
     Params(query): Params<ReadEvents>,
 ) -> Result<Response, EventError> {
@@ -71,6 +76,7 @@ pub async fn stream(
     let header = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("?"));
     let given = header.or(query.last_event_id.as_deref()).map(cursor).transpose()?;
     let place = app.readers.take(&caller.principal).ok_or(EventError::TooManyReaders)?;
+    let lost = app.events.losses();
     let bounds = store::find_bounds(&mut *app.db.read().await?).await?;
     let from = given.unwrap_or(bounds.drawn);
     if from < bounds.horizon || from > bounds.drawn {
@@ -78,11 +84,20 @@ pub async fn stream(
     }
     let (frames, sent) = mpsc::channel(FRAMES);
     let room = Arc::new(Semaphore::new(FRAMES_BYTES as usize));
-    let reader = Reader { app: app.clone(), choice, frames, room, cursor: from, page: PAGE, _place: place };
+    let reader = Reader {
+        app: app.clone(),
+        choice,
+        frames,
+        room,
+        cursor: from,
+        page: PAGE,
+        lost,
+        connection,
+        _place: place,
+    };
     app.tasks.spawn(reader.serve(given.is_none()));
-    let body = futures_util::stream::unfold(sent, async |mut sent| {
-        let Waiting { frame, .. } = sent.recv().await?;
-        Some((Ok::<_, Infallible>(frame), sent))
+    let body = futures_util::stream::unfold(sent, async |mut sent: mpsc::Receiver<Bytes>| {
+        Some((Ok::<_, Infallible>(sent.recv().await?), sent))
     });
     let headers =
         [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
@@ -100,14 +115,20 @@ enum End {
     Over,
     /// Its reader took nothing.
     Stalled,
-    /// The database failed, or forgot what comes next.
+    /// The database failed, forgot what comes next, or has lost what it was told.
     Broken,
 }
 
-/// What waits for a reader, and its share of the room there is for that.
+/// What waits for a reader, and its share of the room there is for that, until it has gone to the socket.
 struct Waiting {
     frame: Bytes,
     _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Waiting {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 /// Some of what a reader missed, and the position it ends at.
@@ -119,19 +140,22 @@ struct Page {
 struct Reader {
     app: Arc<App>,
     choice: Choice,
-    frames: mpsc::Sender<Waiting>,
+    frames: mpsc::Sender<Bytes>,
     /// In bytes.
     room: Arc<Semaphore>,
     /// Up to where it was told everything it asked for.
     cursor: i64,
     /// How many events of each sort it reads at once: fewer where they are large.
     page: i64,
+    /// To where the database fell back, if it lost what was told.
+    lost: watch::Receiver<i64>,
+    connection: Connection,
     _place: Place,
 }
 
 impl Reader {
     async fn serve(mut self, is_new: bool) {
-        let (app, frames) = (self.app.clone(), self.frames.clone());
+        let (app, frames, connection) = (self.app.clone(), self.frames.clone(), self.connection.clone());
         app.events.metrics.readers.inc();
         let ended = tokio::select! {
             ended = self.tell_all(is_new) => ended,
@@ -142,6 +166,8 @@ impl Reader {
         };
         app.events.metrics.readers.dec();
         if matches!(ended, End::Stalled) {
+            // What was handed over waits there for whoever takes nothing.
+            connection.cut();
             app.events.metrics.cut.inc();
         }
     }
@@ -155,6 +181,7 @@ impl Reader {
             loop {
                 self.wait_for_others().await?;
                 let (mut told, at) = self.app.events.join();
+                self.look_whether_it_was_lost()?;
                 if self.catch_up(at).await? {
                     self.follow(&mut told).await?;
                 }
@@ -187,6 +214,14 @@ impl Reader {
         }
     }
 
+    /// Where the database has lost what this reader was told, new events come to the same positions, which it would never
+    /// be told. It is told so when it comes back with its cursor.
+    fn look_whether_it_was_lost(&mut self) -> Result<(), End> {
+        let is_lost =
+            self.lost.has_changed().unwrap_or(false) && *self.lost.borrow_and_update() < self.cursor;
+        if is_lost { Err(End::Broken) } else { Ok(()) }
+    }
+
     /// Tells what is told, until something was missed.
     async fn follow(&mut self, told: &mut broadcast::Receiver<Told>) -> Result<(), End> {
         let each = self.app.events.limits.heartbeat;
@@ -204,15 +239,18 @@ impl Reader {
     }
 
     /// Waits while as much waits for readers as may, with no place in the ring, which would keep what is told there. Whoever
-    /// waits too long is cut: what fills the room may be its own.
+    /// waits too long is cut, and sooner if something of its own is what fills the room.
     async fn wait_for_others(&self) -> Result<(), End> {
-        let events = &self.app.events;
-        let others = async {
-            while events.is_full() {
-                sleep(WAIT_FOR_OTHERS).await;
+        let (events, since) = (&self.app.events, Instant::now());
+        let max = events.limits.stalled_max;
+        while events.is_full() {
+            let has_taken_all = self.room.available_permits() == FRAMES_BYTES as usize;
+            if since.elapsed() >= if has_taken_all { PATIENCE * max } else { max } {
+                return Err(End::Stalled);
             }
-        };
-        timeout(events.limits.stalled_max, others).await.map_err(|_| End::Stalled)
+            sleep(WAIT_FOR_OTHERS).await;
+        }
+        Ok(())
     }
 
     /// Reads from the database what was told before, page by page; few do so at once. False if there is no room for more.
@@ -290,7 +328,8 @@ impl Reader {
         let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(FRAMES_BYTES);
         let sent = async {
             let room = self.room.clone().acquire_many_owned(bytes).await.map_err(|_| End::Over)?;
-            self.frames.send(Waiting { frame, _room: room }).await.map_err(|_| End::Over)
+            let waiting = Bytes::from_owner(Waiting { frame, _room: room });
+            self.frames.send(waiting).await.map_err(|_| End::Over)
         };
         timeout(self.app.events.limits.stalled_max, sent).await.unwrap_or(Err(End::Stalled))
     }

@@ -100,11 +100,38 @@ pub async fn known_answer<E>(db: &Db, claim: &Claim) -> Result<Option<Answer>, E
 where
     E: From<IdempotencyError> + From<DbError>,
 {
-    let mut conn = db.read().await?;
-    match store::find(&mut conn, &claim.scope, &claim.key).await? {
+    find_answer(&mut *db.read().await?, claim).await
+}
+
+/// The same over a connection that is there.
+///
+/// # Errors
+/// As [`known_answer`].
+pub async fn find_answer<E>(conn: &mut PgConnection, claim: &Claim) -> Result<Option<Answer>, E>
+where
+    E: From<IdempotencyError> + From<DbError>,
+{
+    match store::find(conn, &claim.scope, &claim.key).await? {
         Some(stored) if !stored.expired => Ok(Some(stored.replay(claim)?)),
         _ => Ok(None),
     }
+}
+
+/// Has the session keep everybody else from this key who asks so too, until it is [freed](free_for_session) or the session
+/// ends; for what is done under a key in several transactions. False if somebody has it: this does not wait.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn take_for_session(conn: &mut PgConnection, claim: &Claim) -> Result<bool, DbError> {
+    store::take_for_session(conn, claim).await
+}
+
+/// Undoes [`take_for_session`].
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn free_for_session(conn: &mut PgConnection, claim: &Claim) -> Result<(), DbError> {
+    store::free_for_session(conn, claim).await
 }
 
 /// Claims the key, or gives the answer its first request had. Waits for a first request that is running,

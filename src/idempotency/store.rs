@@ -25,6 +25,29 @@ pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool
     Ok(made.rows_affected() == 1)
 }
 
+/// True if nobody's session has this key, and now this one has. By a name that no other lock has.
+pub(super) async fn take_for_session(conn: &mut PgConnection, claim: &Claim) -> Result<bool, DbError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_lock(hashtextextended('key ' || $2::text || ' of ' || $1::text, 0)) AS "taken!""#,
+        claim.scope,
+        claim.key,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Lets go of it.
+pub(super) async fn free_for_session(conn: &mut PgConnection, claim: &Claim) -> Result<(), DbError> {
+    let freed = sqlx::query_scalar!(
+        r#"SELECT pg_advisory_unlock(hashtextextended('key ' || $2::text || ' of ' || $1::text, 0)) AS "freed!""#,
+        claim.scope,
+        claim.key,
+    )
+    .fetch_one(conn)
+    .await?;
+    if freed { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
 /// The key's row, with its answer. Answers are kept for 24 hours by the database's clock.
 pub(crate) async fn find(conn: &mut PgConnection, scope: &str, key: &str) -> Result<Option<Stored>, DbError> {
     let row = sqlx::query!(

@@ -54,7 +54,8 @@ pub(super) async fn insert_release_in_tx(
 /// So many of anything are counted; of more it is not known how many.
 const COUNTED_MAX: i64 = 10_000;
 
-/// What waits for somebody or something. Each part is found by an index over just that.
+/// What waits for somebody or something. Each part is found by an index over just that, and deliveries endpoint by endpoint:
+/// what is left of those that were removed is not looked at.
 pub(super) async fn find_backlog(conn: &mut PgConnection) -> Result<Backlog, DbError> {
     Ok(sqlx::query_as!(
         Backlog,
@@ -68,13 +69,17 @@ pub(super) async fn find_backlog(conn: &mut PgConnection) -> Result<Backlog, DbE
                 UNION ALL
                 (SELECT happened_at FROM events v WHERE v.position > e.position ORDER BY v.position LIMIT 1)
               ) AS told) AS unpublished_age,
-             (SELECT extract(epoch FROM clock_timestamp() - pending_since)::float8
-              FROM webhook_deliveries JOIN webhook_endpoints USING (endpoint_id)
-              WHERE state = 'pending' ORDER BY pending_since LIMIT 1) AS oldest_pending_age,
-             (SELECT count(*) FROM (SELECT FROM webhook_endpoints JOIN webhook_deliveries USING (endpoint_id)
-              WHERE state = 'pending' LIMIT $1) AS s) AS "pending!",
-             (SELECT count(*) FROM (SELECT FROM webhook_endpoints JOIN webhook_deliveries USING (endpoint_id)
-              WHERE state = 'dead' LIMIT $1) AS s) AS "dead!",
+             (SELECT extract(epoch FROM clock_timestamp() - min(oldest.pending_since))::float8
+              FROM webhook_endpoints e CROSS JOIN LATERAL (
+                SELECT d.pending_since FROM webhook_deliveries d
+                WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending' ORDER BY d.pending_since LIMIT 1
+              ) AS oldest) AS oldest_pending_age,
+             (SELECT count(*) FROM (SELECT FROM webhook_endpoints e CROSS JOIN LATERAL (
+                SELECT FROM webhook_deliveries d WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending' LIMIT $1
+              ) AS its LIMIT $1) AS s) AS "pending!",
+             (SELECT count(*) FROM (SELECT FROM webhook_endpoints e CROSS JOIN LATERAL (
+                SELECT FROM webhook_deliveries d WHERE d.endpoint_id = e.endpoint_id AND d.state = 'dead' LIMIT $1
+              ) AS its LIMIT $1) AS s) AS "dead!",
              (SELECT count(*) FROM webhook_endpoints WHERE paused_until > clock_timestamp()) AS "paused!",
              (SELECT count(*) FROM webhook_endpoints WHERE gone_at IS NOT NULL) AS "gone!",
              (SELECT count(*) FROM (SELECT FROM webhook_inbox WHERE state = 'refused' LIMIT $1) AS s) AS "refused!",

@@ -1,5 +1,5 @@
 //! The story of an order: the key it was placed with and whether its answer is still kept, what was cancelled of it and
-//! by whom, the webhooks that came for it, and who was told of it. Refuses only what is not there.
+//! by whom, the webhooks that came for it, and, for operators, who was told of it. Refuses only what is not there.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::error::OrderError;
 use super::model::Order;
 use super::store::{self, story};
 use crate::app::App;
+use crate::http::auth::Caller;
 use crate::http::extract::InPath;
 use crate::idempotency;
 
@@ -41,8 +42,9 @@ pub struct OrderHistory {
     pub cancellations: Vec<Cancelled>,
     /// Webhooks that came for it, oldest first.
     pub webhooks: Vec<Entry>,
-    /// Who was told of it by webhook, as long as that is kept: the first 200.
-    pub deliveries: Vec<Told>,
+    /// Who was told of it by webhook, as long as that is kept: the first 200. Only for operators, as endpoints are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<Vec<Told>>,
 }
 
 /// An answer that is kept.
@@ -138,6 +140,7 @@ pub struct Told {
 /// [`OrderError`].
 pub async fn get_history(
     State(app): State<Arc<App>>,
+    caller: Caller,
     InPath(order_id): InPath<Uuid>,
 ) -> Result<Json<OrderHistory>, OrderError> {
     let mut conn = app.db.snapshot().await?;
@@ -148,7 +151,11 @@ pub async fn get_history(
     let kept = stored.filter(|stored| !stored.expired);
     let cancellations = story::list_cancellations(&mut conn, order_id).await?;
     let webhooks = story::list_entries(&mut conn, order_id).await?;
-    let deliveries = story::list_deliveries(&mut conn, order_id, DELIVERIES_MAX).await?;
+    let deliveries = if caller.principal.may(&[]) {
+        Some(story::list_deliveries(&mut conn, order_id, DELIVERIES_MAX).await?)
+    } else {
+        None
+    };
     Ok(Json(OrderHistory {
         claim: kept.map(|kept| KeptClaim { status: kept.status.as_u16(), first_seen: kept.first_seen }),
         born_cancelled: story::find_early(&mut conn, &order.user_id, &placing.idempotency_key).await?,

@@ -48,7 +48,7 @@ pub fn routes() -> Group {
         )
         .with(
             get("/orders/{order_id}/history", "orders.history", history::get_history)
-                .says("Look at the story of an order", "Its key, what was cancelled of it and by whom, the webhooks that came for it, and who was told of it.")
+                .says("Look at the story of an order", "Its key, what was cancelled of it and by whom, the webhooks that came for it, and, for operators, who was told of it.")
                 .answers::<history::OrderHistory>(200, "All that is known of it.")
                 .refuses(&[OrderNotFound]),
         )

@@ -109,7 +109,8 @@ function view(story) {
         ["Became", ({ state }) => write.words(state)],
         ["Request", ({ request_id }) => h("code", {}, request_id)],
       ], story.webhooks, { key: ({ entry_id }) => entry_id, empty: "None came for it." })),
-    panel("Told by webhook", { wide: true, note: "events of this order and the programs that wanted them" },
+    // Only operators are told.
+    ...(story.deliveries ? [panel("Told by webhook", { wide: true, note: "events of this order and the programs that wanted them" },
       table("Told by webhook", [
         ["Found", ({ created_at }) => time(created_at)],
         ["Type", ({ type }) => h("code", {}, type)],
@@ -118,6 +119,6 @@ function view(story) {
         ["Attempts", ({ attempts }) => count(attempts), "number"],
         ["Answered", ({ last_status }) => last_status ?? "–", "number"],
         ["Why not", ({ last_error }) => last_error ?? "–"],
-      ], story.deliveries, { key: ({ delivery_id }) => delivery_id, empty: "Nobody was told of it." })),
+      ], story.deliveries, { key: ({ delivery_id }) => delivery_id, empty: "Nobody was told of it." }))] : []),
   ];
 }

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::http::auth::Caller;
 use crate::http::csv::{self, CsvBody};
 use crate::http::extract::{Body, InPath, OrDefault, Params};
+use crate::http::server::Connection;
 
 /// Describes a type.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -56,6 +57,8 @@ pub trait Argument {
 impl Argument for State<Arc<App>> {}
 
 impl Argument for Caller {}
+
+impl Argument for Connection {}
 
 impl Argument for HeaderMap {}
 

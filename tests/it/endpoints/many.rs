@@ -8,7 +8,7 @@ use holdfast::endpoints::deliver::run_once;
 use holdfast::purge::purge;
 
 use super::{Receiver, path, register, start};
-use crate::support::TestApp;
+use crate::support::{Peer, TestApp, at_once};
 
 const MANY: i64 = 20_000;
 /// How many are sent again in one transaction.
@@ -85,6 +85,31 @@ async fn a_key_that_has_had_deliveries_sent_again_does_so_once() {
     let again = app.client.post_keyed(&replay, &body, "again").await.expect(200);
     assert!(again.was_replayed() && again.bytes == first.bytes);
     assert_eq!(app.count("delivery_replays WHERE replayed > 0").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_at_once_with_one_key_one_has_deliveries_sent_again() {
+    let app = start().await;
+    let (endpoint, _receiver) = with_a_large_log(&app).await;
+    let peer = Peer::start(&app.database.url, None, &[]).await;
+    let (replay, clients) = (path(&endpoint, "/replay"), [app.client.clone(), peer.client.clone()]);
+    let replies = at_once(6, |n| {
+        let (client, replay) = (clients[n % 2].clone(), replay.clone());
+        async move { client.post_keyed(&replay, &json!({}), "again").await }
+    })
+    .await;
+    let (done, others): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
+    for other in others {
+        assert_eq!(other.expect(409).code(), "idempotency_in_flight");
+    }
+    // Whoever came late had the answer of the first.
+    assert!(done.iter().all(|reply| reply.bytes == done[0].bytes));
+    let replayed = "SELECT coalesce(sum(replayed), 0)::bigint FROM delivery_replays";
+    assert_eq!(json!(number(&app, replayed).await), done[0].json()["replayed"]);
+    let again = app.client.post_keyed(&replay, &json!({}), "again").await.expect(200);
+    assert!(again.was_replayed() && again.bytes == done[0].bytes);
+    peer.finish().await;
     app.finish().await;
 }
 

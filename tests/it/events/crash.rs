@@ -66,3 +66,27 @@ async fn no_reader_is_given_a_cursor_that_a_crash_of_postgres_takes_back() {
     drop(stream);
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_told_what_the_database_has_lost_is_told_so_and_misses_nothing_that_comes_in_its_stead() {
+    let app = TestApp::without_redis().await;
+    app.client.variant(1).await;
+    let before = drawn(&app).await;
+    app.database.pool.execute(DRAWN).await.unwrap();
+    let mut stream = Stream::open(&app.client, "").await;
+    assert!(stream.last_id.parse::<i64>().unwrap() > before);
+    // As one that was restored, or took over without the last of it.
+    sqlx::query("SELECT setval('event_positions', $1)")
+        .bind(before)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'holdfast relay'";
+    app.database.pool.execute(end).await.unwrap();
+    assert_eq!(stream.next().await, None);
+    let again = app.client.get(&format!("/events?last_event_id={}", stream.last_id)).await.expect(410);
+    assert_eq!(again.code(), "cursor_gone");
+    drop(stream);
+    app.finish().await;
+}

@@ -1,5 +1,6 @@
 //! The story of an order: its key, and what came of it by whom.
 
+use holdfast::http::auth::Scope;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Sender, TestApp};
@@ -70,5 +71,17 @@ async fn it_tells_the_cancellation_that_came_before_and_the_hold_that_was_captur
     assert_eq!(history(&app.client, &order).await["hold_id"], json!(hold_id));
     let nobody = app.client.get("/orders/00000000-0000-7000-8000-000000000000/history").await;
     assert_eq!(nobody.expect(404).code(), "order_not_found");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_was_told_of_an_order_by_webhook_is_told_to_operators_alone() {
+    let app = TestApp::without_redis().await;
+    let variant = app.client.variant(10).await;
+    let ann = app.client_of("ann", &[Scope::Storefront]).await;
+    let order = ann.order("ann", "key-1", &[(variant, 1)]).await.expect(201).json();
+    let (mut all, hers) = (history(&app.client, &order).await, history(&ann, &order).await);
+    assert_eq!(all.as_object_mut().unwrap().remove("deliveries"), Some(json!([])));
+    assert_eq!(all, hers);
     app.finish().await;
 }

@@ -42,9 +42,10 @@ impl TestApp {
         Self::begun(Self::only_serving(database, redis, settings).await)
     }
 
-    /// Database-only, with other limits for the relay and the streams.
+    /// Database-only, with other limits for the relay and the streams. It may send to this machine.
     pub async fn limited(database: TestDatabase, limits: Limits) -> Self {
-        Self::begun(Self::serving(database, None, &[], |app| app.events.limits = limits).await)
+        let settings = [("HOLDFAST_WEBHOOK_ALLOW_PRIVATE", "true")];
+        Self::begun(Self::serving(database, None, &settings, |app| app.events.limits = limits).await)
     }
 
     fn begun(mut started: Self) -> Self {
