@@ -331,6 +331,29 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_year_alone_was_read_wrong_is_told_by_its_lines_unless_its_number_is_one_of_every_year() {
+        use super::super::compare::Lines;
+        let date = |year| NaiveDate::from_ymd_opt(year, 3, 2).unwrap();
+        let of = |number: &str, year, lines: &[i64]| Facts {
+            lines: Lines::new(lines.iter().map(|line| (*line, *line)).collect()),
+            ..facts("Northwind Traders", number, date(year), 12_000)
+        };
+        for (number, ours, theirs, expected) in [
+            ("INV-10482", vec![1, 2, 3], vec![1, 2, 3], Kind::Near),
+            ("INV-10482", vec![1], vec![1], Kind::Near),
+            ("INV-10482", vec![], vec![], Kind::New),
+            ("INV-10482", vec![1, 2, 3], vec![4, 5, 6], Kind::New),
+            ("INV-00017", vec![1, 2, 3], vec![1, 2, 3], Kind::New),
+        ] {
+            let judged = judge(&of(number, 2027, &ours), &of(number, 2026, &theirs), &Policy::default());
+            assert_eq!(judged.kind, expected, "{number} {ours:?} {theirs:?} {judged:?}");
+        }
+        let a_day_later = Facts { date: date(2027).succ_opt().unwrap(), ..of("INV-10482", 2027, &[1, 2, 3]) };
+        let judged = judge(&a_day_later, &of("INV-10482", 2026, &[1, 2, 3]), &Policy::default());
+        assert_eq!(judged.kind, Kind::New, "{judged:?}");
+    }
+
+    #[test]
     fn an_exact_one_may_be_another_unless_it_says_the_same_under_the_same_name() {
         let one = facts("Parkhaus Nord 1", "17", day(739_000), 450);
         let learned = |mut facts: Facts| {
