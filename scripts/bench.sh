@@ -76,7 +76,7 @@ serve() { # [DATABASE_URL [REDIS_URL]]
 load() { # NAME COMMAND ARGUMENTS…
     local name=$1 status=0
     shift
-    printf '\n### %s\n\n```\n' "$name: $*" | sed "s|$DATABASE_URL|DATABASE_URL|g; s|${REDIS_URL:-REDIS_URL}|REDIS_URL|g"
+    printf '\n### %s\n\n```\n' "$name: $*" | sed "s|$DATABASE_URL|DATABASE_URL|g; s|${REDIS_URL:-REDIS_URL}|REDIS_URL|g; s|$work|WORK|g"
     "$bin/holdfast-load" "$@" --seconds "$seconds" --warmup 1 --rounds "$rounds" --json "$work/$name.json" \
         2>"$work/remarks" || status=$?
     grep -E '^the limit|^holdfast-load:' "$work/remarks" || true
