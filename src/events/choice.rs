@@ -166,7 +166,7 @@ mod tests {
         let asked = types("rack.*").unwrap();
         assert_eq!(
             Choice::of(&principal(&[Scope::Storefront]), Some(&asked), None).unwrap_err(),
-            EventKind::RackClaimed
+            EventKind::RackRegistered
         );
         assert!(Choice::of(&principal(&[Scope::Warehouse]), Some(&asked), None).is_ok());
     }
