@@ -72,9 +72,16 @@ impl From<Limit> for usize {
 /// The most lines on a page of things that have lines, but for one that has more by itself.
 const PAGE_LINES_MAX: i64 = 10_000;
 
-/// How many things, of so many lines each, go on one page: at least one, if there is one.
-#[must_use]
-pub fn fit_a_page(lines: &[i64]) -> usize {
+/// Leaves of what was found, asked for with [`Limit::and_one`] and of so many lines each, what goes on one page: at least one,
+/// if there is one. True if there is more.
+pub fn cut_to_a_page<T>(found: &mut Vec<T>, lines: &[i64], limit: Limit) -> bool {
+    let fitting = fit_a_page(lines).min(limit.into());
+    let more = found.len() > fitting;
+    found.truncate(fitting);
+    more
+}
+
+fn fit_a_page(lines: &[i64]) -> usize {
     let mut room = PAGE_LINES_MAX;
     let fits = |(place, lines): &(usize, &i64)| {
         room = room.saturating_sub(**lines);

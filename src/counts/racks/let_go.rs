@@ -14,7 +14,8 @@ use crate::text::RackId;
 #[derive(Debug)]
 pub(in crate::counts) struct LetGo(Vec<(LeaseName, Fence)>);
 
-/// Ends whatever claims these sessions have, and tells of it unless a claim was told to have lapsed. Comes before the sessions are locked, as leases do.
+/// Ends whatever claims these sessions have, and tells of it unless a claim was told to have lapsed. Comes before the sessions
+/// are locked, as leases do.
 ///
 /// # Errors
 /// [`DbError`].

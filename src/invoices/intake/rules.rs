@@ -221,7 +221,8 @@ fn is_near(ours: &Facts, theirs: &Facts, policy: &Policy, score: i32) -> bool {
     }
 }
 
-/// The key under which the names of an account's vendors are learned and forgotten: one after the other, so that none leads in a circle.
+/// The key under which the names of an account's vendors are learned and forgotten: one after the other, so that none leads
+/// in a circle.
 pub const ALIASES_KEY: &str = "aliases";
 
 /// Names under which uploads exclude each other that could be one invoice: by file, by number, and by currency, total

@@ -20,7 +20,7 @@ pub(crate) use self::placing::{
 };
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
-use crate::http::page::{Limit, fit_a_page};
+use crate::http::page::{Limit, cut_to_a_page};
 use crate::idempotency::store::stored_status;
 use crate::idempotency::{Stored, user_scope};
 use crate::inventory::model::LockSeen;
@@ -146,9 +146,7 @@ pub(super) async fn list_orders(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let fitting = fit_a_page(&counted).min(limit.into());
-    let more = rows.len() > fitting;
-    rows.truncate(fitting);
+    let more = cut_to_a_page(&mut rows, &counted, limit);
     Ok((with_lines(conn, rows).await?, more))
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::stored_state;
 use crate::db::DbError;
-use crate::http::page::{Limit, fit_a_page};
+use crate::http::page::{Limit, cut_to_a_page};
 use crate::inventory::model::LockSeen;
 use crate::inventory::store::stored_currency;
 use crate::invoices::intake::model::{Decision, Invoice, InvoiceLine, Match};
@@ -129,9 +129,7 @@ pub(in super::super) async fn list(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let fitting = fit_a_page(&counted).min(limit.into());
-    let more = rows.len() > fitting;
-    rows.truncate(fitting);
+    let more = cut_to_a_page(&mut rows, &counted, limit);
     Ok((with_details(conn, rows).await?, more))
 }
 
