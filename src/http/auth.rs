@@ -5,7 +5,7 @@
 //! compared by their SHA-256 alone, and neither key nor hash is ever logged.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::preference::Patience;
@@ -31,6 +31,12 @@ use crate::telemetry::trace::Trace;
 
 /// How long a key that was found stays known without asking again: so long a revoked key still works.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
+/// How long one that was found still lets its holder look on, while it can't be looked up.
+const TRUSTED_FOR: Duration = Duration::from_secs(60 * 60);
+/// How long such a look-up may take: longer than a connection for it may.
+const LOOK_UP_MAX: Duration = Duration::from_millis(1_500);
+/// How long after one that failed none is tried for whoever is trusted.
+const AWAY_FOR: Duration = Duration::from_secs(1);
 /// Keys known at once; beyond it the store is asked each time.
 const MAX_KNOWN: usize = 10_000;
 
@@ -130,11 +136,26 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 type Hash = [u8; 32];
 
+/// A key that was found.
+#[derive(Debug, Clone)]
+struct Known {
+    principal: Arc<Principal>,
+    since: Instant,
+}
+
 /// Looks keys up, and remembers for a little while whom it found.
+///
+/// What must stay true: whoever changes anything is looked up, but for those who were a moment ago. Who only looks on is let
+/// in when nobody can be looked up, if that key was good within the hour: the calls that tell what is wrong are needed most
+/// when Postgres is away.
 #[derive(Debug)]
 pub struct Keyring {
     admin: Option<(Hash, Arc<Principal>)>,
-    known: Mutex<HashMap<Hash, (Arc<Principal>, Instant)>>,
+    known: Mutex<HashMap<Hash, Known>>,
+    /// When it last looked in vain, for somebody who looks on.
+    in_vain: Mutex<Option<Instant>>,
+    /// How long a key that was found is not looked up again.
+    pub known_for: Duration,
 }
 
 impl Keyring {
@@ -145,11 +166,16 @@ impl Keyring {
             let principal = Principal { subject: "admin".to_owned(), scopes: Scope::ALL.to_vec() };
             (hash(key.expose_secret()), Arc::new(principal))
         });
-        Self { admin, known: Mutex::default() }
+        Self { admin, known: Mutex::default(), in_vain: Mutex::default(), known_for: KNOWN_FOR }
     }
 
     /// The holder of `key`, if it is a live one.
-    async fn holder(&self, db: &Db, key: &str) -> Result<Option<Arc<Principal>>, DbError> {
+    async fn holder(
+        &self,
+        app: &Arc<App>,
+        key: &str,
+        looks_on: bool,
+    ) -> Result<Option<Arc<Principal>>, DbError> {
         let hash = hash(key);
         if let Some((admin, principal)) = &self.admin
             && *admin == hash
@@ -160,25 +186,62 @@ impl Keyring {
         if !ids::is_api_key(key) {
             return Ok(None);
         }
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        if let Some((principal, since)) = known
-            && since.elapsed() < KNOWN_FOR
+        let known = self.known().get(&hash).cloned();
+        if let Some(known) = &known
+            && known.since.elapsed() < self.known_for
         {
-            return Ok(Some(principal));
+            return Ok(Some(known.principal.clone()));
         }
-        let mut conn = db.read().await?;
-        let found = store::find_key(&mut conn, &hash).await?.map(Arc::new);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match &found {
-            Some(principal) if known.len() < MAX_KNOWN || known.contains_key(&hash) => {
-                known.insert(hash, (principal.clone(), Instant::now()));
+        if looks_on {
+            let trusted = known.filter(|known| known.since.elapsed() < TRUSTED_FOR);
+            if trusted.is_none() || !self.has_looked_in_vain() {
+                if let Ok(found) = look_up_aside(app, hash).await {
+                    return Ok(self.remember(hash, found));
+                }
+                *self.in_vain.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             }
-            Some(_) => known.retain(|_, (_, since)| since.elapsed() < KNOWN_FOR),
-            None => {
-                known.remove(&hash);
+            if let Some(trusted) = trusted {
+                return Ok(Some(trusted.principal));
             }
         }
-        Ok(found)
+        let found = store::find_key(&mut *app.db.read().await?, &hash).await?;
+        Ok(self.remember(hash, found))
+    }
+
+    fn has_looked_in_vain(&self) -> bool {
+        let last = *self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < AWAY_FOR)
+    }
+
+    fn remember(&self, hash: Hash, found: Option<Principal>) -> Option<Arc<Principal>> {
+        let mut known = self.known();
+        let Some(principal) = found.map(Arc::new) else {
+            known.remove(&hash);
+            return None;
+        };
+        if known.len() >= MAX_KNOWN && !known.contains_key(&hash) {
+            known.retain(|_, known| known.since.elapsed() < self.known_for);
+        }
+        if known.len() < MAX_KNOWN || known.contains_key(&hash) {
+            known.insert(hash, Known { principal: principal.clone(), since: Instant::now() });
+        }
+        Some(principal)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Hash, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks a key up over the connection of those who look on, which is there when all others are busy. A Postgres that hangs
+/// keeps a task of its own, and nobody else.
+async fn look_up_aside(app: &Arc<App>, hash: Hash) -> Result<Option<Principal>, DbError> {
+    let asking = app.clone();
+    let looking =
+        app.tasks.spawn(async move { store::find_key(&mut *asking.db.look_on().await?, &hash).await });
+    match timeout(LOOK_UP_MAX, looking).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => Err(DbError::PoolExhausted),
     }
 }
 
@@ -188,18 +251,27 @@ pub fn hash(key: &str) -> Hash {
     Sha256::digest(key.as_bytes()).into()
 }
 
+/// Whom a route lets in.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    /// Whoever has one of these scopes, and operators.
+    pub scopes: &'static [Scope],
+    /// Whether it only shows what goes on, whatever is away: then so does its door.
+    pub looks_on: bool,
+}
+
 /// Lets through who has one of the scopes it is given: laid over each route by [`super::open_to`].
 ///
 /// # Errors
 /// 401 `unauthenticated` without a live key, 403 `forbidden` without the scope.
 pub async fn allow(
-    State((app, scopes)): State<(Arc<App>, &'static [Scope])>,
+    State((app, door)): State<(Arc<App>, Door)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let context = request.extensions().get::<RequestContext>().cloned().unwrap_or_default();
     let given = request.headers().get(AUTHORIZATION).cloned();
-    match admit(&app, scopes, given.as_ref(), context).await {
+    match admit(&app, door, given.as_ref(), context).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -209,8 +281,8 @@ pub async fn allow(
 }
 
 async fn admit(
-    app: &App,
-    scopes: &[Scope],
+    app: &Arc<App>,
+    Door { scopes, looks_on }: Door,
     given: Option<&HeaderValue>,
     context: RequestContext,
 ) -> Result<Caller, Problem> {
@@ -220,7 +292,7 @@ async fn admit(
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let (_, key) = key.ok_or_else(unknown)?;
-    let principal = app.keys.holder(&app.db, key.trim()).await?.ok_or_else(unknown)?;
+    let principal = app.keys.holder(app, key.trim(), looks_on).await?.ok_or_else(unknown)?;
     if !principal.may(scopes) {
         let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).chain(["operator"]).collect();
         return Err(Problem::new(

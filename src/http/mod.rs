@@ -31,7 +31,7 @@ use axum::response::Response;
 use axum::routing::Route;
 use tower::{Layer, Service};
 
-use self::auth::Scope;
+use self::auth::Door;
 use crate::app::App;
 
 /// All routes, with everything a request goes through.
@@ -43,10 +43,10 @@ pub fn router(app: &Arc<App>) -> Router {
         .with_state(app.clone())
 }
 
-/// The layer that opens a route to whoever has one of `scopes`.
+/// The layer that opens a route to whoever its `door` lets in.
 pub fn open_to(
     app: &Arc<App>,
-    scopes: &'static [Scope],
+    door: Door,
 ) -> impl Layer<
     Route,
     Service: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync,
@@ -54,5 +54,5 @@ pub fn open_to(
 + Send
 + Sync
 + 'static {
-    from_fn_with_state((app.clone(), scopes), auth::allow)
+    from_fn_with_state((app.clone(), door), auth::allow)
 }

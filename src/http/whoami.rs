@@ -22,6 +22,7 @@ pub fn routes() -> Group {
     Group::new("Keys", "Whom a key speaks for.", &[Scope::Storefront, Scope::Warehouse, Scope::Finance]).with(
         get("/whoami", "keys.whoami", whoami)
             .says("Ask whom a key speaks for", "And what it allows.")
+            .looks_on()
             .answers::<Holder>(200, "The key's holder."),
     )
 }

@@ -10,7 +10,7 @@
 //! | [`backlog`] | what waits for somebody, in the database |
 //!
 //! What must stay true: looking changes nothing and never waits for what it looks at: it has a database connection
-//! of its own; and whatever is done by hand is written down in the transaction that does it.
+//! of its own, and whose key was good within the hour is let in when it can't be looked up; and whatever is done by hand is written down in the transaction that does it.
 
 pub mod backlog;
 pub mod error;

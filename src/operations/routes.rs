@@ -18,16 +18,18 @@ pub fn routes() -> Group {
         get("/status", "operations.status", process_status::process_status)
             .says(
                 "Look at what a process does",
-                "As it knows without asking anybody: it answers whatever is away.",
+                "As it knows without asking anybody: it answers whatever is away, to a key that was good within the hour.",
             )
+            .looks_on()
             .answers::<process_status::ProcessStatus>(200, "All of it is of the process that was asked."),
     )
     .with(
         get("/locks/status", "locks.status", lock_status::lock_status)
             .says(
                 "Look at all locks",
-                "Of every replica, and who waits for whom in Postgres. Always answers.",
+                "Of every replica, and who waits for whom in Postgres. Whatever is away, it answers a key that was good within the hour.",
             )
+            .looks_on()
             .answers::<lock_status::Status>(200, "All locks there are, whatever can be asked."),
     )
     .with(
@@ -50,6 +52,7 @@ pub fn metrics() -> Group {
     Group::new("Metrics", "What this process counts and measures.", &[]).at_the_root().with(
         get("/metrics", "metrics.read", metrics::metrics)
             .says("Read the metrics", "For Prometheus.")
+            .looks_on()
             .reads_header("Accept", "`application/openmetrics-text`, or else plain text is told.")
             .answers_as::<String>(200, "All of them, as text.", "application/openmetrics-text")
             .answers_as::<String>(200, "", "text/plain"),

@@ -21,7 +21,7 @@ use axum::middleware::from_fn_with_state;
 
 pub use self::operation::{Operation, delete, get, post, put};
 pub use self::takes::{Argument, Takes};
-use super::auth::Scope;
+use super::auth::{Door, Scope};
 use super::open_to;
 use super::shell::tell_operation;
 use crate::app::App;
@@ -66,7 +66,9 @@ impl Group {
         self.operations.iter().fold(Router::new(), |router, operation| {
             let route = operation.route();
             let route = match operation.scopes() {
-                Some(scopes) => route.route_layer(open_to(app, scopes)),
+                Some(scopes) => {
+                    route.route_layer(open_to(app, Door { scopes, looks_on: operation.looks_on }))
+                }
                 None => route,
             };
             // What only reads is told by its route.

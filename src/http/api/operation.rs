@@ -67,6 +67,8 @@ pub struct Operation {
     pub is_patient: bool,
     /// Whether it tells of the lock it was done under, in the headers.
     pub is_guarded: bool,
+    /// Whether it only shows what goes on, and does so whatever is away.
+    pub looks_on: bool,
     /// Other headers that it looks at: name, meaning.
     pub headers: Vec<(&'static str, &'static str)>,
     /// How it answers if all goes well.
@@ -100,6 +102,7 @@ fn operation<T: Arguments>(
         takes,
         is_patient: false,
         is_guarded: false,
+        looks_on: false,
         headers: Vec::new(),
         successes: Vec::new(),
         failure: None,
@@ -184,6 +187,13 @@ impl Operation {
     #[must_use]
     pub fn patient(self) -> Self {
         Self { is_patient: true, ..self }
+    }
+
+    /// It only shows what goes on, and does so whatever is away: it needs nothing of the shop's, and its callers' keys are
+    /// [looked up](crate::http::auth::Keyring) aside.
+    #[must_use]
+    pub fn looks_on(self) -> Self {
+        Self { looks_on: true, ..self }
     }
 
     /// It looks at a header.

@@ -48,6 +48,11 @@ impl TestApp {
         Self::begun(Self::serving(database, None, &settings, |app| app.events.limits = limits).await)
     }
 
+    /// Database-only, with something changed that is no setting.
+    pub async fn changed(database: TestDatabase, change: impl FnOnce(&mut App)) -> Self {
+        Self::begun(Self::serving(database, None, &[], change).await)
+    }
+
     fn begun(mut started: Self) -> Self {
         let app = &started.app;
         let others = [
