@@ -19,7 +19,8 @@ use super::metrics::Outcome;
 use super::model::EndpointUrl;
 use super::post::Letter;
 use super::rules::{ATTEMPTS_MAX, FAILURES_TO_PAUSE, failures_after, pause_after, rest_after};
-use super::store::{self, Due, Ended, Health, Place};
+use super::store::{self, Ended, Health};
+use super::turns::{self, Due, Place};
 use crate::app::App;
 use crate::db::DbError;
 use crate::ids;
@@ -30,6 +31,10 @@ use crate::webhooks::signature::Secrets;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How many of one endpoint are under way at once. With the most endpoints there may be, that bounds all.
 const EACH: i32 = 4;
+/// How many that are due are looked through in one transaction for those that stand behind others, of each endpoint,
+const ASIDE: i64 = 1_000;
+/// and how many times in a row, before what can be sent is.
+const ASIDES: usize = 10;
 /// After so long an attempt of which nobody says how it ended counts as lost: longer than any may take.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 
@@ -60,6 +65,7 @@ pub async fn keep(app: Arc<App>) {
 pub async fn run_once(app: &Arc<App>) -> Result<usize, DbError> {
     let mut courier = Courier::default();
     fan_out(app).await?;
+    app.events.ask_for_page(put_aside(app)).await?;
     let sent = courier.take_due(app).await?;
     while !courier.under_way.is_empty() {
         courier.wait_for_an_end().await;
@@ -74,9 +80,6 @@ struct Courier {
     under_way: JoinSet<Option<Ended>>,
     /// Whose attempt a task is.
     whose: HashMap<Id, Uuid>,
-    /// What the last delivery is about that was taken of each endpoint: the next is about what comes after. So each thing
-    /// has its turn, however much waits of another.
-    after: BTreeMap<Uuid, String>,
     ended: Vec<Ended>,
 }
 
@@ -87,49 +90,32 @@ impl Courier {
         if !*app.events.role().borrow() {
             return Ok(false);
         }
-        let more = fan_out(app).await?;
+        let written = fan_out(app).await;
+        // Whatever can't be written, what is there is sent.
+        let crowded = app.events.ask_for_page(put_aside(app)).await?;
         self.take_due(app).await?;
-        Ok(more)
+        Ok(written? || crowded)
     }
 
     /// Begins whatever is due and has a place. Gives how many.
     async fn take_due(&mut self, app: &Arc<App>) -> Result<usize, DbError> {
-        let (taken, ended) = self.take_next(app).await?;
-        // Of an endpoint that has nothing after its last thing, something before that may be due.
-        Ok(if ended { taken + self.take_next(app).await?.0 } else { taken })
-    }
-
-    /// The same, of what comes after the last things. True if there was nothing for an endpoint.
-    async fn take_next(&mut self, app: &Arc<App>) -> Result<(usize, bool), DbError> {
         // Whoever stops sends nothing: what it took would wait for others to believe it lost.
         if app.is_draining() {
-            return Ok((0, false));
+            return Ok(0);
         }
         let places = self.places();
         let taking = async {
             let mut tx = app.db.begin().await?;
-            let due = store::take_due_in_tx(&mut tx, &places, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;
+            let due = turns::take_due_in_tx(&mut tx, &places, EACH, FAILURES_TO_PAUSE, LOST_AFTER).await?;
             tx.commit().await?;
             Ok::<_, DbError>(due)
         };
         let due = app.events.ask_for_page(taking).await?;
         let taken = due.len();
-        let has_ended = |place: &Place| {
-            place.running < EACH
-                && place.after.is_some()
-                && due.iter().all(|due| due.endpoint_id != place.endpoint_id)
-        };
-        let ended: Vec<_> =
-            places.iter().filter(|place| has_ended(place)).map(|place| place.endpoint_id).collect();
-        self.after.retain(|endpoint_id, _| !ended.contains(endpoint_id));
         for due in due {
-            let last = self.after.entry(due.endpoint_id).or_default();
-            if due.aggregate > *last {
-                last.clone_from(&due.aggregate);
-            }
             self.begin(app, due);
         }
-        Ok((taken, !ended.is_empty()))
+        Ok(taken)
     }
 
     fn begin(&mut self, app: &Arc<App>, due: Due) {
@@ -143,21 +129,13 @@ impl Courier {
         self.whose.insert(task.id(), endpoint_id);
     }
 
-    /// What is under way of each endpoint, and what was taken of it last.
+    /// What is under way of each endpoint.
     fn places(&self) -> Vec<Place> {
         let mut running = BTreeMap::<Uuid, i32>::new();
-        for endpoint_id in self.after.keys() {
-            running.insert(*endpoint_id, 0);
-        }
         for endpoint_id in self.whose.values() {
             *running.entry(*endpoint_id).or_default() += 1;
         }
-        let place = |(endpoint_id, running): (Uuid, i32)| Place {
-            endpoint_id,
-            running,
-            after: self.after.get(&endpoint_id).cloned(),
-        };
-        running.into_iter().map(place).collect()
+        running.into_iter().map(|(endpoint_id, running)| Place { endpoint_id, running }).collect()
     }
 
     /// Waits until an attempt ends, and keeps what has ended by then; for ever if nothing is under way. Nothing is lost if
@@ -214,8 +192,27 @@ impl Courier {
             })
             .collect();
         store::set_health_in_tx(&mut tx, &after).await?;
+        let over = ended().filter(|ended| ended.state != "pending");
+        let (endpoints, aggregates): (Vec<_>, Vec<_>) =
+            over.map(|ended| (ended.endpoint_id, ended.aggregate.clone())).unzip();
+        turns::call_next_in_tx(&mut tx, &endpoints, &aggregates).await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// Puts aside what stands behind others, where that is all one sees. True if there is more of it.
+async fn put_aside(app: &App) -> Result<bool, DbError> {
+    for _ in 0..ASIDES {
+        let crowded = turns::find_crowded(&mut *app.db.read().await?, EACH).await?;
+        if crowded.is_empty() {
+            return Ok(false);
+        }
+        let mut tx = app.db.begin().await?;
+        store::lock_failures_in_tx(&mut tx, &crowded).await?;
+        turns::put_aside_in_tx(&mut tx, &crowded, ASIDE).await?;
+        tx.commit().await?;
+    }
+    Ok(true)
 }
 
 async fn attempt(app: &App, due: &Due) -> Ended {
@@ -247,6 +244,7 @@ async fn attempt(app: &App, due: &Due) -> Ended {
     Ended {
         delivery_id: due.delivery_id,
         endpoint_id: due.endpoint_id,
+        aggregate: due.aggregate.clone(),
         attempts: due.attempts,
         state: match outcome {
             Outcome::Delivered => "delivered",

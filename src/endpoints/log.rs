@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::KEPT_FOR;
 use super::model::Delivery;
-use super::store::seconds;
+use super::store::{lock_all_in_tx, seconds};
+use super::turns::call_next_in_tx;
 use crate::db::DbError;
 use crate::ids;
 
@@ -94,7 +95,7 @@ pub(super) async fn replay_in_tx(
             WHERE wanted.state = coalesce($5, wanted.state)
             ORDER BY found.position FETCH FIRST ($4) ROWS WITH TIES
          ), again AS (
-            UPDATE webhook_deliveries d SET state = 'pending', attempts = 0, delivered_at = NULL,
+            UPDATE webhook_deliveries d SET state = 'pending', attempts = 0, delivered_at = NULL, is_behind = false,
                 next_attempt_at = clock_timestamp(), pending_since = clock_timestamp()
             FROM next WHERE d.delivery_id = next.delivery_id AND next.delivery_id = coalesce($6, next.delivery_id)
               AND next.created_at >= coalesce($7::timestamptz, '-infinity')
@@ -147,19 +148,28 @@ pub(super) async fn note_replay_in_tx(
 /// Gives up so many deliveries at most that have waited for as long as they are kept, with nothing under way for them: they
 /// stand behind one that is not taken, or their endpoint is gone.
 pub(crate) async fn give_up_in_tx(conn: &mut PgConnection, limit: i64) -> Result<u64, DbError> {
+    // As whoever writes deliveries does: what stands behind them is called.
+    lock_all_in_tx(conn).await?;
     let given_up = sqlx::query!(
-        "UPDATE webhook_deliveries d SET state = 'dead', next_attempt_at = clock_timestamp(),
+        "UPDATE webhook_deliveries d SET state = 'dead', next_attempt_at = clock_timestamp(), is_behind = false,
              last_error = 'it was not taken for as long as deliveries are kept'
          FROM (
             SELECT delivery_id FROM webhook_deliveries
             WHERE state = 'pending' AND pending_since < (SELECT clock_timestamp() - $1::bigint * interval '1 second')
               AND next_attempt_at <= clock_timestamp()
             ORDER BY pending_since LIMIT $2 FOR UPDATE SKIP LOCKED
-         ) AS old WHERE d.delivery_id = old.delivery_id",
+         ) AS old WHERE d.delivery_id = old.delivery_id
+         RETURNING d.endpoint_id, d.aggregate",
         seconds(KEPT_FOR),
         limit,
-    );
-    Ok(given_up.execute(conn).await?.rows_affected())
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let count = given_up.len() as u64;
+    let (endpoints, aggregates): (Vec<_>, Vec<_>) =
+        given_up.into_iter().map(|row| (row.endpoint_id, row.aggregate)).unzip();
+    call_next_in_tx(conn, &endpoints, &aggregates).await?;
+    Ok(count)
 }
 
 /// Deletes so many deliveries at most, of the taken and of the dead each, that have been so for so long.

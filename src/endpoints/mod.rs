@@ -31,6 +31,7 @@ pub mod rotate;
 pub mod routes;
 pub mod rules;
 mod store;
+mod turns;
 
 use std::time::Duration;
 

@@ -50,6 +50,19 @@ pub fn gap_of(position: i64, told: Option<i64>, types: &[String], horizon: i64) 
     (is_touched && from < horizon).then_some((from, horizon))
 }
 
+/// How many of these fit into so many bytes, in their order: one at least, if there is one.
+#[must_use]
+pub fn fits_in(bytes: usize, sizes: impl Iterator<Item = usize>) -> usize {
+    let mut sum = 0_usize;
+    sizes
+        .enumerate()
+        .take_while(|(place, size)| {
+            sum = sum.saturating_add(*size);
+            *place == 0 || sum <= bytes
+        })
+        .count()
+}
+
 /// Whether an address is one of the public internet: not of this machine, a private network, or a special purpose.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
@@ -126,6 +139,12 @@ mod tests {
         assert_eq!(gap_of(9, None, &all, 9), None);
         assert_eq!(gap_of(5, Some(9), &all, 9), None);
         assert_eq!(gap_of(5, Some(9), &all, 12), Some((9, 12)));
+    }
+
+    #[test]
+    fn a_page_is_cut_before_it_is_too_large_and_holds_one_event_at_least() {
+        let fits = |sizes: &[usize]| fits_in(10, sizes.iter().copied());
+        assert_eq!([fits(&[]), fits(&[11]), fits(&[11, 0]), fits(&[4, 6, 0, 1])], [0, 1, 1, 3]);
     }
 
     #[test]

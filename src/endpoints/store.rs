@@ -83,6 +83,14 @@ pub(super) async fn is_registered(conn: &mut PgConnection, endpoint_id: Uuid) ->
     Ok(found.fetch_one(conn).await?)
 }
 
+/// Locks all endpoints.
+pub(super) async fn lock_all_in_tx(conn: &mut PgConnection) -> Result<(), DbError> {
+    sqlx::query!("SELECT endpoint_id FROM webhook_endpoints ORDER BY endpoint_id FOR UPDATE")
+        .fetch_all(conn)
+        .await?;
+    Ok(())
+}
+
 /// Deletes an endpoint; its deliveries go with the next purges. False if there is none.
 pub(super) async fn delete_endpoint(conn: &mut PgConnection, endpoint_id: Uuid) -> Result<bool, DbError> {
     let deleted = sqlx::query!("DELETE FROM webhook_endpoints WHERE endpoint_id = $1", endpoint_id);
@@ -125,13 +133,31 @@ pub(super) struct Behind {
     pub(super) skipped_to: Option<i64>,
 }
 
-/// Locks those whose position is below `at`, for whoever writes their deliveries.
-pub(super) async fn lock_behind_in_tx(conn: &mut PgConnection, at: i64) -> Result<Vec<Behind>, DbError> {
+/// Of those who are behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those who have come furthest.
+    Foremost,
+    /// Those who are furthest back.
+    Rearmost,
+}
+
+/// Locks those whose position is below `at` and the same, the highest there is or the lowest, for whoever writes their
+/// deliveries.
+pub(super) async fn lock_behind_in_tx(
+    conn: &mut PgConnection,
+    at: i64,
+    which: Which,
+) -> Result<Vec<Behind>, DbError> {
     Ok(sqlx::query_as!(
         Behind,
         "SELECT endpoint_id, types, position, skipped_to FROM webhook_endpoints
-         WHERE position < $1 AND gone_at IS NULL ORDER BY endpoint_id FOR UPDATE",
+         WHERE gone_at IS NULL AND position = (
+            SELECT CASE WHEN $2 THEN max(position) ELSE min(position) END FROM webhook_endpoints
+            WHERE position < $1 AND gone_at IS NULL)
+         ORDER BY endpoint_id FOR UPDATE",
         at,
+        which == Which::Foremost,
     )
     .fetch_all(conn)
     .await?)
@@ -186,99 +212,12 @@ pub(super) async fn insert_deliveries_in_tx(
     all_of(moved.rows_affected(), endpoints.len())
 }
 
-/// A delivery that is to be sent now.
-pub(super) struct Due {
-    pub(super) delivery_id: Uuid,
-    pub(super) endpoint_id: Uuid,
-    pub(super) event_id: Uuid,
-    /// What it is about.
-    pub(super) aggregate: String,
-    pub(super) body: String,
-    /// The request that made the event, in its trace.
-    pub(super) traceparent: Option<String>,
-    /// This attempt's number.
-    pub(super) attempts: i32,
-    pub(super) url: String,
-    pub(super) secret: String,
-    pub(super) old_secret: Option<String>,
-    /// Now, in seconds since 1970.
-    pub(super) now: i64,
-}
-
-/// An endpoint of which attempts are under way, or have been.
-pub(super) struct Place {
-    pub(super) endpoint_id: Uuid,
-    /// How many are.
-    pub(super) running: i32,
-    /// What the last one that was taken is about.
-    pub(super) after: Option<String>,
-}
-
-/// Takes deliveries that are due, until so many of each endpoint are under way, and one only of an endpoint that failed again
-/// and again: the first that is pending of each thing they are about. Each is an attempt that has begun; if nobody says how
-/// it ended within `lost_after`, it is due again.
-///
-/// It goes from thing to thing, from the one after the last that was taken, up to the last there is: so what it costs does
-/// not grow with how many wait behind each other.
-pub(super) async fn take_due_in_tx(
-    conn: &mut PgConnection,
-    places: &[Place],
-    each: i32,
-    failing: i32,
-    lost_after: Duration,
-) -> Result<Vec<Due>, DbError> {
-    let after: Vec<_> = places.iter().map(|place| place.after.as_deref()).collect();
-    Ok(sqlx::query_as!(
-        Due,
-        r#"WITH due AS MATERIALIZED (
-            SELECT first.delivery_id, e.url, e.secret,
-                   CASE WHEN e.old_secret_till > clock_timestamp() THEN e.old_secret END AS old_secret
-            FROM webhook_endpoints e
-            LEFT JOIN UNNEST($1::uuid[], $2::int[], $3::text[]) AS place (endpoint_id, running, after)
-                USING (endpoint_id)
-            CROSS JOIN LATERAL (
-                WITH RECURSIVE thing (aggregate) AS (
-                    SELECT (SELECT min(d.aggregate) FROM webhook_deliveries d
-                            WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending'
-                              AND d.aggregate > coalesce(place.after, ''))
-                    UNION ALL
-                    SELECT (SELECT min(d.aggregate) FROM webhook_deliveries d
-                            WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending'
-                              AND d.aggregate > thing.aggregate)
-                    FROM thing WHERE thing.aggregate IS NOT NULL
-                )
-                SELECT next.delivery_id FROM thing CROSS JOIN LATERAL (
-                    SELECT delivery_id, next_attempt_at FROM webhook_deliveries d
-                    WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending' AND d.aggregate = thing.aggregate
-                    ORDER BY position LIMIT 1
-                ) AS next
-                WHERE next.next_attempt_at <= (SELECT clock_timestamp())
-                LIMIT greatest(0, CASE WHEN e.failures >= $5 THEN 1 ELSE $4 END - coalesce(place.running, 0))
-            ) AS first
-            WHERE gone_at IS NULL AND (paused_until IS NULL OR paused_until <= clock_timestamp())
-         )
-         UPDATE webhook_deliveries d SET attempts = attempts + 1,
-             next_attempt_at = clock_timestamp() + $6::bigint * interval '1 second'
-         FROM due
-         WHERE d.delivery_id = due.delivery_id AND d.state = 'pending' AND d.next_attempt_at <= clock_timestamp()
-         RETURNING d.delivery_id, d.endpoint_id, d.event_id, d.aggregate, d.body, d.traceparent, d.attempts, due.url AS "url!",
-             due.secret AS "secret!", due.old_secret,
-             extract(epoch FROM clock_timestamp())::bigint AS "now!""#,
-        &places.iter().map(|place| place.endpoint_id).collect::<Vec<_>>(),
-        &places.iter().map(|place| place.running).collect::<Vec<_>>(),
-        &after as &[Option<&str>],
-        each,
-        failing,
-        seconds(lost_after),
-    )
-    .fetch_all(conn)
-    .await?)
-}
-
 /// How an attempt ended.
 pub(super) struct Ended {
     pub(super) delivery_id: Uuid,
     pub(super) endpoint_id: Uuid,
+    /// What it is about.
+    pub(super) aggregate: String,
     /// Which attempt it was.
     pub(super) attempts: i32,
     pub(super) state: &'static str,

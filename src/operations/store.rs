@@ -55,13 +55,14 @@ pub(super) async fn insert_release_in_tx(
 const COUNTED_MAX: i64 = 10_000;
 
 /// What waits for somebody or something. Each part is found by an index over just that, and deliveries endpoint by endpoint:
-/// what is left of those that were removed is not looked at.
+/// what is left of those that were removed, or want nothing any more, is not looked at. How far deliveries are written is how
+/// far those are who have come furthest: whoever lags behind them comes back from long ago.
 pub(super) async fn find_backlog(conn: &mut PgConnection) -> Result<Backlog, DbError> {
     Ok(sqlx::query_as!(
         Backlog,
         r#"SELECT
              (SELECT extract(epoch FROM clock_timestamp() - min(told.at))::float8
-              FROM (SELECT min(position) AS position FROM webhook_endpoints WHERE gone_at IS NULL) AS e
+              FROM (SELECT max(position) AS position FROM webhook_endpoints WHERE gone_at IS NULL) AS e
               CROSS JOIN LATERAL (
                 (SELECT created_at AS at FROM stock_movements m WHERE m.position > e.position ORDER BY m.position LIMIT 1)
                 UNION ALL
@@ -73,13 +74,13 @@ pub(super) async fn find_backlog(conn: &mut PgConnection) -> Result<Backlog, DbE
               FROM webhook_endpoints e CROSS JOIN LATERAL (
                 SELECT d.pending_since FROM webhook_deliveries d
                 WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending' ORDER BY d.pending_since LIMIT 1
-              ) AS oldest) AS oldest_pending_age,
+              ) AS oldest WHERE e.gone_at IS NULL) AS oldest_pending_age,
              (SELECT count(*) FROM (SELECT FROM webhook_endpoints e CROSS JOIN LATERAL (
                 SELECT FROM webhook_deliveries d WHERE d.endpoint_id = e.endpoint_id AND d.state = 'pending' LIMIT $1
-              ) AS its LIMIT $1) AS s) AS "pending!",
+              ) AS its WHERE e.gone_at IS NULL LIMIT $1) AS s) AS "pending!",
              (SELECT count(*) FROM (SELECT FROM webhook_endpoints e CROSS JOIN LATERAL (
                 SELECT FROM webhook_deliveries d WHERE d.endpoint_id = e.endpoint_id AND d.state = 'dead' LIMIT $1
-              ) AS its LIMIT $1) AS s) AS "dead!",
+              ) AS its WHERE e.gone_at IS NULL LIMIT $1) AS s) AS "dead!",
              (SELECT count(*) FROM webhook_endpoints WHERE paused_until > clock_timestamp()) AS "paused!",
              (SELECT count(*) FROM webhook_endpoints WHERE gone_at IS NOT NULL) AS "gone!",
              (SELECT count(*) FROM (SELECT FROM webhook_inbox WHERE state = 'refused' LIMIT $1) AS s) AS "refused!",

@@ -26,6 +26,10 @@ pub(super) fn look_at_backlog(seen: &Backlog) -> Vec<Finding> {
         ),
         (seen.dead > 0, format!("webhooks: {} deliveries were given up; mend the receiver and replay them", seen.dead)),
         (
+            seen.gone > 0,
+            format!("webhooks: {} endpoints answered 410 and are sent nothing any more; delete them, or replay a delivery to open one", seen.gone),
+        ),
+        (
             seen.refused > 0,
             format!("inbox: {} webhooks were refused; see `GET /webhooks/inbox?state=refused`", seen.refused),
         ),

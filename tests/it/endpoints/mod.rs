@@ -13,8 +13,12 @@ mod gaps;
 mod many;
 pub mod receiver;
 mod secure;
+mod turns;
 
 use receiver::Receiver;
+
+/// However slow the machine is.
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A service that may send to this machine. It delivers when the test says so.
 async fn start() -> TestApp {
@@ -32,7 +36,7 @@ fn path(endpoint: &Value, rest: &str) -> String {
 
 /// Delivers until this holds.
 async fn deliver_until(app: &TestApp, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    eventually(std::time::Duration::from_secs(60), what, async || {
+    eventually(SOON, what, async || {
         run_once(&app.app).await.unwrap();
         holds().await
     })

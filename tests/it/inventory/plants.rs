@@ -104,6 +104,15 @@ const PLANTS: &[(&str, &str, &str)] = &[
         "I-11: what a webhook did",
         "early_cancellations_hold",
     ),
+    (
+        "INSERT INTO webhook_endpoints (endpoint_id, url, types, secret, subject, position)
+         VALUES (gen_random_uuid(), 'https://example.com', '{}', 's', 's', 0);
+         INSERT INTO webhook_deliveries (delivery_id, endpoint_id, position, event_id, type, aggregate, body, is_behind)
+         SELECT gen_random_uuid(), endpoint_id, 1, gen_random_uuid(), 'stock.low', 'variant:1', '{}', true
+         FROM webhook_endpoints",
+        "I-11: what is put aside",
+        "",
+    ),
     ("UPDATE stock_movements SET position = -position", "I-12: a variant's", ""),
     ("DELETE FROM events WHERE kind = 'order.cancelled'", "I-12: what was", ""),
     ("DELETE FROM events WHERE kind = 'hold.created'", "I-12: what was", ""),

@@ -155,6 +155,20 @@ async fn what_waits_for_somebody_is_told() {
     })
     .await;
     assert!(Scrape::of(&app.client).await.get("endpoint_oldest_pending_seconds") >= 3_600.0);
+    // One that answered 410 is told of as such, and what it is not sent any more waits for nobody.
+    sqlx::query("UPDATE webhook_endpoints SET gone_at = clock_timestamp()")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    eventually(SOON, "one is gone", async || {
+        let scrape = Scrape::of(&app.client).await;
+        let waiting =
+            ["pending", "dead", "oldest_pending_seconds"].map(|name| scrape.get(&format!("endpoint_{name}")));
+        (waiting, scrape.get("endpoint_gone")) == ([0.0; 3], 1.0)
+    })
+    .await;
+    sqlx::query("UPDATE webhook_endpoints SET gone_at = NULL").execute(&app.database.pool).await.unwrap();
+    eventually(SOON, "it is back", async || Scrape::of(&app.client).await.get("endpoint_dead") == 2.0).await;
     // What is left of an endpoint that was removed waits for nobody.
     let remove = format!("/api/v1/webhook-endpoints/{}", endpoint["endpoint_id"].as_str().unwrap());
     app.client.send(Method::DELETE, &remove, &[], "").await.unwrap().expect(204);

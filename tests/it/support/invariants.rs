@@ -171,6 +171,14 @@ pub const INVARIANTS: &[Invariant] = &[
          FROM orders JOIN early_cancellations USING (user_id, idempotency_key) WHERE status <> 'cancelled'",
     ),
     (
+        "I-11: what is put aside stands behind a delivery that is still to be made",
+        "SELECT format('delivery %s, %s of endpoint %s', delivery_id, aggregate, endpoint_id) FROM webhook_deliveries d
+         WHERE is_behind AND EXISTS (SELECT FROM webhook_endpoints e WHERE e.endpoint_id = d.endpoint_id) AND (
+             state <> 'pending' OR NOT EXISTS (
+                 SELECT FROM webhook_deliveries b WHERE b.endpoint_id = d.endpoint_id AND b.state = 'pending'
+                     AND b.aggregate = d.aggregate AND b.position < d.position))",
+    ),
+    (
         "I-12: a variant's movements are told in the order of their versions",
         "SELECT format('%s, version %s at %s', variant_id, version, position) FROM (
              SELECT variant_id, version, position, lag(position) OVER (PARTITION BY variant_id ORDER BY version) AS earlier
