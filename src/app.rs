@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::counts::records::turns::Turns;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
 use crate::endpoints::{metrics::EndpointMetrics, post::Post};
 use crate::events::{self, places::Places, publish::Copies, relay::Relay};
@@ -75,6 +76,8 @@ pub struct App {
     pub keys: Keyring,
     /// What webhooks are signed with.
     pub webhook_secrets: Secrets,
+    /// Turns of batches of count records.
+    pub batches: Turns,
     /// Batches of count records that a user may send in a minute.
     pub sync_batches_per_minute: i32,
     /// Whether every session of counts is blind.
@@ -148,6 +151,7 @@ impl App {
             db,
             locks,
             keys: Keyring::new(config.admin_key.as_ref()),
+            batches: Turns::new(config.db_max_connections),
             sync_batches_per_minute: config.sync_batches_per_minute,
             blind_counts: config.blind_counts,
             webhook_secrets: config.webhook_secrets.clone(),

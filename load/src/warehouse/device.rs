@@ -113,6 +113,7 @@ impl<'t> Device<'t> {
 
     /// Counts until every rack is counted. What was counted in lost racks is sent afterwards.
     pub async fn work(&mut self) -> anyhow::Result<()> {
+        self.begin_its_day().await;
         let opened = self.ask("/api/v1/sessions", &json!({"session_id": self.session_id})).await?;
         ensure!(
             opened.status == StatusCode::CREATED || opened.code().as_deref() == Some("session_exists"),
@@ -131,6 +132,18 @@ impl<'t> Device<'t> {
             }
         }
         self.send_all().await
+    }
+
+    /// People take up their devices one after the other, all within the time in which one of them counts a batch.
+    async fn begin_its_day(&mut self) {
+        let within = self.town.settings.pace * BATCH as u32;
+        sleep(within.mul_f64(self.chance.fraction())).await;
+    }
+
+    /// Counting takes half of the pace, or half as much again, or something between.
+    async fn take_its_time(&mut self) {
+        let pace = self.town.settings.pace / if self.is_long() { FASTER } else { 1 };
+        sleep(pace.mul_f64(0.5 + self.chance.fraction())).await;
     }
 
     /// Sends what it counted in racks that others counted since, and says which racks are done.
@@ -216,7 +229,7 @@ impl<'t> Device<'t> {
     async fn count(&mut self, rack: usize, fence: i64, is_for_good: bool) -> anyhow::Result<()> {
         let town = self.town;
         for (place, item) in town.shelves.in_rack(rack).into_iter().enumerate() {
-            sleep(if self.is_long() { town.settings.pace / FASTER } else { town.settings.pace }).await;
+            self.take_its_time().await;
             let alone = town.shelves.items[item].alone().await;
             let (ahead, doubt) = self.believed;
             sleep(doubt).await;
@@ -256,7 +269,7 @@ impl<'t> Device<'t> {
     /// Sends so many records, some of them twice, in one batch or two. A clock that is only told about is as inexact as the
     /// network is slow: what may have been sold in that time is looked at again.
     async fn send_some(&mut self, size: usize) -> anyhow::Result<()> {
-        let is_repeated = self.batches.is_multiple_of(TWICE);
+        let is_repeated = (self.batches + self.number).is_multiple_of(TWICE);
         self.batches += 1;
         let twice = usize::from(size > 1 && is_repeated);
         let some: Vec<_> = self.unsent.drain(..size - twice).collect();

@@ -1,7 +1,7 @@
 //! Records: what devices counted, sent in batches.
 //!
 //! Verbs: [`sync`], [`import`]; read: [`list`]. The rules by which a record is judged are in [`rules`], those
-//! of when it was counted in [`times`].
+//! of when it was counted in [`times`], and how many batches go at a time in [`turns`].
 //!
 //! What must stay true: a batch takes a fixed number of statements, whatever is in it. Records are judged in their order,
 //! each on what the one before it left. A record is known by its session and the id its device gave it: sent again it
@@ -15,3 +15,4 @@ pub(super) mod store;
 pub mod sync;
 mod take;
 pub mod times;
+pub mod turns;

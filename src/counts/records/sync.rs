@@ -1,4 +1,4 @@
-//! Takes a batch of records: limit of batches → begin → taken (`take`) → commit. An [import](super::import) is a batch
+//! Takes a batch of records: turn → limit of batches → begin → taken (`take`) → commit. An [import](super::import) is a batch
 //! too.
 //! Refuses only what is wrong with the whole: each record is kept, in conflict or in error by itself.
 
@@ -140,6 +140,7 @@ pub(super) async fn take_batch<B: Batch>(
     {
         return Ok(first);
     }
+    let _turn = app.batches.take(batch.records().len(), caller).await.map_err(CountError::from)?;
     within_limit(app, &caller.principal.subject).await?;
     let mut attempt = 1;
     loop {

@@ -228,7 +228,7 @@ impl Posting<'_> {
     ) -> Result<(), CountError> {
         let ids = keys.variant_ids();
         let mut ledger = Ledger::lock_in_tx(conn, &ids).await?;
-        let totals = store::find_totals(conn, &self.frozen.sessions, self.posted_as, Some(&ids)).await?;
+        let totals = store::find_totals(conn, &self.frozen.sessions, self.posted_as, &ids).await?;
         let mut lines = Vec::with_capacity(totals.len());
         for total in &totals {
             lines.push(self.settle(total, &mut ledger, witness)?);

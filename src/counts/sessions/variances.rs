@@ -72,7 +72,7 @@ pub(super) async fn lines_of(
         return Err(error::session_posted());
     }
     let items = store::find_open_items(&mut conn, &lines.session_ids, posted_as, within).await?;
-    let open = store::find_totals(&mut conn, &lines.session_ids, posted_as, Some(&items)).await?;
+    let open = store::find_totals(&mut conn, &lines.session_ids, posted_as, &items).await?;
     lines.lines.extend(open.into_iter().map(expected));
     lines.lines.sort_by_key(|line| line.variant_id);
     if let Some((_, limit)) = page {

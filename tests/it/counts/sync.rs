@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{batch, call, claimed, conflict_types, counter, get, ids, lapse, post, record, sku_of};
 use crate::support::campaign::report;
+use crate::support::row::until_at_a_row;
 use crate::support::{TestApp, at_once, unique};
 
 /// Enough batches for any test.
@@ -375,5 +376,41 @@ async fn no_unit_leaves_a_session_that_is_being_posted() {
     assert_eq!(taken.await.unwrap().code(), "session_posted");
     post(&ann, &format!("/sessions/{first}/post"), &json!({})).await.expect(200);
     assert_eq!(app.client.on_hand(variant).await, 3);
+    app.finish().await;
+}
+
+/// One of four connections is for batches, and one more for a large one.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_take_turns_and_keep_nobody_else_waiting() {
+    let settings = [MANY[0], ("HOLDFAST_DB_MAX_CONNECTIONS", "4")];
+    let app = TestApp::with(crate::support::TestDatabase::fresh().await, None, &settings).await;
+    let ann = counter(&app, "ann").await;
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let (busy, free, wide) = (unique("s"), unique("s"), unique("s"));
+    for session in [&busy, &free] {
+        batch(&ann, &[record("1", session, &sku, 5)]).await;
+    }
+    let mut holder = app.database.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM count_sessions WHERE session_id = $1 FOR UPDATE")
+        .bind(&busy)
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    let (client, held) = (ann.clone(), record("2", &busy, &sku, 5));
+    let first = tokio::spawn(async move { batch(&client, &[held]).await });
+    until_at_a_row(&app.database.pool, 1).await;
+
+    let body = json!({"records": [record("2", &free, &sku, 5)]}).to_string();
+    let headers = [("content-type", "application/json"), ("prefer", "wait=0")];
+    let turned_away = ann.send(Method::POST, "/api/sync/batch", &headers, body).await.unwrap();
+    assert_eq!(turned_away.expect(503).code(), "overloaded");
+    let beat = format!("/sync/heartbeat?session_id={free}");
+    post(&ann, &beat, &json!({})).await.expect(200);
+    let many: Vec<_> = (0..251).map(|id| record(&id.to_string(), &wide, &sku, 5)).collect();
+    assert_eq!(ids(&batch(&ann, &many).await, "ok").len(), 251);
+
+    holder.rollback().await.unwrap();
+    assert_eq!(ids(&first.await.unwrap(), "ok"), ["2"]);
+    assert_eq!(ids(&batch(&ann, &[record("2", &free, &sku, 5)]).await, "ok"), ["2"]);
     app.finish().await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 pub(super) use self::conflicts::{
     Disputed, NewConflict, close_conflicts_in_tx, find_disputed, keep_conflicts_in_tx,
@@ -189,7 +190,11 @@ pub(in crate::counts) async fn find_records(
         "SELECT r.session_id, r.client_record_id, updated_at, sent, serial_numbers, variant_id, verified_qty, damage_qty,
                 counted_at, counted_version, latest_version
          FROM unnest($1::text[], $2::text[]) AS asked (session_id, client_record_id)
-         JOIN count_records r USING (session_id, client_record_id)",
+         -- One by one: a plan of a join that was made while the table was small would read all of it for long.
+         CROSS JOIN LATERAL (
+             SELECT * FROM count_records
+             WHERE session_id = asked.session_id AND client_record_id = asked.client_record_id LIMIT 1
+         ) AS r",
         &sessions as &[&str],
         &ids as &[&str],
     )
@@ -303,7 +308,7 @@ pub(in crate::counts) async fn write_records_in_tx(
              fence = excluded.fence, counted_at = excluded.counted_at, counted_version = excluded.counted_version,
              updated_at = excluded.updated_at, sent = excluded.sent, synced_at = clock_timestamp(),
              latest_version = excluded.latest_version",
-        serde_json::to_value(records).map_err(|error| DbError::Unexpected(sqlx::Error::Encode(error.into())))?,
+        Json(records) as _,
     )
     .execute(conn)
     .await?;

@@ -94,8 +94,8 @@ pub(in super::super) async fn find_open_items(
     within: Within,
 ) -> Result<Vec<Uuid>, DbError> {
     Ok(sqlx::query_scalar!(
-        "SELECT DISTINCT variant_id FROM count_records r
-         WHERE session_id = ANY($1) AND status = 'finalized' AND NOT EXISTS (
+        "SELECT DISTINCT variant_id FROM unnest($1::text[]) AS asked (session_id) JOIN count_records r USING (session_id)
+         WHERE status = 'finalized' AND NOT EXISTS (
              SELECT FROM count_lines l WHERE (l.session_id, l.variant_id) = ($2, r.variant_id))
            AND ($3::uuid IS NULL OR variant_id > $3)
          ORDER BY variant_id LIMIT $4",
@@ -149,14 +149,14 @@ pub(in super::super) struct Total {
     pub(in super::super) on_hand: i64,
 }
 
-/// The totals of these items, or of all, that have no line yet. What moved after the last record is read off the levels,
+/// The totals of those of these items that have no line yet. What moved after the last record is read off the levels,
 /// however many movements there were. Of other sessions count those that are not posted, and those that were as lately as
 /// serial numbers stay with their records, unless somebody gave them up or rejected the item there.
 pub(in super::super) async fn find_totals(
     conn: &mut PgConnection,
     sessions: &[String],
     posted_as: &str,
-    variants: Option<&[Uuid]>,
+    variants: &[Uuid],
 ) -> Result<Vec<Total>, DbError> {
     Ok(sqlx::query_as!(
         Total,
@@ -187,20 +187,23 @@ pub(in super::super) async fn find_totals(
                              AND s.posted_at > (SELECT clock_timestamp() - make_interval(secs => $5)))
                       ORDER BY 1 LIMIT 20
                   ) AS "also_in!"
-           FROM (
-               SELECT variant_id, count(*) AS records, sum(verified_qty)::bigint AS units,
+           FROM unnest($3::uuid[]) AS asked (variant_id) CROSS JOIN LATERAL (
+               -- Item by item, of which few records are so new, and not session by session, of which many are told of.
+               SELECT r.variant_id, count(*) AS records, sum(verified_qty)::bigint AS units,
                       sum(damage_qty)::bigint AS damaged, min(counted_version) AS first_version,
                       max(coalesce(latest_version, counted_version)) AS last_version, array_agg(DISTINCT coalesce(rack_id, '')) AS racks,
                       count(DISTINCT (session_id, coalesce(rack_id, ''))) > count(DISTINCT coalesce(rack_id, ''))
                           OR bool_or(rack_id IS NULL AND verified_qty > 0) AND bool_or(rack_id IS NOT NULL AND verified_qty > 0)
                           AS counted_twice
                FROM count_records r
-               WHERE session_id = ANY($1) AND status = 'finalized' AND ($3::uuid[] IS NULL OR variant_id = ANY($3))
+               WHERE r.variant_id = asked.variant_id AND status = 'finalized' AND session_id = ANY($1)
+                 AND counted_at >= (SELECT min(opened_at) - 2 * make_interval(secs => $4) FROM count_sessions
+                                    WHERE session_id = ANY($1))
                  AND NOT EXISTS (SELECT FROM count_lines l
                                  WHERE (l.session_id, l.variant_id) = ($2, r.variant_id))
-               GROUP BY variant_id
+               GROUP BY r.variant_id
            ) AS c
-           JOIN variants USING (variant_id) JOIN stock USING (variant_id)
+           JOIN variants ON variants.variant_id = c.variant_id JOIN stock ON stock.variant_id = c.variant_id
            LEFT JOIN stock_movements last ON (last.variant_id, last.version) = (c.variant_id, c.last_version)
            ORDER BY c.variant_id"#,
         sessions,
