@@ -244,17 +244,26 @@ other_database() { # NAME
     DATABASE_URL=$other "$bin/holdfast" migrate >/dev/null
 }
 
+# Fills the other database, and says how long that took.
+fill() { # WHAT HOW_MANY
+    local began=$SECONDS status=0
+    printf '\n### filled: %s %s\n\n```\n' "$2" "$1"
+    DATABASE_URL=$other "$bin/holdfast-load" fill "--$1" "$2" 2>/dev/null || status=$?
+    echo "in $((SECONDS - began)) s"
+    if ((!status)) && [[ $1 == variants ]]; then
+        DATABASE_URL=$other "$bin/holdfast" audit 2>&1 | tail -3 || status=$?
+    fi
+    printf '```\n'
+    return "$status"
+}
+
 part_growth() {
     is_ours 'growth' || return 0
-    local small large began=$SECONDS
+    local small large
     other_database holdfast_small
     serve "$other" && small=$url
     other_database holdfast_large
-    printf '\n### growth: %s variants\n\n```\n' "$variants"
-    DATABASE_URL=$other "$bin/holdfast-load" fill --variants "$variants" 2>/dev/null
-    echo "in $((SECONDS - began)) s"
-    DATABASE_URL=$other "$bin/holdfast" audit 2>&1 | tail -3
-    printf '```\n'
+    fill variants "$variants" || return
     serve "$other" && large=$url
     load growth_spread spread --target "$large" --against "$small" --connections 32
     load growth_orders orders --target "$large" --against "$small" --connections 32
@@ -263,12 +272,8 @@ part_growth() {
 
 part_invoices() {
     is_ours 'a database full of invoices' || return 0
-    local began=$SECONDS
     other_database holdfast_invoices
-    printf '\n### invoices: %s of them\n\n```\n' "$invoices"
-    DATABASE_URL=$other "$bin/holdfast-load" fill --invoices "$invoices" 2>/dev/null
-    echo "in $((SECONDS - began)) s"
-    printf '```\n'
+    fill invoices "$invoices" || return
     serve "$other"
     DATABASE_URL=$other load checks checks --target "$url" --connections 4
 }
