@@ -3,12 +3,13 @@
 //! The order of stopping: not ready → no new connections → answers under way → sections and releases still
 //! running → background work → pool. A second signal ends it at once.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -28,29 +29,37 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
     let app = Arc::new(App::new(&config)?);
     let (listener, address) = http::server::bind(&config.listen).await?;
     app.locks.look_once().await;
-    if let Some(policy) = app.locks.evicts().await {
+    if let Ok(Some(policy)) = app.locks.evicts().await {
         tracing::warn!(
             redis.maxmemory_policy = policy,
             "Redis can evict locks: set maxmemory-policy noeviction"
         );
     }
-    let keeper = tokio::spawn(app.locks.clone().keep(app.stopping.clone()));
-    let purging = tokio::spawn(keep_purging(app.clone()));
-    let relaying = tokio::spawn(events::relay::keep(app.clone()));
-    let publishing = tokio::spawn(events::publish::keep(app.clone()));
-    let delivering = tokio::spawn(endpoints::deliver::keep(app.clone()));
-    let noting = tokio::spawn(events::modes::keep(app.clone()));
-    let expiring = tokio::spawn(holds::expire::keep(app.clone()));
-    let lapsing = tokio::spawn(counts::lapses::keep(app.clone()));
-    let tracing = tokio::spawn(app.clone().tell_traces());
+    let mut background = Background::default();
+    background.begin("the lock keeper", app.locks.clone().keep(app.stopping.clone()));
+    background.begin("the purge", keep_purging(app.clone()));
+    background.begin("the relay of events", events::relay::keep(app.clone()));
+    background.begin("the publishing of events", events::publish::keep(app.clone()));
+    background.begin("the delivery of webhooks", endpoints::deliver::keep(app.clone()));
+    background.begin("the notes of lock modes", events::modes::keep(app.clone()));
+    background.begin("the expiry of holds", holds::expire::keep(app.clone()));
+    background.begin("the telling of lapses", counts::lapses::keep(app.clone()));
+    background.begin("the telling of traces", app.clone().tell_traces());
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()));
     let mut signals = StopSignals::listen()?;
     super::show(&format!("listening on http://{address}"));
     on_listening(address);
 
-    signals.next().await;
-    tracing::info!("stopping: finishing what is under way");
+    // What nobody does any more, another replica must: with this process go its sessions, and the roles that they have.
+    let broken = tokio::select! {
+        () = signals.next() => None,
+        name = background.panicked() => Some(name),
+    };
+    match broken {
+        None => tracing::info!("stopping: finishing what is under way"),
+        Some(name) => tracing::error!(task = name, "it panicked: this process stops, to be started anew"),
+    }
     app.drain();
     stopping.cancel();
     tokio::select! {
@@ -64,17 +73,41 @@ pub async fn run(config: Config, on_listening: impl FnOnce(SocketAddr)) -> anyho
         }
     }
     app.stopping.cancel();
-    keeper.await.context("the lock keeper panicked")?;
-    purging.await.context("the purge panicked")?;
-    expiring.await.context("the expiry of holds panicked")?;
-    lapsing.await.context("the telling of lapses panicked")?;
-    relaying.await.context("the relay of events panicked")?;
-    publishing.await.context("the publishing of events panicked")?;
-    delivering.await.context("the delivery of webhooks panicked")?;
-    noting.await.context("the notes of lock modes panicked")?;
-    tracing.await.context("the telling of traces panicked")?;
+    let broken = broken.or(background.ended().await);
     app.db.close().await;
-    Ok(())
+    broken.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} panicked")))
+}
+
+/// What goes on besides requests, by name.
+#[derive(Default)]
+struct Background {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+impl Background {
+    fn begin(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(work);
+        self.names.insert(task.id(), name);
+    }
+
+    /// The first that panics. While none does, this does not end.
+    async fn panicked(&mut self) -> &'static str {
+        match self.ended().await {
+            Some(name) => name,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until one panics, or all have ended.
+    async fn ended(&mut self) -> Option<&'static str> {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                return Some(self.names.get(&error.id()).copied().unwrap_or_default());
+            }
+        }
+        None
+    }
 }
 
 async fn finish(app: &App, serving: tokio::task::JoinHandle<()>) {
@@ -101,5 +134,19 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_panics_is_named_and_whoever_merely_ends_is_not() {
+        let mut background = Background::default();
+        background.begin("one that has nothing to do", async {});
+        background.begin("one that goes on", std::future::pending());
+        background.begin("one that breaks", async { panic!("on purpose") });
+        assert_eq!(background.panicked().await, "one that breaks");
     }
 }

@@ -278,10 +278,14 @@ impl Locks {
         self.breaker().map_or(LockMode::DatabaseOnly, |breaker| breaker.state().mode())
     }
 
-    /// Redis's policy when its memory is full, if it tells. Any but `noeviction` can throw locks away.
-    pub async fn evicts(&self) -> Option<String> {
-        let policy = self.0.layer.as_ref()?.redis.memory_policy().await.ok()?;
-        (policy != "noeviction").then_some(policy)
+    /// Redis's policy when its memory is full, if that can throw locks away: any but `noeviction`.
+    ///
+    /// # Errors
+    /// Why it does not tell: a [`Fault`](fault::Fault).
+    pub async fn evicts(&self) -> Result<Option<String>, fault::Fault> {
+        let Some(layer) = &self.0.layer else { return Ok(None) };
+        let policy = layer.redis.memory_policy().await?;
+        Ok((policy != "noeviction").then_some(policy))
     }
 
     /// The version that Redis says it has, if it tells.

@@ -49,10 +49,7 @@ impl Finding {
 /// If the settings can't be read.
 pub async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::from_env()?;
-    let (mut findings, postgres) = match postgres::look(&config).await {
-        Ok((findings, clock)) => (findings, Some(clock)),
-        Err(error) => (vec![Finding::error(format!("Postgres: {error:#}"))], None),
-    };
+    let (mut findings, postgres) = postgres::look(&config).await;
     let redis = match &config.redis_url {
         None => {
             findings.push(Finding::good("Redis: not configured; locks are database-only by choice"));

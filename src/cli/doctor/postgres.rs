@@ -1,44 +1,109 @@
 //! Postgres as the service sees it: by a session that is begun as the service's are.
+//!
+//! What must stay true: nobody is waited for without an end, and what was found is told whatever comes after it.
+
+use std::fmt::Display;
+use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, PgConnection};
+use tokio::time::timeout;
 
 use super::clocks::{Ahead, compared};
 use super::{Finding, connections, schema, tables, waiting};
 use crate::config::Config;
-use crate::db;
+use crate::db::{self, ACQUIRE_TIMEOUT};
+use crate::locks::timing::STATEMENT_TIMEOUT;
 use crate::operations::backlog;
 
 /// The oldest Postgres that is supported.
 const POSTGRES_MIN: i32 = 150_000;
 
-/// What there is to say, and its clock.
-pub(super) async fn look(config: &Config) -> anyhow::Result<(Vec<Finding>, Ahead)> {
-    let options =
-        db::session_options(config.database_url.expose_secret())?.application_name("holdfast doctor");
-    let mut conn =
-        options.connect().await.context("can't connect; is it running, and is DATABASE_URL right?")?;
-    let version =
-        sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
-    let (of_schema, is_current) = schema::look(&mut conn).await?;
-    let mut findings = vec![look_at_version(version), of_schema];
-    findings.extend(look_at_durability(&mut conn).await?);
-    findings.extend(look_at_session(&mut conn).await?);
-    findings.push(connections::look(&mut conn, config.db_max_connections).await?);
-    findings.extend(tables::look(&mut conn).await?);
-    if is_current {
-        let (backlog, verdict) = backlog::look(&mut conn).await?;
-        findings.extend(waiting::look_at_backlog(&backlog));
-        findings.push(waiting::look_at_audit(verdict.as_ref()));
+/// How long Postgres may take to answer one question: longer than its own limit for a statement, of which nobody sees to it
+/// while it hangs.
+const ANSWER_MAX: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
+
+/// What there is to say, however far that came, and its clock if it tells.
+pub(super) async fn look(config: &Config) -> (Vec<Finding>, Option<Ahead>) {
+    let mut seen = Seen(Vec::new());
+    // Whoever fell silent has been told of; nothing more is asked.
+    let clock = ask_all(config, &mut seen).await.unwrap_or_default();
+    (seen.0, clock)
+}
+
+/// What was found.
+struct Seen(Vec<Finding>);
+
+/// Nobody answers any more.
+#[derive(Debug)]
+struct Silent;
+
+impl Seen {
+    /// What was asked, or nothing if that failed: that is a finding itself, and no end of asking.
+    async fn ask<T, E: Display>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, E>>,
+    ) -> Result<Option<T>, Silent> {
+        match timeout(limit, asked).await {
+            Ok(Ok(told)) => Ok(Some(told)),
+            Ok(Err(error)) => {
+                self.0.push(Finding::error(format!("Postgres: {what}: {error:#}")));
+                Ok(None)
+            }
+            Err(_) => {
+                let text = format!("Postgres: {what}: no answer within {} s; does it hang?", limit.as_secs());
+                self.0.push(Finding::error(text));
+                Err(Silent)
+            }
+        }
     }
-    findings.extend(waiting::look_at_long_writers(&mut conn).await?);
-    let clock = compared(
-        sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8").fetch_one(&mut conn),
-    )
-    .await?;
-    conn.close().await?;
-    Ok((findings, clock))
+
+    /// The same of what is a finding, or several.
+    async fn look(
+        &mut self,
+        what: &str,
+        asked: impl Future<Output = sqlx::Result<impl IntoIterator<Item = Finding>>>,
+    ) -> Result<(), Silent> {
+        let found = self.ask(what, ANSWER_MAX, asked).await?;
+        self.0.extend(found.into_iter().flatten());
+        Ok(())
+    }
+}
+
+async fn ask_all(config: &Config, seen: &mut Seen) -> Result<Option<Ahead>, Silent> {
+    let connecting = async {
+        let options = db::session_options(config.database_url.expose_secret())?;
+        let connected = options.application_name("holdfast doctor").connect().await;
+        connected.context("is it running, and is DATABASE_URL right?")
+    };
+    let Some(mut conn) = seen.ask("can't connect", ACQUIRE_TIMEOUT, connecting).await? else {
+        return Ok(None);
+    };
+    let conn = &mut conn;
+    let version = sqlx::query_scalar("SELECT current_setting('server_version_num')::int");
+    seen.look("its version", async { Ok([look_at_version(version.fetch_one(&mut *conn).await?)]) }).await?;
+    let schema = seen.ask("the schema", ANSWER_MAX, schema::look(conn)).await?;
+    let is_current = schema.as_ref().is_some_and(|(_, is_current)| *is_current);
+    seen.0.extend(schema.map(|(finding, _)| finding));
+    seen.look("whether it keeps what is written", look_at_durability(conn)).await?;
+    seen.look("what a session has", look_at_session(conn)).await?;
+    let pool = config.db_max_connections;
+    seen.look("room for connections", async { Ok([connections::look(conn, pool).await?]) }).await?;
+    seen.look("the tables", tables::look(conn)).await?;
+    if is_current
+        && let Some((backlog, verdict)) = seen
+            .ask("what waits", ANSWER_MAX, async { backlog::look(conn).await.map_err(anyhow::Error::from) })
+            .await?
+    {
+        seen.0.extend(waiting::look_at_backlog(&backlog));
+        seen.0.push(waiting::look_at_audit(verdict.as_ref()));
+    }
+    seen.look("who writes for long", waiting::look_at_long_writers(conn)).await?;
+    let now = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8");
+    seen.ask("its clock", ANSWER_MAX, compared(now.fetch_one(conn))).await
 }
 
 fn look_at_version(version: i32) -> Finding {

@@ -27,9 +27,15 @@ pub(super) async fn look(url: &str, config: &Config) -> anyhow::Result<(Vec<Find
     }
     let mut findings = vec![Finding::good("Redis: can be written")];
     findings.extend(locks.redis_version().await.map(|version| look_at_version(&version)));
-    findings.extend(locks.evicts().await.map(|policy| {
-        Finding::warning(format!("Redis: maxmemory-policy {policy} can evict locks; set noeviction"))
-    }));
+    findings.extend(match locks.evicts().await {
+        Ok(None) => None,
+        Ok(Some(policy)) => Some(format!("Redis: maxmemory-policy {policy} can evict locks; set noeviction")),
+        Err(fault) => Some(format!(
+            "Redis: maxmemory-policy could not be read ({}): see to it that it is noeviction, or locks may be evicted; the user \
+             needs +config|get",
+            fault.describe()
+        )),
+    }.map(Finding::warning));
     let clock = compared(async { locks.redis_time().await.ok_or(()) }).await.ok();
     Ok((findings, clock))
 }

@@ -3,7 +3,7 @@
 use sqlx::{Executor, PgPool};
 
 use crate::support::program::Said;
-use crate::support::{Peer, Private, Stream, TestApp, TestDatabase, holdfast};
+use crate::support::{Peer, Private, Stranger, Stream, TestApp, TestDatabase, holdfast};
 
 async fn doctor(url: &str, settings: &[(&str, &str)]) -> Said {
     holdfast(url, &["doctor"], settings).await
@@ -127,4 +127,52 @@ async fn a_redis_that_throws_keys_away_is_told_of() {
     let said = doctor(&database.url, &[("REDIS_URL", &redis.url()), patient]).await;
     assert_says(&said, &["warning Redis: maxmemory-policy allkeys-lru can evict locks; set noeviction"]);
     database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_does_not_tell_whether_it_evicts_is_told_of() {
+    let (database, redis) = (TestDatabase::fresh().await, Private::redis().await);
+    let stranger = Stranger::at(&redis.url()).await;
+    let made: String =
+        stranger.ask(&["ACL", "SETUSER", "plain", "on", ">secret", "~*", "&*", "+@all", "-config"]).await;
+    assert_eq!(made, "OK");
+    let url = format!("{}?user=plain&pass=secret", redis.url());
+    let patient = ("HOLDFAST_REDIS_TIMEOUT_MS", "1000");
+    let said = doctor(&database.url, &[("REDIS_URL", &url), patient]).await;
+    assert_says(
+        &said,
+        &["ok      Redis: can be written", "warning Redis: maxmemory-policy could not be read"],
+    );
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_is_told_whatever_fails_after_it() {
+    let database = TestDatabase::fresh().await;
+    database.pool.execute("ALTER TABLE audits RENAME TO elsewhere").await.unwrap();
+    let said = doctor(&database.url, &[]).await;
+    assert!(!said.succeeded);
+    assert_says(
+        &said,
+        &[
+            "ok      Postgres: version",
+            "ERROR   Postgres: what waits: ",
+            "ok      clocks: this host, Postgres agree",
+        ],
+    );
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_hangs_is_told_of_and_keeps_nobody() {
+    let mut postgres = Private::postgres().await;
+    let url = postgres.url();
+    postgres.pause();
+    let said = doctor(&url, &[]).await;
+    postgres.resume();
+    assert!(!said.succeeded);
+    assert_says(
+        &said,
+        &["ERROR   Postgres: can't connect: no answer within", "ok      Redis: not configured"],
+    );
 }
