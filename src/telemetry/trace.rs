@@ -9,7 +9,8 @@
 //! - No secret is told: of a request its method, its route, its status and its id; no path, query, header or body.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
@@ -23,6 +24,9 @@ use crate::{clock, ids};
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Where an answer says it.
 pub const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// Of requests in a second so many are told because their caller wishes it, and not by the share that is told anyway: who calls
+/// is not known yet, so anybody may wish.
+const WISHES_A_SECOND: u32 = 10;
 /// How many spans wait to be told at most.
 const ROOM: usize = 8_192;
 
@@ -39,6 +43,8 @@ struct Inner {
     ended: mpsc::Sender<Ended>,
     /// Of so many requests that say nothing of a trace, from 0 to 1, one is begun.
     ratio: f64,
+    /// When the second began of which wishes are counted, and how many were granted in it.
+    wishes: Mutex<(Instant, u32)>,
     metrics: TraceMetrics,
 }
 
@@ -134,7 +140,8 @@ impl Tracer {
     pub fn new(settings: Option<&TraceSettings>) -> (Self, Option<mpsc::Receiver<Ended>>) {
         let Some(settings) = settings else { return (Self::default(), None) };
         let (ended, told) = mpsc::channel(ROOM);
-        let inner = Inner { ended, ratio: settings.ratio, metrics: TraceMetrics::default() };
+        let wishes = Mutex::new((Instant::now(), 0));
+        let inner = Inner { ended, ratio: settings.ratio, wishes, metrics: TraceMetrics::default() };
         (Self(Some(Arc::new(inner))), Some(told))
     }
 
@@ -150,7 +157,8 @@ impl Tracer {
         self.0.as_ref().map(|inner| inner.metrics.clone()).unwrap_or_default()
     }
 
-    /// A request's span, in the trace that it says it is part of, or in a new one.
+    /// A request's span, in the trace that it says it is part of, or in a new one. Its wish to be told is heeded as far as
+    /// wishes are.
     pub fn request(&self, headers: &HeaderMap, name: impl FnOnce() -> String) -> Span {
         let Some(tracer) = &self.0 else { return Span::default() };
         let mut given = headers.get_all(TRACEPARENT).iter();
@@ -158,6 +166,10 @@ impl Tracer {
             (Some(one), None) => one.to_str().ok().and_then(Parent::read),
             _ => None,
         };
+        let parent = parent.map(|parent| Parent {
+            is_told: parent.is_told && (tracer.is_drawn(parent.trace_id) || tracer.grants_wish()),
+            ..parent
+        });
         tracer.span(parent, Kind::Server, name().into())
     }
 
@@ -169,13 +181,26 @@ impl Tracer {
 }
 
 impl Inner {
+    /// Whether a trace is of the share that is told: by the lower half of its id, as others draw it.
+    fn is_drawn(&self, trace_id: u128) -> bool {
+        (trace_id as u64 >> 11) as f64 / (1_u64 << 53) as f64 <= self.ratio
+    }
+
+    fn grants_wish(&self) -> bool {
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        if wishes.0.elapsed() >= Duration::from_secs(1) {
+            *wishes = (Instant::now(), 0);
+        }
+        wishes.1 += 1;
+        wishes.1 <= WISHES_A_SECOND
+    }
+
     fn span(self: &Arc<Self>, parent: Option<Parent>, kind: Kind, name: Cow<'static, str>) -> Span {
         let (trace_id, is_told) = match &parent {
             Some(parent) => (parent.trace_id, parent.is_told),
             None => {
                 let trace_id = ids::random_u128();
-                // The lower half, as others draw it.
-                (trace_id, (trace_id as u64 >> 11) as f64 / (1_u64 << 53) as f64 <= self.ratio)
+                (trace_id, self.is_drawn(trace_id))
             }
         };
         let span_id = new_span_id();
@@ -396,6 +421,21 @@ mod tests {
             (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:4318".to_owned())
         });
         read.unwrap().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_callers_wish_to_be_told_is_heeded_for_a_few_requests_a_second_beyond_the_share() {
+        let wish = |drawn: u64| {
+            let traceparent = format!("00-{:032x}-00f067aa0ba902b7-01", (1_u128 << 64) | u128::from(drawn));
+            HeaderMap::from_iter([(TRACEPARENT, HeaderValue::try_from(traceparent).unwrap())])
+        };
+        let (tracer, _told) = Tracer::new(Some(&TraceSettings { ratio: 0.5, ..settings() }));
+        let told = |drawn| {
+            (0..1_000).filter(|_| tracer.request(&wish(drawn), String::new).trace().id().is_some()).count()
+        };
+        assert_eq!((told(0), told(u64::MAX), told(u64::MAX), told(0)), (1_000, 10, 0, 1_000));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(told(u64::MAX), 10);
     }
 
     #[test]
