@@ -65,5 +65,7 @@ async fn rotate_secret(
     let done = Ok::<_, EndpointError>(Rotated { endpoint_id, secret });
     let answer = idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, StatusCode::OK, done).await?;
     tx.commit().await.map_err(DbError::from)?;
+    let (subject, request) = (&*caller.principal.subject, &*caller.request_id);
+    tracing::info!(endpoint.id = %endpoint_id, caller.subject = subject, request.id = request, "a webhook endpoint was given another secret");
     Ok(answer)
 }

@@ -20,6 +20,7 @@ use super::{BreakerState, Timing};
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     claim: Arc<Claim>,
+    since: Instant,
     renew_at: Instant,
     /// How many of its keys are known to be lost.
     lost: usize,
@@ -30,7 +31,13 @@ pub(super) struct Held {
 impl Layer {
     /// From now on the lease is renewed.
     pub(super) fn hold(&self, claim: &Arc<Claim>) {
-        let held = Held { claim: claim.clone(), renew_at: next_renewal(claim), lost: 0, ends: false };
+        let held = Held {
+            claim: claim.clone(),
+            since: Instant::now(),
+            renew_at: next_renewal(claim),
+            lost: 0,
+            ends: false,
+        };
         self.held().insert(claim.token.clone(), held);
     }
 
@@ -50,6 +57,11 @@ impl Layer {
     /// Whether a section runs under this token, or is just letting it go.
     pub(super) fn is_held(&self, token: &str) -> bool {
         self.held().contains_key(token)
+    }
+
+    /// For how long a section here has held what it holds under this token.
+    pub(super) fn held_for(&self, token: &str) -> Option<Duration> {
+        self.held().get(token).map(|held| held.since.elapsed())
     }
 
     /// The names of all keys that sections hold.

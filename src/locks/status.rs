@@ -78,6 +78,9 @@ pub struct LockSeen {
     pub ttl: Option<u64>,
     /// Milliseconds left.
     pub ttl_ms: Option<u64>,
+    /// For how many milliseconds it has been held, where the process that was asked holds it: Redis knows when a lock ends, not
+    /// when it was taken.
+    pub held_ms: Option<u64>,
     /// When it ends, if nobody lets go before or renews it.
     pub expires_at: Option<DateTime<Utc>>,
     /// How many requests wait for it.
@@ -148,7 +151,7 @@ impl Locks {
         let locks: Vec<LockSeen> = looked_at
             .iter()
             .filter(|seen| !seen.holder.is_empty())
-            .map(|seen| LockSeen::of(seen, waiters_of(seen)))
+            .map(|seen| LockSeen::of(seen, waiters_of(seen), layer.held_for(&seen.holder)))
             .collect();
         if is_whole {
             return Ok(Sight::of(locks, waiters));
@@ -220,7 +223,7 @@ impl Sight {
 }
 
 impl LockSeen {
-    fn of(seen: &Seen, waiters: usize) -> Self {
+    fn of(seen: &Seen, waiters: usize, held: Option<Duration>) -> Self {
         let millis = |left: Duration| u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         Self {
             owner: Some(owner_hash(&seen.holder)),
@@ -232,6 +235,7 @@ impl LockSeen {
             .to_owned(),
             ttl: seen.left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
             ttl_ms: seen.left.map(millis),
+            held_ms: held.map(millis),
             waiters,
             ..Self::unknown(seen.name.clone())
         }
@@ -241,7 +245,18 @@ impl LockSeen {
     fn unknown(key: String) -> Self {
         let class = LockClass::of_name(&key);
         let r#type = if class == LockClass::Inventory { "inventory_lock" } else { "custom_lock" };
-        let (owner, ttl, ttl_ms, expires_at) = (None, None, None, None);
-        Self { key, r#type, class, owner, replica: "here".to_owned(), ttl, ttl_ms, expires_at, waiters: 0 }
+        let (owner, ttl, ttl_ms, held_ms, expires_at) = (None, None, None, None, None);
+        Self {
+            key,
+            r#type,
+            class,
+            owner,
+            replica: "here".to_owned(),
+            ttl,
+            ttl_ms,
+            held_ms,
+            expires_at,
+            waiters: 0,
+        }
     }
 }

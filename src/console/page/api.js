@@ -13,6 +13,12 @@ export const session = {
   },
 };
 
+/**
+ * How long something may take, in milliseconds: to be read, to be done, and between two signs of life of the stream, which
+ * come every 15 s. A network that has fallen silent breaks nothing off.
+ */
+export const limits = { read: 20_000, done: 60_000, silence: 40_000 };
+
 /** What the service says when it does not do something, or why it could not be asked. */
 export class Problem extends Error {
   constructor(status, document, retryAfter = null) {
@@ -26,22 +32,26 @@ export class Problem extends Error {
   }
 }
 
-async function call(method, path, { body, csv, key, signal, as = session.key } = {}) {
+const silent = (ms) => new Problem(0, { detail: `The service has said nothing for ${ms / 1000} s.`, code: "silent" });
+
+async function call(method, path, { body, csv, key, signal, limit = method === "GET" ? limits.read : limits.done, as = session.key } = {}) {
   const headers = { authorization: `Bearer ${as}` };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (csv !== undefined) headers["content-type"] = "text/csv";
   if (key) headers["idempotency-key"] = key;
-  let response;
+  const late = AbortSignal.timeout(limit);
+  let response, text;
   try {
     response = await fetch(ROOT + path, {
-      method, headers, signal, cache: "no-store", credentials: "omit",
+      method, headers, signal: signal ? AbortSignal.any([signal, late]) : late, cache: "no-store", credentials: "omit",
       body: body === undefined ? csv : JSON.stringify(body),
     });
+    text = await response.text();
   } catch (error) {
+    if (late.aborted && !signal?.aborted) throw silent(limit);
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "The service can't be reached.", code: "unreachable" });
   }
-  const text = await response.text();
   let answer = {};
   try {
     answer = text ? JSON.parse(text) : {};
@@ -95,20 +105,34 @@ export async function* events({ lastId, types, signal }) {
   const headers = { authorization: `Bearer ${session.key}`, accept: "text/event-stream" };
   if (lastId) headers["last-event-id"] = lastId;
   const query = types ? `?types=${encodeURIComponent(types)}` : "";
-  const response = await fetch(`${ROOT}/events${query}`, { headers, signal, cache: "no-store", credentials: "omit" });
-  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value;
-    const blocks = text.split("\n\n");
-    text = blocks.pop();
-    for (const block of blocks) {
-      yield read(block);
+  const ours = new AbortController();
+  const options = { headers, signal: AbortSignal.any([signal, ours.signal]), cache: "no-store", credentials: "omit" };
+  try {
+    const response = await unlessSilent(fetch(`${ROOT}/events${query}`, options));
+    if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { value, done } = await unlessSilent(reader.read());
+      if (done) return;
+      text += value;
+      const blocks = text.split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        yield read(block);
+      }
     }
+  } finally {
+    ours.abort();
   }
+}
+
+/** What comes, unless nothing does for too long. */
+function unlessSilent(coming) {
+  const limit = limits.silence;
+  let timer;
+  const late = new Promise((_, failed) => (timer = setTimeout(() => failed(silent(limit)), limit)));
+  return Promise.race([coming, late]).finally(() => clearTimeout(timer));
 }
 
 function read(block) {

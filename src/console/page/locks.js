@@ -47,7 +47,7 @@ function view(room, locks, { locks: tallies }, seen) {
         ["Lock", ({ key }) => h("code", {}, key)],
         ["Kind", ({ class: kind }) => kind],
         ["In line", ({ waiters }) => (waiters ? badge("busy", count(waiters)) : "0"), "number"],
-        ["Seen held for", ({ key }) => span((now - seen.get(key).since) / 1000), "number"],
+        ["Held for", ({ key, held_ms }) => (held_ms === null ? `seen ${span((now - seen.get(key).since) / 1000)}` : span(held_ms / 1000)), "number"],
         ["Ends in", ({ ttl_ms }) => (ttl_ms === null ? "–" : span(ttl_ms / 1000)), "number"],
         ["Holder", holder],
         ["", (lock) => releasing(room, lock), "action"],

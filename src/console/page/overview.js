@@ -7,6 +7,8 @@ import { badge, figure, figures, link, modeBadge, panel, table, write } from "./
 const { count, ms, rate, span, time } = write;
 const LOOK_EVERY_MS = 1000;
 const ITEMS_KNOWN = 200;
+// So many changes of mode a process keeps. What was before the first of so many is not known.
+const CHANGES_KEPT = 100;
 
 export default {
   name: "",
@@ -40,7 +42,7 @@ function view(status, locks, skus) {
   return [
     panel("Locks", { wide: true, note: `of this process, which runs for ${span(process.uptime_seconds)}` },
       h("p", { class: "lead" }, modeBadge(mode.lock_mode), " since ", time(mode.since), ` · ${mode.why}`),
-      strip(mode.history, process.started_at, now, firstMode(mode)),
+      strip(mode.history, knownSince(mode.history, process.started_at), now, firstMode(mode)),
       changes(mode.history)),
     figures(
       figure("Writes", `${rate(minute.writes / over)}/s`, `${count(minute.writes)} in ${span(over)}`),
@@ -87,6 +89,9 @@ function view(status, locks, skus) {
         figure("Stream waits", span(status.stream_lag_seconds), "for transactions that last, or for Postgres"))),
   ];
 }
+
+/** Since when its modes are known. */
+export const knownSince = (history, startedAt) => (history.length < CHANGES_KEPT ? startedAt : history[0].at);
 
 /** What it was before its first change. */
 function firstMode({ lock_mode, history }) {

@@ -6,4 +6,5 @@ mod counts;
 mod files;
 mod invoices;
 mod outage;
+mod silence;
 mod tour;

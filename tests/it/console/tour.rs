@@ -112,7 +112,7 @@ async fn set(client: &Client) -> Scene {
 fn pages(scene: &Scene) -> Vec<(String, &'static str, Vec<&'static str>)> {
     vec![
         (String::new(), "overview", vec!["Writes, p50", "GLOBE-1", "Nobody waits for a lock in Postgres"]),
-        ("locks".into(), "locks", vec!["rack:lock:A-01", "Seen held for"]),
+        ("locks".into(), "locks", vec!["rack:lock:A-01", "Held for"]),
         ("stock".into(), "stock", vec!["GLOBE-1", "Globe <b>& co</b>"]),
         (format!("stock/{}", scene.variant), "item", vec!["Movements", "payment failed", "in stock"]),
         ("orders".into(), "orders", vec!["ann", "cancelled"]),

@@ -20,6 +20,17 @@ const UNDESCRIBED: &[&str] =
 /// Codes that no single call answers with.
 const OF_NO_CALL: [Code; 1] = [Code::MethodNotAllowed];
 
+/// What is mounted whole: groups of the table, the counting and the test calls again under other roots, and the pages.
+const MOUNTED: [&str; 7] = [
+    "root.merge(group.router(app))",
+    "v1.merge(group.router(app))",
+    ".nest(\"/api/v1\", v1)",
+    ".nest(\"/api\", counts::routes::routes().router(app))",
+    ".merge(page::routes())",
+    ".merge(console::routes::routes())",
+    "routes.merge(test_endpoints::routes::routes().router(app))",
+];
+
 fn operations() -> Vec<Operation> {
     groups(true).into_iter().flat_map(|group| group.operations).collect()
 }
@@ -49,6 +60,14 @@ fn there_is_no_way_to_a_route_but_through_the_table_of_calls() {
                 strays.extend(path.map(str::to_owned));
             }
         }
+    }
+    let mounts = [".merge(", ".nest("];
+    let lines = found.iter().flat_map(|(_, text)| text.lines());
+    for line in lines.filter(|line| mounts.iter().any(|mount| line.contains(mount))) {
+        assert!(
+            MOUNTED.iter().any(|known| line.contains(known)),
+            "is all of it in the table of calls? {line}"
+        );
     }
     let known: BTreeSet<_> = UNDESCRIBED.iter().map(|path| (*path).to_owned()).collect();
     assert_eq!(strays, known, "describe the route as a call of a group, or say here why not");

@@ -43,8 +43,9 @@ async fn a_section_that_runs_is_shown_without_its_token_and_is_gone_when_it_ends
     let held = lock(&told, &key).expect("the lock is listed");
     assert_eq!(
         names(held),
-        ["class", "expires_at", "key", "owner", "replica", "ttl", "ttl_ms", "type", "waiters"]
+        ["class", "expires_at", "held_ms", "key", "owner", "replica", "ttl", "ttl_ms", "type", "waiters"]
     );
+    assert!(held["held_ms"].is_u64(), "{held}");
     assert_eq!((&held["type"], &held["class"]), (&json!("inventory_lock"), &json!("inventory")));
     assert_eq!((&told["inventory_locks"], &told["custom_locks"]), (&json!(1), &json!(0)));
     assert!((1..=30_000).contains(&held["ttl_ms"].as_u64().unwrap()), "{held}");

@@ -44,7 +44,7 @@ async fn with_redis_killed_it_tells_since_when_and_what_this_process_holds() {
     assert_eq!(
         held,
         &json!({"key": inventory_lock(variant), "type": "inventory_lock", "class": "inventory", "owner": null,
-                "replica": "here", "ttl": null, "ttl_ms": null, "expires_at": null, "waiters": 1})
+                "replica": "here", "ttl": null, "ttl_ms": null, "held_ms": null, "expires_at": null, "waiters": 1})
     );
     assert_eq!(told["waiters"], 1);
     assert_eq!(told["database_waits"].as_array().unwrap().len(), 1);
