@@ -356,6 +356,22 @@ pub trait Collides {
     fn collided(&self) -> bool;
 }
 
+/// Runs a transaction of its own, again if that collided.
+pub async fn run_again_if_it_collides<T, E: Collides, F: Future<Output = Result<T, E>>>(
+    mut run: impl FnMut() -> F,
+) -> Result<T, E> {
+    let mut attempt = 1;
+    loop {
+        match run().await {
+            Err(error) if error.collided() && attempt < ATTEMPTS => {
+                pause_after_collision(attempt).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// A short random pause before a transaction that collided is run again.
 pub async fn pause_after_collision(attempt: u32) {
     let pause = Duration::from_millis(u64::from(crate::ids::random_byte()) / 8 * u64::from(attempt));

@@ -18,6 +18,7 @@ use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::model::ClaimTtl;
 use crate::counts::sessions;
+use crate::db::run_again_if_it_collides;
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -58,7 +59,9 @@ pub async fn claim(
         return Ok(first);
     }
     let door = app.leases.ask_strangers(&lease).await.ok_or_else(|| error::rack_locked(None))?;
-    let answered = claim_rack(&app, &caller, claim.as_ref(), (&rack_id, &session_id), &cmd, &wanted).await;
+    let by = (&rack_id, &session_id);
+    let answered =
+        run_again_if_it_collides(|| claim_rack(&app, &caller, claim.as_ref(), by, &cmd, &wanted)).await;
     // Where this very request was not granted anything the place holder is taken away.
     let granted = match &answered {
         Ok((_, Some(granted))) => Some(Claimed::Granted(granted.clone())),
@@ -174,6 +177,7 @@ async fn keep_paused_in_tx(
         Ok(_) | Err(CountError::Refused(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
+    sessions::store::note_seen_in_tx(conn, by.1).await?;
     let (left, message) = (held.left, format!("Rack {} is paused: resume it.", by.0.as_str()));
     Ok(Some(held.changed(by, RackState::Paused, left, message, Shadow::Left)))
 }

@@ -40,6 +40,7 @@ struct Complete;
 impl Change for Complete {
     const NAME: &'static str = "complete";
     const EVENT: Option<EventKind> = Some(EventKind::RackCompleted);
+    const ENDS: bool = true;
 
     fn is_new(held: &Held) -> bool {
         !held.is_ended

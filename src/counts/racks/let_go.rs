@@ -47,6 +47,22 @@ pub(in crate::counts) async fn let_go_in_tx(
     Ok(let_go)
 }
 
+/// Once the sessions are locked, no claim is made for them any more. One that was made since theirs were ended is a
+/// collision: the transaction begins anew, for leases come before sessions.
+///
+/// # Errors
+/// [`DbError::Collision`].
+pub(in crate::counts) async fn check_let_go_in_tx(
+    conn: &mut PgConnection,
+    sessions: &[&str],
+) -> Result<(), DbError> {
+    if !store::is_any_claimed(conn, sessions).await? {
+        return Ok(());
+    }
+    let claimed = "a rack was claimed for a session that is about to be over";
+    Err(DbError::Collision(sqlx::Error::Protocol(claimed.into())))
+}
+
 impl LetGo {
     /// Takes their shadows away.
     pub(in crate::counts) async fn fade(self, app: &App) {

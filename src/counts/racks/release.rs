@@ -40,6 +40,7 @@ struct Release;
 impl Change for Release {
     const NAME: &'static str = "release";
     const EVENT: Option<EventKind> = Some(EventKind::RackReleased);
+    const ENDS: bool = true;
 
     fn is_new(held: &Held) -> bool {
         !held.is_ended

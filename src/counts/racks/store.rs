@@ -129,7 +129,19 @@ pub(super) async fn note_claim_in_tx(
     if noted.rows == 2 { Ok(noted.is_new) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Locks a rack's claim, if there ever was one, against whoever else would change it.
+/// Locks a rack's claim, if there ever was one, against whoever else would change it, but not against writes under it.
+pub(super) async fn lock_claim_to_renew_in_tx(
+    conn: &mut PgConnection,
+    rack_id: &RackId,
+) -> Result<(), DbError> {
+    let rack_id = rack_id.as_str();
+    sqlx::query!("SELECT fence FROM leases WHERE name = 'rack:lock:' || $1 FOR NO KEY UPDATE", rack_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(())
+}
+
+/// Locks a rack's claim, if there ever was one, against whoever else would change it, and waits for the writes under it.
 pub(super) async fn lock_claim_in_tx(conn: &mut PgConnection, rack_id: &RackId) -> Result<(), DbError> {
     let rack_id = rack_id.as_str();
     sqlx::query!("SELECT fence FROM leases WHERE name = 'rack:lock:' || $1 FOR UPDATE", rack_id)
@@ -248,6 +260,18 @@ pub(super) async fn end_claims_in_tx(
         sessions as &[&str],
     )
     .fetch_all(conn)
+    .await?)
+}
+
+/// Whether a claim of one of these sessions has not ended.
+pub(super) async fn is_any_claimed(conn: &mut PgConnection, sessions: &[&str]) -> Result<bool, DbError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM rack_claims c JOIN leases l ON l.name = 'rack:lock:' || c.rack_id AND l.fence = c.fence
+               WHERE c.session_id = ANY($1) AND l.ended_at IS NULL) AS "is_any!""#,
+        sessions as &[&str],
+    )
+    .fetch_one(conn)
     .await?)
 }
 

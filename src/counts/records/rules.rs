@@ -31,16 +31,18 @@ pub struct Own {
     pub newest: Fence,
     /// Since when it had the first.
     pub first_at: DateTime<Utc>,
-    /// Since when it had the newest.
-    pub newest_at: DateTime<Utc>,
-    /// Whether, between the first and the newest, another session had the rack or an operator took it away.
+    /// The fence of the first since which no other session had the rack, nor an operator took it away.
+    pub unbroken: Fence,
+    /// Since when it had that one.
+    pub unbroken_at: DateTime<Utc>,
+    /// Whether it had others before that one.
     pub was_interrupted: bool,
 }
 
-/// Under which claim a record is written. A rack that nobody holds keeps nobody out; whoever held it and was followed, or
-/// names a claim that is not the newest, has its records reviewed; so has whoever lost it and has it again, for what it
-/// counted before and names no claim of. A session that let its own rack go may still send what it counted, until somebody
-/// else comes.
+/// Under which claim a record is written: the newest, though it names an earlier one of its session's, if nobody else had the
+/// rack in between. A rack that nobody holds keeps nobody out; whoever held it and was followed, or names a claim of before
+/// that, has its records reviewed; so has whoever lost it and has it again, for what it counted before and names no claim of.
+/// A session that let its own rack go may still send what it counted, until somebody else comes.
 ///
 /// # Errors
 /// A conflict.
@@ -50,13 +52,15 @@ pub fn under_claim(
     newest: Option<&Standing>,
     own: Option<Own>,
 ) -> Result<Option<Fence>, Refusal> {
-    let is_before = own.is_some_and(|own| own.was_interrupted && counted_at < own.newest_at);
+    let is_before = own.is_some_and(|own| own.was_interrupted && counted_at < own.unbroken_at);
+    let unbroken = own.map(|own| own.unbroken);
     let own = own.map(|own| own.newest);
     let Some(newest) = newest else {
         return if record.fence.or(own).is_some() { Err(lost(record, None, own)) } else { Ok(None) };
     };
     let is_ours = newest.owner == record.session_id.as_str() && newest.ending != Some(Ending::ByHand);
-    if is_ours && record.fence.map_or(!is_before, |fence| fence == newest.fence) {
+    let stands = |fence| fence <= newest.fence && fence >= unbroken.unwrap_or(newest.fence);
+    if is_ours && record.fence.map_or(!is_before, stands) {
         return Ok(newest.ending.is_none().then_some(newest.fence));
     }
     if record.fence.or(own).is_some() {
@@ -246,13 +250,23 @@ mod tests {
         let under = |fence| record(&json!({"fence": fence}));
         let (ours, theirs) = (newest("s", None, true), newest("t", None, true));
         let (at, later) = (now(), now() + TimeDelta::minutes(1));
-        let claims =
-            |was_interrupted| Own { newest: Fence(5), first_at: at, newest_at: later, was_interrupted };
+        let claims = |was_interrupted| Own {
+            newest: Fence(7),
+            first_at: at,
+            unbroken: Fence(5),
+            unbroken_at: later,
+            was_interrupted,
+        };
         let (own, again) = (Some(claims(false)), Some(claims(true)));
         for (record, newest, own, outcome) in [
             (&plain, Some(&ours), own, Ok(Some(Fence(7)))),
             (&under(7), Some(&ours), own, Ok(Some(Fence(7)))),
-            (&under(5), Some(&ours), own, Err("lease_lost")),
+            // It was away, and nobody came.
+            (&under(5), Some(&ours), own, Ok(Some(Fence(7)))),
+            (&under(5), Some(&ours), again, Ok(Some(Fence(7)))),
+            (&under(4), Some(&ours), own, Err("lease_lost")),
+            (&under(8), Some(&ours), own, Err("lease_lost")),
+            (&under(5), Some(&ours), None, Err("lease_lost")),
             (&plain, Some(&ours), again, Err("lease_lost")),
             (&under(7), Some(&ours), again, Ok(Some(Fence(7)))),
             (&plain, Some(&theirs), None, Err("rack_locked")),

@@ -176,7 +176,13 @@ mod tests {
 
     #[test]
     fn a_claimed_rack_was_counted_after_it_was_claimed() {
-        let own = Own { newest: Fence(5), first_at: now(), newest_at: now(), was_interrupted: false };
+        let own = Own {
+            newest: Fence(5),
+            first_at: now(),
+            unbroken: Fence(5),
+            unbroken_at: now(),
+            was_interrupted: false,
+        };
         let (said, unsaid) = (record(&json!({"counted_at": "2026-01-02T09:00:00Z"})), record(&json!({})));
         let (early, soon) = (now() - TimeDelta::hours(1), now() - TimeDelta::minutes(9));
         assert_eq!(

@@ -16,12 +16,14 @@ use super::store;
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
-use crate::counts::racks::let_go::let_go_in_tx;
+use crate::counts::racks::let_go::{check_let_go_in_tx, let_go_in_tx};
+use crate::db::{DbError, run_again_if_it_collides};
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
+use crate::idempotency;
 use crate::text::{Reason, SessionId};
 
 /// `POST /sessions/{session_id}/discard`
@@ -39,19 +41,34 @@ pub async fn discard(
     OrDefault(body): OrDefault<DiscardSession>,
 ) -> Result<Answer, Problem> {
     let claim = keyed::claim_of(&caller, &format!("discard {}", session_id.as_str()), body.keyed);
-    let mut work = match keyed::begin(&app, &caller, claim.as_ref()).await? {
-        Begun::Known(first) => return Ok(first),
-        Begun::New(work) => work,
-    };
-    let by = &caller.principal.subject;
-    let racks = let_go_in_tx(&mut work.tx, &[session_id.as_str()]).await.map_err(CountError::from)?;
-    let outcome = discard_in_tx(&mut work.tx, &session_id, by, body.value.reason.as_ref()).await;
-    let is_done = outcome.is_ok();
-    let answer = work.finish(StatusCode::OK, outcome).await?;
-    if is_done {
-        racks.fade(&app).await;
+    if let Some(claim) = &claim
+        && let Some(first) = idempotency::known_answer::<CountError>(&app.db, claim).await?
+    {
+        return Ok(first);
     }
-    Ok(answer)
+    let reason = body.value.reason.as_ref();
+    let outcome = run_again_if_it_collides(|| give_up(&app, &caller, &session_id, reason)).await;
+    if outcome.is_ok() {
+        super::free_serials(&app, &[session_id.as_str().to_owned()]).await?;
+    }
+    match keyed::begin(&app, &caller, claim.as_ref()).await? {
+        Begun::Known(first) => Ok(first),
+        Begun::New(work) => Ok(work.finish(StatusCode::OK, outcome).await?),
+    }
+}
+
+async fn give_up(
+    app: &App,
+    caller: &Caller,
+    session_id: &SessionId,
+    reason: Option<&Reason>,
+) -> Result<Session, CountError> {
+    let mut tx = app.db.begin_within(caller.patience.left()).await?;
+    let racks = let_go_in_tx(&mut tx, &[session_id.as_str()]).await?;
+    let session = discard_in_tx(&mut tx, session_id, &caller.principal.subject, reason).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    racks.fade(app).await;
+    Ok(session)
 }
 
 async fn discard_in_tx(
@@ -61,6 +78,7 @@ async fn discard_in_tx(
     reason: Option<&Reason>,
 ) -> Result<Session, CountError> {
     store::lock_to_post_in_tx(conn, &[session_id.as_str()]).await?;
+    check_let_go_in_tx(conn, &[session_id.as_str()]).await?;
     let reason = reason.map(Reason::as_str);
     let is_new = store::discard_in_tx(conn, session_id, by, reason).await?;
     let session = store::find(conn, session_id).await?.ok_or_else(error::session_not_found)?;

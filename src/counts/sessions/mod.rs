@@ -28,7 +28,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::db::DbError;
+use super::error::CountError;
+use crate::app::App;
+use crate::db::{DbError, run_again_if_it_collides};
 use crate::events::{About, EventKind, NewEvent};
 use crate::ids;
 use crate::text::SessionId;
@@ -39,6 +41,25 @@ pub const PRESENT_FOR: Duration = Duration::from_secs(90);
 pub const LASTS_FOR: Duration = Duration::from_secs(60 * 60);
 /// How long a serial number stays with its record after that was posted: a count is over by then.
 pub const SERIALS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Says from when on the serial numbers of these sessions, which nothing enters any more, may be counted anew: some of them at
+/// a time, so that a hundred thousand of them are no statement that takes too long. Whoever does it again goes on.
+///
+/// # Errors
+/// [`CountError`].
+async fn free_serials(app: &App, sessions: &[String]) -> Result<(), CountError> {
+    for session_id in sessions {
+        let mut from = Some(String::new());
+        while let Some(next) = from {
+            from = run_again_if_it_collides(async || {
+                let mut conn = app.db.read().await?;
+                Ok::<_, CountError>(store::free_serials(&mut conn, session_id, &next).await?)
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
 
 /// The id of a session that Holdfast opens.
 #[must_use]

@@ -20,8 +20,8 @@ use super::store::{self, Frozen, Posted, Tally, Total, Within};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
-use crate::counts::racks::let_go::let_go_in_tx;
-use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
+use crate::counts::racks::let_go::{check_let_go_in_tx, let_go_in_tx};
+use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision, run_again_if_it_collides};
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::{Caller, Principal, Scope};
@@ -83,19 +83,33 @@ async fn post_session(
     {
         return Ok(first);
     }
-    let (posted_as, frozen, items) = freeze(app, caller, session_id, decisions).await?;
+    let (posted_as, frozen, items) =
+        run_again_if_it_collides(|| freeze(app, caller, session_id, decisions)).await?;
     let by_item = frozen.decisions.lines.iter().map(|line| (line.item_code.as_str(), line)).collect();
     let posting = Posting { posted_as: &posted_as, frozen: &frozen, by_item };
     let mut lock = Evidence { mode: app.locks.mode(), wait_ms: 0 };
     for section in items.chunks(ITEMS_A_SECTION) {
         lock = posting.section(app, caller, section).await?;
     }
+    if !frozen.is_posted {
+        super::free_serials(app, &frozen.sessions).await?;
+    }
+    let answer = run_again_if_it_collides(|| finish(app, caller, &posted_as, claim)).await?;
+    Ok(answer.guarded(lock, began.elapsed()))
+}
+
+async fn finish(
+    app: &App,
+    caller: &Caller,
+    posted_as: &str,
+    claim: Option<&Claim>,
+) -> Result<Answer, CountError> {
     let mut work = match keyed::begin(app, caller, claim).await? {
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let outcome = finish_in_tx(&mut work.tx, &posted_as, &caller.principal.subject).await;
-    Ok(work.finish(StatusCode::OK, outcome).await?.guarded(lock, began.elapsed()))
+    let outcome = finish_in_tx(&mut work.tx, posted_as, &caller.principal.subject).await;
+    work.finish(StatusCode::OK, outcome).await
 }
 
 /// Lets nothing enter the sessions any more, and their racks go. Gives in whose name what is posted, and the items that are left.
@@ -111,6 +125,7 @@ async fn freeze(
     let named: Vec<_> = named.into_iter().collect();
     let racks = let_go_in_tx(&mut tx, &named).await?;
     let posted_as = freeze_in_tx(&mut tx, &caller.principal, session_id, &named, decisions).await?;
+    check_let_go_in_tx(&mut tx, &named).await?;
     let frozen = store::find_frozen(&mut tx, &posted_as).await?;
     let items = if frozen.is_posted {
         Vec::new()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{batch, conflict_types, counter, get, ids, post, record, sku_of};
+use super::{batch, claimed, conflict_types, counter, get, ids, lapse, post, record, sku_of};
 use crate::support::campaign::{amount, report};
 use crate::support::{Client, Peer, Private, TestApp, TestDatabase, at_once, unique};
 
@@ -112,5 +112,44 @@ async fn a_claim_that_registers_a_rack_is_told_if_a_file_put_it_on_another_floor
     assert_eq!((&there["floor"], &there["state"]), (&json!("2"), &json!("available")));
     assert_eq!(app.count("events WHERE kind = 'rack.claimed'").await, 0);
     post(&ann, &format!("/racks/{rack}/claim"), &json!({"floor": "2"})).await.expect(200);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_only_away_has_its_records_kept_under_its_newest_claim() {
+    let app = TestApp::without_redis().await;
+    let (ann, bob, rack) = (counter(&app, "ann").await, counter(&app, "bob").await, unique("R"));
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let (session, first) = claimed(&ann, &rack).await;
+    let again = async || -> i64 {
+        lapse(&app, &rack).await;
+        let by = json!({"session_id": session});
+        let claim = post(&ann, &format!("/racks/{rack}/claim"), &by).await.expect(200).json();
+        claim["fence"].as_i64().unwrap()
+    };
+    let sent = |id: &str, fence: i64| {
+        let mut sent = record(id, &session, &sku, 1);
+        (sent["rack_id"], sent["fence"]) = (json!(rack), json!(fence));
+        sent
+    };
+    let second = again().await;
+    assert!(second > first);
+    let told = batch(&ann, &[sent("1", first), sent("2", second), sent("3", second + 1)]).await;
+    assert_eq!((ids(&told, "ok"), conflict_types(&told)), (vec!["1", "2"], vec!["lease_lost"]));
+    let under: Vec<i64> =
+        sqlx::query_scalar("SELECT fence FROM count_records").fetch_all(&app.database.pool).await.unwrap();
+    assert_eq!(under, [second, second]);
+    // Somebody came.
+    lapse(&app, &rack).await;
+    claimed(&bob, &rack).await;
+    let third = again().await;
+    let told = batch(&ann, &[sent("4", second), sent("5", third)]).await;
+    assert_eq!((ids(&told, "ok"), conflict_types(&told)), (vec!["5"], vec!["lease_lost"]));
+    // An operator took it away, and nobody came.
+    let path = format!("/locks/rack%3Alock%3A{rack}/release");
+    app.client.post(&path, &json!({"reason": "another is to count it"})).await.expect(200);
+    let fourth = again().await;
+    let told = batch(&ann, &[sent("6", third), sent("7", fourth)]).await;
+    assert_eq!((ids(&told, "ok"), conflict_types(&told)), (vec!["7"], vec!["lease_lost"]));
     app.finish().await;
 }

@@ -143,3 +143,56 @@ async fn what_was_not_posted_frees_its_serial_numbers_at_once_and_a_session_may_
     assert_eq!(app.count("count_records WHERE session_id = 'lost'").await, 1);
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_serial_numbers_a_session_has_they_come_free_when_it_is_over() {
+    const EACH: i64 = 1_000;
+    let app = TestApp::without_redis().await;
+    let (ann, (_, sku)) = (counter(&app, "ann").await, item(&app).await);
+    let numbered = |id: &str, session: &str| {
+        let mut sent = record(id, session, &sku, EACH);
+        sent["serial_numbers"] = (0..EACH).map(|n| json!(format!("{session} {id} {n}"))).collect();
+        sent
+    };
+    for session in ["posted", "discarded"] {
+        let told = batch(&ann, &[numbered("1", session), numbered("2", session)]).await;
+        assert_eq!(ids(&told, "ok").len(), 2);
+    }
+    let discard = async || post(&ann, "/sessions/discarded/discard", &json!({})).await.expect(200).json();
+    let first = discard().await;
+    assert_eq!(app.count("count_serials WHERE free_from <= clock_timestamp()").await, 2 * EACH);
+    // It broke off, and whoever discards again goes on.
+    let broken = "UPDATE count_serials SET free_from = NULL WHERE client_record_id = '2'";
+    sqlx::query(broken).execute(&app.database.pool).await.unwrap();
+    assert_eq!(discard().await, first);
+    assert_eq!(app.count("count_serials WHERE free_from <= clock_timestamp()").await, 2 * EACH);
+    posted(&ann, "posted", &json!({})).await;
+    assert_eq!(app.count("count_serials WHERE free_from > clock_timestamp()").await, 2 * EACH);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serial_numbers_come_free_in_the_order_in_which_batches_lock_them() {
+    let app = TestApp::without_redis().await;
+    let (ann, (_, sku)) = (counter(&app, "ann").await, item(&app).await);
+    let numbered = |id: &str, number: &str| {
+        let mut sent = record(id, "s", &sku, 1);
+        sent["serial_numbers"] = json!([number]);
+        sent
+    };
+    batch(&ann, &[numbered("1", "B"), numbered("2", "A")]).await;
+    // A batch has the first of them, and comes to the second.
+    let lock = "SELECT FROM count_serials WHERE serial_number = $1 FOR UPDATE NOWAIT";
+    let mut other = app.database.pool.begin().await.unwrap();
+    sqlx::query(lock).bind("A").execute(&mut *other).await.unwrap();
+    let discarded = tokio::spawn({
+        let ann = ann.clone();
+        async move { post(&ann, "/sessions/s/discard", &json!({})).await }
+    });
+    app.until_somebody_waits_for_a_row().await;
+    sqlx::query(lock).bind("B").execute(&mut *other).await.unwrap();
+    other.commit().await.unwrap();
+    discarded.await.unwrap().expect(200);
+    assert_eq!(app.count("count_serials WHERE free_from IS NULL").await, 0);
+    app.finish().await;
+}

@@ -404,3 +404,137 @@ async fn the_first_claim_of_a_rack_waits_for_records_of_it_that_name_no_claim() 
     assert!(in_order, "a record was written past a claim");
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_a_change_stands_for_the_session_that_makes_it_wherever_that_is_said() {
+    let app = TestApp::without_redis().await;
+    let (ann, rack, key) = (counter(&app, "ann").await, unique("R"), unique("key"));
+    let (first, _) = claimed(&ann, &rack).await;
+    let release = async |session: &str| {
+        let path = format!("/racks/{rack}/release?session_id={session}");
+        ann.post_keyed(&path, &json!({}), &key).await
+    };
+    let released = release(&first).await.expect(200);
+    assert_eq!(release(&first).await.expect(200).bytes, released.bytes);
+    // Another device of the same user, whose keys begin with the same numbers.
+    let (second, _) = claimed(&ann, &rack).await;
+    assert_eq!(release(&second).await.expect(422).code(), "idempotency_key_reused");
+    assert_eq!(state(&ann, &rack).await, "active");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_its_claim_was_heard_of() {
+    let app = TestApp::without_redis().await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let (session, _) = claimed(&ann, &rack).await;
+    for verb in ["renew", "pause", "claim", "resume", "complete", "release"] {
+        let old = "UPDATE count_sessions SET last_seen_at = clock_timestamp() - interval '2 minutes'";
+        sqlx::query(old).execute(&app.database.pool).await.unwrap();
+        assert_eq!(get(&ann, "/presence").await.expect(200).json()["items"], json!([]), "{verb}");
+        post(&ann, &format!("/racks/{rack}/{verb}"), &json!({"session_id": session})).await.expect(200);
+        let present = get(&ann, "/presence").await.expect(200).json();
+        assert_eq!(present["items"][0]["session_id"], session, "{verb}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_does_not_wait_for_the_batches_under_its_claim() {
+    let app = TestApp::without_redis().await;
+    let (ann, rack) = (counter(&app, "ann").await, unique("R"));
+    let (session, _) = claimed(&ann, &rack).await;
+    let mut batch = app.database.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM leases WHERE name = 'rack:lock:' || $1 FOR KEY SHARE")
+        .bind(&rack)
+        .execute(&mut *batch)
+        .await
+        .unwrap();
+    for verb in ["renew", "pause", "resume"] {
+        post(&ann, &format!("/racks/{rack}/{verb}"), &json!({"session_id": session})).await.expect(200);
+    }
+    batch.commit().await.unwrap();
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_whoever_goes_on_with_a_claim_that_lapsed_and_whoever_claims_its_rack_one_has_it() {
+    let app = TestApp::without_redis().await;
+    let peer = Peer::start(&app.database.url, None, &[]).await;
+    let ann = counter(&app, "ann").await;
+    let bob = Client { address: peer.client.address, ..counter(&app, "bob").await };
+    for round in 0..amount(12, 300) {
+        let rack = unique("R");
+        let (session, _) = claimed(&ann, &rack).await;
+        let verb = ["renew", "resume", "heartbeat"][round % 3];
+        if verb == "resume" {
+            post(&ann, &format!("/racks/{rack}/pause"), &json!({"session_id": session})).await.expect(200);
+        }
+        lapse(&app, &rack).await;
+        let told = at_once(2, |n| {
+            let (ann, bob, rack, session) = (ann.clone(), bob.clone(), rack.clone(), session.clone());
+            async move {
+                match (n, verb) {
+                    (0, _) => post(&bob, &format!("/racks/{rack}/claim"), &json!({})).await,
+                    (_, "heartbeat") => {
+                        let path = format!("/sync/heartbeat?session_id={session}&rack_id={rack}");
+                        call(&ann, Method::POST, &path, None).await.expect(200)
+                    }
+                    _ => post(&ann, &format!("/racks/{rack}/{verb}"), &json!({"session_id": session})).await,
+                }
+            }
+        })
+        .await;
+        let goes_on = match verb {
+            "heartbeat" => told[1].json()["rack_renewed"] == true,
+            _ => told[1].status == 200,
+        };
+        assert_ne!(told[0].status == 200, goes_on, "{verb}: {told:?}");
+        let holder = get(&ann, &format!("/racks/{rack}/status")).await.expect(200).json()["holder"].clone();
+        assert_eq!(holder["user_id"], if goes_on { "ann" } else { "bob" }, "{verb}");
+    }
+    peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rack_that_is_claimed_while_its_session_is_posted_is_let_go_too() {
+    let app = TestApp::without_redis().await;
+    let (ann, racks) = (counter(&app, "ann").await, [unique("R"), unique("R")]);
+    let (session, _) = claimed(&ann, &racks[0]).await;
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    batch(&ann, &[record("1", &session, &sku, 4)]).await;
+    let waiting = async |n: i64| {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                       AND application_name = 'holdfast' AND wait_event_type = 'Lock'";
+        eventually(SOON, "they wait", async || {
+            sqlx::query_scalar::<_, i64>(waits).fetch_one(&app.database.pool).await.unwrap() >= n
+        })
+        .await;
+    };
+    // The claim waits for the session, and the posting, which saw nothing of it, behind the claim.
+    let mut other = app.database.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM count_sessions WHERE session_id = $1 FOR UPDATE")
+        .bind(&session)
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let claim = tokio::spawn({
+        let (ann, path) = (ann.clone(), format!("/racks/{}/claim", racks[1]));
+        let body = json!({"session_id": session, "floor": "Ground"});
+        async move { post(&ann, &path, &body).await }
+    });
+    waiting(1).await;
+    let posted = tokio::spawn({
+        let (ann, path) = (ann.clone(), format!("/sessions/{session}/post"));
+        async move { post(&ann, &path, &json!({})).await }
+    });
+    waiting(2).await;
+    other.commit().await.unwrap();
+    claim.await.unwrap().expect(200);
+    posted.await.unwrap().expect(200);
+    for rack in &racks {
+        assert_eq!(state(&ann, rack).await, "available");
+    }
+    app.finish().await;
+}

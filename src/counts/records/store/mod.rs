@@ -71,7 +71,8 @@ pub(super) async fn hold_claims_in_tx(
         .collect())
 }
 
-/// The claims that each of these sessions ever had of these racks.
+/// The claims that each of these sessions ever had of these racks. What is unbroken counts only for a session whose claim is
+/// the newest and was not taken away.
 pub(super) async fn find_own_claims(
     conn: &mut PgConnection,
     sessions: &[String],
@@ -79,16 +80,19 @@ pub(super) async fn find_own_claims(
 ) -> Result<HashMap<(String, String), Own>, DbError> {
     let rows = sqlx::query!(
         r#"WITH own AS (
-               SELECT session_id, rack_id, min(fence) AS first, max(fence) AS newest,
-                      min(claimed_at) AS first_at, max(claimed_at) AS newest_at
+               SELECT session_id, rack_id, min(fence) AS first, max(fence) AS newest, min(claimed_at) AS first_at
                FROM rack_claims WHERE session_id = ANY($1) AND rack_id = ANY($2) GROUP BY session_id, rack_id
            )
            SELECT session_id AS "session_id!", rack_id AS "rack_id!", newest AS "newest!", first_at AS "first_at!",
-                  newest_at AS "newest_at!",
-                  (coalesce(taken_away_at BETWEEN first_at AND newest_at, false) OR EXISTS (
-                      SELECT FROM rack_claims c WHERE c.rack_id = own.rack_id AND c.session_id <> own.session_id
-                        AND c.fence > own.first AND c.fence < own.newest)) AS "was_interrupted!"
-           FROM own JOIN racks USING (rack_id)"#,
+                  coalesce(unbroken.fence, newest) AS "unbroken!", coalesce(unbroken.claimed_at, first_at) AS "unbroken_at!",
+                  coalesce(unbroken.fence > first, false) AS "was_interrupted!"
+           FROM own JOIN racks USING (rack_id) LEFT JOIN LATERAL (
+               SELECT c.fence, c.claimed_at FROM rack_claims c
+               WHERE (c.session_id, c.rack_id) = (own.session_id, own.rack_id)
+                 AND c.claimed_at > coalesce(taken_away_at, '-infinity') AND c.fence > coalesce((
+                     SELECT max(o.fence) FROM rack_claims o
+                     WHERE o.rack_id = own.rack_id AND o.session_id <> own.session_id), 0)
+               ORDER BY c.fence LIMIT 1) AS unbroken ON true"#,
         sessions,
         racks,
     )
@@ -97,8 +101,13 @@ pub(super) async fn find_own_claims(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let (newest, first_at, newest_at) = (Fence(row.newest), row.first_at, row.newest_at);
-            let own = Own { newest, first_at, newest_at, was_interrupted: row.was_interrupted };
+            let own = Own {
+                newest: Fence(row.newest),
+                first_at: row.first_at,
+                unbroken: Fence(row.unbroken),
+                unbroken_at: row.unbroken_at,
+                was_interrupted: row.was_interrupted,
+            };
             ((row.session_id, row.rack_id), own)
         })
         .collect())

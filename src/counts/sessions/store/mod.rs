@@ -6,7 +6,8 @@ use sqlx::PgConnection;
 
 pub(super) use self::posting::{
     Frozen, Posted, Tally, Total, Within, find_counted, find_frozen, find_lines, find_open_items,
-    find_totals, finish_in_tx, freeze_in_tx, lock_to_post_in_tx, tally_lines, write_lines_in_tx,
+    find_totals, finish_in_tx, free_serials, freeze_in_tx, lock_to_post_in_tx, tally_lines,
+    write_lines_in_tx,
 };
 use super::model::{Present, Session};
 use super::{LASTS_FOR, PRESENT_FOR};
@@ -78,6 +79,21 @@ pub(in crate::counts) async fn open_in_tx(
         Some(session) if session.is_over => Err(error::session_posted()),
         Some(session) => Ok(session.is_new),
     }
+}
+
+/// Notes that a session was heard of, unless it is over.
+pub(in crate::counts) async fn note_seen_in_tx(
+    conn: &mut PgConnection,
+    session_id: &SessionId,
+) -> Result<(), DbError> {
+    // Of one that is over there is no row to change.
+    sqlx::query!(
+        "UPDATE count_sessions SET last_seen_at = clock_timestamp() WHERE session_id = $1 AND NOT is_over",
+        session_id.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// What a heartbeat came to.
@@ -254,8 +270,9 @@ pub(super) async fn list(
     .fetch_all(conn)
     .await?)
 }
-/// Gives up a session: nothing enters it any more, nothing of it is posted, its serial numbers are free and its conflicts
-/// closed. False if it is over. Its row is locked.
+
+/// Gives up a session: nothing enters it any more, nothing of it is posted, and its conflicts are closed. False if it is over.
+/// Its row is locked.
 pub(super) async fn discard_in_tx(
     conn: &mut PgConnection,
     session_id: &SessionId,
@@ -266,8 +283,6 @@ pub(super) async fn discard_in_tx(
         r#"WITH discarded AS (
             UPDATE count_sessions SET discarded_at = clock_timestamp(), discarded_by = $2, discard_reason = $3
             WHERE session_id = $1 AND NOT is_over RETURNING session_id, discarded_at
-        ), freed AS (
-            UPDATE count_serials n SET free_from = discarded_at FROM discarded d WHERE n.session_id = d.session_id
         ), closed AS (
             UPDATE count_conflicts c SET resolution = 'ignore', resolved_by = $2, resolved_at = discarded_at,
                    reason = 'the session was discarded'

@@ -264,33 +264,61 @@ pub(in super::super) async fn write_lines_in_tx(
     if whole { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Notes that all that is posted in a session's name is posted, and from when on the serial numbers may be counted anew: at
-/// once where nothing was posted of them. False if somebody has noted that.
+/// The most serial numbers that one statement frees.
+const SERIALS_AT_ONCE: i64 = 1_000;
+
+/// Says from when on serial numbers of a session that is over, or all of whose lines are written, may be counted anew: some
+/// time from now where something was posted of them, else at once. So many of them, from those of one record on; gives the
+/// record from which on there may be more. They are locked in the order in which batches lock them.
+pub(in super::super) async fn free_serials(
+    conn: &mut PgConnection,
+    session_id: &str,
+    from: &str,
+) -> Result<Option<String>, DbError> {
+    Ok(sqlx::query_scalar!(
+        r#"WITH page AS MATERIALIZED (
+            SELECT serial_number, client_record_id FROM count_serials
+            WHERE session_id = $1 AND client_record_id >= $2 AND free_from IS NULL
+            ORDER BY client_record_id LIMIT $4
+        ), held AS MATERIALIZED (
+            SELECT serial_number FROM count_serials JOIN page USING (serial_number)
+            ORDER BY serial_number FOR UPDATE OF count_serials
+        ), freed AS (
+            UPDATE count_serials n SET free_from = clock_timestamp() + make_interval(
+                secs => CASE WHEN r.status = 'finalized' AND l.outcome = 'posted' THEN $3::float8 ELSE 0::float8 END)
+            FROM held, count_sessions s JOIN count_records r USING (session_id)
+                LEFT JOIN count_lines l ON (l.session_id, l.variant_id) = (s.posted_as, r.variant_id)
+            WHERE n.serial_number = held.serial_number AND r.session_id = $1
+              AND (n.session_id, n.client_record_id) = (r.session_id, r.client_record_id)
+        )
+        SELECT CASE WHEN count(*) = $4 THEN max(client_record_id) END FROM page"#,
+        session_id,
+        from,
+        SERIALS_KEPT_FOR.as_secs_f64(),
+        SERIALS_AT_ONCE,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Notes that all that is posted in a session's name is posted. False if somebody has noted that.
 pub(in super::super) async fn finish_in_tx(
     conn: &mut PgConnection,
     posted_as: &str,
     by: &str,
 ) -> Result<bool, DbError> {
     let done = sqlx::query!(
-        r#"WITH posted AS (
-            UPDATE count_sessions SET posted_at = clock_timestamp(), posted_by = $2
-            WHERE posted_as = $1 AND posted_at IS NULL RETURNING session_id, posted_at
-        ), freed AS (
-            UPDATE count_serials n SET free_from = posted.posted_at + make_interval(
-                secs => CASE WHEN r.status = 'finalized' AND l.outcome = 'posted' THEN $3::float8 ELSE 0::float8 END)
-            FROM posted JOIN count_records r USING (session_id)
-                LEFT JOIN count_lines l ON (l.session_id, l.variant_id) = ($1, r.variant_id)
-            WHERE (n.session_id, n.client_record_id) = (r.session_id, r.client_record_id)
-        )
-        SELECT EXISTS (SELECT FROM posted) AS "now!""#,
+        "UPDATE count_sessions SET posted_at = clock_timestamp(), posted_by = $2
+         WHERE posted_as = $1 AND posted_at IS NULL",
         posted_as,
         by,
-        SERIALS_KEPT_FOR.as_secs_f64(),
     )
-    .fetch_one(conn)
+    .execute(conn)
     .await?;
-    Ok(done.now)
+    // Of sessions that were posted as one count there are several.
+    Ok(done.rows_affected() > 0)
 }
+
 /// The lines that were written in a session's name, by item.
 pub(in super::super) async fn find_lines(
     conn: &mut PgConnection,
