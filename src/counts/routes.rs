@@ -274,7 +274,7 @@ fn conflicts(group: Group) -> Group {
         )
         .with(
             post("/sync/conflicts/auto-resolve", "conflicts.auto_resolve", resolve::auto_resolve)
-                .says("Resolve conflicts by a policy", "Those that need a person are left. At most 100 at once.")
+                .says("Resolve conflicts by a policy", "Those that need a person are left. 100 at once; `next_cursor` goes on.")
                 .answers::<resolve::AutoResolved>(200, "Which were resolved, and which were not.")
                 .example(json!({"strategy": "newest_wins", "session_id": example_of("session_id")})),
         )

@@ -116,7 +116,7 @@ proptest! {
                 Happening::Counted => open = Some((shelf, 0, 0)),
                 Happening::Posted => {
                     let Some((units, moved_after, lost)) = open.take() else { continue };
-                    let settled = settle(Counted { units, damaged: 0, went_out: 0, moved_after }, books).unwrap();
+                    let settled = settle(Counted { units, damaged: 0, damaged_before: 0, went_out: 0, moved_after }, books).unwrap();
                     prop_assert_eq!(settled.units, shelf + lost);
                     prop_assert_eq!(settled.units - books, settled.variance);
                     prop_assert_eq!((settled.shortfall, settled.damaged), (0, 0));
@@ -131,12 +131,16 @@ proptest! {
     /// went out beyond what was there.
     #[test]
     fn no_count_makes_stock_negative(
-        units in 0..1_000_i64, damaged in 0..1_000_i64, went_out in -1_500..=0_i64, moved_after in -1_500..1_500_i64, on_hand in 0..2_000_i64,
+        units in 0..1_000_i64, damaged in 0..1_000_i64, damaged_before in 0..1_000_i64, went_out in -1_500..=0_i64, moved_after in -1_500..1_500_i64, on_hand in 0..2_000_i64,
     ) {
-        let settled = settle(Counted { units, damaged: damaged.min(units), went_out, moved_after }, on_hand).unwrap();
-        prop_assert!(settled.units >= 0 && settled.damaged <= settled.units && settled.shortfall >= 0);
-        prop_assert!(settled.units == 0 || settled.shortfall == 0);
-        prop_assert_eq!(settled.units - settled.shortfall, units + went_out + moved_after);
+        let damaged = damaged.min(units);
+        let counted = Counted { units, damaged, damaged_before, went_out, moved_after };
+        let settled = settle(counted, on_hand).unwrap();
+        let target = units + went_out + moved_after;
+        prop_assert!((0..=settled.units).contains(&settled.damaged) && settled.damaged <= damaged);
+        // What is sound stays, whatever of the rest is news.
+        prop_assert_eq!(settled.units - settled.damaged, (target - damaged).max(0));
+        prop_assert_eq!(settled.shortfall, (-target).max(0));
         prop_assert_eq!(units - settled.expected, settled.variance);
     }
 }

@@ -1,8 +1,9 @@
 // A session: what was counted, what was expected, what speaks against it and the records behind it; alone, or as one count
 // with others.
 
-import { download } from "./api.js";
-import { conflicts } from "./conflicts.js";
+import { download, post } from "./api.js";
+import { ask, REASON } from "./ask.js";
+import { conflicts, inbox } from "./conflicts.js";
 import { h } from "./dom.js";
 import { badge, button, facts, filters, link, more, panel, table, write } from "./parts.js";
 import { decide, decision, postIt } from "./posting.js";
@@ -64,10 +65,11 @@ export function session(room, sessionId) {
     },
     moreRecords: () => soon(() => records(seen.cursor)),
   };
+  seen.inbox = inbox(room, { session_id: sessionId }, draw);
   let first = true;
   room.every(LOOK_EVERY_MS, async () => {
-    [seen.session, seen.conflicts] = await Promise.all([
-      room.get(path), room.get("/sync/conflicts", { session_id: sessionId, limit: 50 }),
+    [seen.session] = await Promise.all([
+      room.get(path), seen.inbox.look(),
       (seen.records?.length ?? 0) <= PAGE && records(),
     ]);
     // Those of one count are posted, and told, as one.
@@ -113,6 +115,7 @@ function view(room, seen, acts) {
     h("p", {}, link("/counts", "Counting"), ` / ${one.session_id}`),
     panel("Session", { wide: true, actions: [
       button("Export", () => room.attempt(() => download(`${path}/export${query}`, `count-${one.session_id}.csv`))),
+      IS_OPEN.has(one.state) ? button("Discard …", () => discard(room, path, one)) : null,
       isPosted || one.discarded_at ? null : button(seen.together.size ? "Post them …" : "Post it …", () => room.attempt(() => postIt(room, seen, acts.allLines)), { class: "primary" }),
     ] },
       facts([
@@ -151,8 +154,21 @@ function view(room, seen, acts) {
         ["Came", ({ synced_at }) => time(synced_at)],
       ], seen.records, { key: ({ client_record_id }) => client_record_id, empty: "There are none." }),
       more(seen.cursor, acts.moreRecords)),
-    panel("Conflicts of this session", { wide: true }, conflicts(room, seen.conflicts.items)),
+    conflicts(room, seen.inbox, "Conflicts of this session"),
   ];
+}
+
+function discard(room, path, { session_id, finalized_records }) {
+  return ask({
+    title: "Give this session up",
+    text: `Nothing enters ${session_id} any more, and nothing of its ${write.many(finalized_records, "record")} is posted: they stay as evidence. Its serial numbers may be counted anew. There is no way back.`,
+    fields: [REASON],
+    confirm: "Give it up",
+    act: async ({ reason }) => {
+      await post(`${path}/discard`, { reason });
+      room.say(`${session_id} is given up.`);
+    },
+  });
 }
 
 const sessionLink = (id) => link(`/counts/${encodeURIComponent(id)}`, write.id(id));

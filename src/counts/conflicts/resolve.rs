@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,8 +20,9 @@ use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::records::model::{Item, Kept as Written, Record, Refusal, SERIALS_MAX};
-use crate::counts::records::{rules, store as records, times};
-use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision};
+use crate::counts::records::rules::{self, There};
+use crate::counts::records::{store as records, times};
+use crate::db::{Collides, DbError, run_again_if_it_collides};
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
@@ -31,7 +32,7 @@ use crate::idempotency::{self, Claim};
 use crate::text::{Reason, SessionId};
 
 /// The most conflicts that one call resolves by a policy.
-const AT_ONCE_MAX: i64 = 100;
+const AT_ONCE_MAX: usize = 100;
 
 /// `POST /sync/conflicts/{conflict_id}/resolve`
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -54,16 +55,9 @@ pub async fn resolve(
         return Err(Problem::invalid("merged", "is what to keep: needed for merge, and for nothing else"));
     }
     let claim = keyed::claim_of(&caller, "resolve", body.keyed);
-    let mut attempt = 1;
-    loop {
-        match resolve_one(&app, &caller, claim.as_ref(), conflict_id, &cmd).await {
-            Err(error) if error.collided() && attempt < ATTEMPTS => {
-                pause_after_collision(attempt).await;
-                attempt += 1;
-            }
-            outcome => return Ok(outcome?),
-        }
-    }
+    let resolved =
+        run_again_if_it_collides(|| resolve_one(&app, &caller, claim.as_ref(), conflict_id, &cmd)).await;
+    Ok(resolved?)
 }
 
 async fn resolve_one(
@@ -77,7 +71,9 @@ async fn resolve_one(
         Begun::Known(first) => return Ok(first),
         Begun::New(work) => work,
     };
-    let outcome = resolve_in_tx(&mut work.tx, conflict_id, cmd, None, &caller.principal.subject).await;
+    let by = By { user_id: &caller.principal.subject, policy: None, reason: cmd.reason.as_ref() };
+    let merged = cmd.merged.as_ref();
+    let outcome = resolve_in_tx(&mut work.tx, conflict_id, Some(cmd.resolution), merged, &by).await;
     work.finish(StatusCode::OK, outcome).await
 }
 
@@ -87,6 +83,8 @@ pub struct AutoResolve {
     strategy: Policy,
     session_id: Option<SessionId>,
     reason: Option<Reason>,
+    /// Those after this one.
+    cursor: Option<Uuid>,
 }
 
 /// What a policy could do.
@@ -95,6 +93,8 @@ pub struct AutoResolved {
     resolved: Vec<Uuid>,
     /// Those that need a person.
     left: Vec<Uuid>,
+    /// Give this as `cursor` to go on behind them; null where there are no more.
+    next_cursor: Option<Uuid>,
 }
 
 /// Each by itself: one that can't be resolved by the policy is left as it is.
@@ -120,21 +120,21 @@ pub async fn auto_resolve(
 }
 
 async fn resolve_open(app: &App, caller: &Caller, cmd: AutoResolve) -> Result<AutoResolved, CountError> {
-    let AutoResolve { strategy, session_id, reason } = cmd;
-    let open = {
+    let AutoResolve { strategy, session_id, reason, cursor } = cmd;
+    let mut open = {
         let mut conn = app.db.read().await?;
         let session_id = session_id.as_ref().map(SessionId::as_str);
-        store::list(&mut conn, None, session_id, Some(true), None, AT_ONCE_MAX).await?
+        store::list(&mut conn, None, session_id, Some(true), cursor, AT_ONCE_MAX as i64 + 1).await?
     };
-    let mut done = AutoResolved { resolved: Vec::new(), left: Vec::new() };
+    let is_more = open.len() > AT_ONCE_MAX;
+    open.truncate(AT_ONCE_MAX);
+    let next_cursor = open.last().filter(|_| is_more).map(|conflict| conflict.conflict_id);
+    let mut done = AutoResolved { resolved: Vec::new(), left: Vec::new(), next_cursor };
+    let by = By { user_id: &caller.principal.subject, policy: Some(strategy), reason: reason.as_ref() };
     for conflict in open {
-        let there = conflict.server.as_ref().and_then(|there| there["updated_at"].as_str());
-        let there = there.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc());
-        let resolution = strategy.resolution(conflict.updated_at, there);
-        let cmd = ResolveConflict { resolution, merged: None, reason: reason.clone() };
         let mut tx = app.db.begin().await?;
         let id = conflict.conflict_id;
-        match resolve_in_tx(&mut tx, id, &cmd, Some(strategy), &caller.principal.subject).await {
+        match resolve_in_tx(&mut tx, id, None, None, &by).await {
             Ok(_) => {
                 tx.commit().await.map_err(DbError::from)?;
                 done.resolved.push(id);
@@ -148,44 +148,67 @@ async fn resolve_open(app: &App, caller: &Caller, cmd: AutoResolve) -> Result<Au
     Ok(done)
 }
 
-/// Locks the sessions that it touches, looks again, writes what is to be kept, and notes how it was resolved.
+/// Who resolves, by which policy if by one, and why.
+struct By<'a> {
+    user_id: &'a str,
+    policy: Option<Policy>,
+    reason: Option<&'a Reason>,
+}
+
+/// Locks the sessions that it touches, looks again, writes what is to be kept, and notes how it was resolved: as a person says,
+/// or as the policy has it.
 async fn resolve_in_tx(
     conn: &mut PgConnection,
     conflict_id: Uuid,
-    cmd: &ResolveConflict,
-    policy: Option<Policy>,
-    by: &str,
+    resolution: Option<Resolution>,
+    merged: Option<&Map<String, Value>>,
+    by: &By<'_>,
 ) -> Result<Kept, CountError> {
     // What was sent never changes: before the lock only that is read.
-    let Kept { session_id, local, .. } = find(conn, conflict_id).await?;
-    let merged = cmd.merged.clone().map(|merged| over(&local, merged));
-    let keeps = matches!(cmd.resolution, Resolution::AcceptLocal | Resolution::Merge)
-        .then(|| merged.as_ref().unwrap_or(&local));
-    let serials = keeps.and_then(|keeps| keeps["serial_numbers"].as_array()).into_iter().flatten();
+    let Kept { session_id, client_record_id, local, .. } = find(conn, conflict_id).await?;
+    let merged = merged.map(|merged| over(&local, merged.clone()));
+    let keeps = merged.as_ref().unwrap_or(&local);
+    let serials = keeps["serial_numbers"].as_array().into_iter().flatten();
     let serials: Vec<_> = serials.filter_map(Value::as_str).take(SERIALS_MAX).collect();
     let locked = store::lock_sessions_in_tx(conn, &session_id, &serials).await?;
     let found = find(conn, conflict_id).await?;
-    if let Some(resolution) = &found.resolution {
-        // The same again is the same answer.
-        let is_same = resolution == cmd.resolution.as_str() && found.merged == merged;
-        return if is_same { Ok(found) } else { Err(error::conflict_resolved(resolution)) };
+    let key = (session_id, client_record_id);
+    let there = records::find_records(conn, std::slice::from_ref(&key)).await?.remove(&key);
+    let by_policy = by
+        .policy
+        .map(|policy| policy.resolution(found.updated_at, there.as_ref().map(|there| there.updated_at)));
+    let resolution = resolution.or(by_policy).unwrap_or(Resolution::AcceptServer);
+    let (session_id, client_record_id) = key;
+    if let Some(before) = &found.resolution {
+        // The same again is the same answer; what was resolved meanwhile needs no policy.
+        let is_same = before == resolution.as_str() && found.merged == merged;
+        return if is_same || by.policy.is_some() {
+            Ok(found)
+        } else {
+            Err(error::conflict_resolved(before))
+        };
     }
-    if let Some(keeps) = keeps {
+    let is_kept = matches!(resolution, Resolution::AcceptLocal | Resolution::Merge);
+    if is_kept {
         if locked.get(&session_id).is_none_or(|is_over| *is_over) {
             return Err(error::session_posted());
         }
-        keep_in_tx(conn, &found, keeps, &locked).await?;
+        keep_in_tx(conn, &found, keeps, &locked, there).await?;
     }
     let how = Resolved {
-        resolution: cmd.resolution.as_str(),
+        resolution: resolution.as_str(),
         merged: merged.as_ref(),
-        by,
-        policy: policy.map(Policy::as_str),
-        reason: cmd.reason.as_ref().map(Reason::as_str),
+        by: by.user_id,
+        policy: by.policy.map(Policy::as_str),
+        reason: by.reason.map(Reason::as_str),
     };
     store::resolve_in_tx(conn, conflict_id, &how).await?;
+    if is_kept {
+        let record = (session_id.as_str(), client_record_id.as_str());
+        store::close_earlier_in_tx(conn, record, found.updated_at, by.user_id).await?;
+    }
     let told = json!({"session_id": session_id, "user_id": found.user_id, "conflict_id": conflict_id,
-                      "resolution": how.resolution, "resolved_by": by});
+                      "resolution": how.resolution, "resolved_by": how.by});
     events::append_in_tx(conn, EventKind::SessionUpdated, About::SessionNamed(&session_id), &told).await?;
     find(conn, conflict_id).await
 }
@@ -210,6 +233,7 @@ async fn keep_in_tx(
     conflict: &Kept,
     sent: &Value,
     locked: &HashMap<String, bool>,
+    there: Option<There>,
 ) -> Result<(), CountError> {
     let record = Record::read(sent)?;
     let key = record.key();
@@ -224,7 +248,6 @@ async fn keep_in_tx(
         Some(at) if is_as_sent("counted_at") && is_as_sent("updated_at") => at,
         _ => times::counted_at(&record, came, None).map_err(told)?,
     };
-    let there = records::find_records(conn, std::slice::from_ref(&key)).await?.remove(&key);
     let numbers: Vec<String> = record.serial_numbers.iter().cloned().map(String::from).collect();
     let mut sorted = numbers.clone();
     sorted.sort_unstable();

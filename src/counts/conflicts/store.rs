@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -86,6 +87,27 @@ pub(super) async fn resolve_in_tx(
     .execute(conn)
     .await?;
     if noted.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
+}
+
+/// Closes open conflicts over earlier versions of a record than one that was just accepted: they would undo it.
+pub(super) async fn close_earlier_in_tx(
+    conn: &mut PgConnection,
+    (session_id, client_record_id): (&str, &str),
+    updated_at: DateTime<Utc>,
+    by: &str,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "UPDATE count_conflicts SET resolution = 'accept_server', resolved_by = $4, policy = 'synced_later',
+             reason = 'a later version was accepted', resolved_at = clock_timestamp()
+         WHERE session_id = $1 AND client_record_id = $2 AND updated_at < $3 AND resolution IS NULL",
+        session_id,
+        client_record_id,
+        updated_at,
+        by,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Takes serial numbers, and the units that they number, out of the records that have them, but for one record. The sessions

@@ -96,7 +96,7 @@ pub(super) async fn take_in_tx<B: Batch>(
     }
     let mut known = look_up_in_tx(conn, counter, &mut read, (now, sent_at), B::IS_FILE).await?;
 
-    let mut kept: HashMap<RecordKey, Kept> = HashMap::new();
+    let mut kept: HashMap<RecordKey, (usize, Kept)> = HashMap::new();
     let (mut conflicts, mut against) = (Vec::new(), HashMap::new());
     let mut judged = Vec::with_capacity(read.len());
     for read in &read {
@@ -106,7 +106,7 @@ pub(super) async fn take_in_tx<B: Batch>(
             Ok(Some(record)) => {
                 let now = There::from(&record);
                 let before = known.there.insert(key.clone(), now.clone());
-                kept.insert(key, record);
+                kept.insert(key, (judged.len(), record));
                 Taken::Kept { id, replaced: before.is_some_and(|before| !before.counts_as(&now)) }
             }
             Err(Refusal::Fault { error_type, message }) => {
@@ -119,28 +119,32 @@ pub(super) async fn take_in_tx<B: Batch>(
                 }
                 let conflict = Conflict { client_record_id: id, conflict_type: kind, message, details };
                 if !is_told {
-                    conflicts.push((read, conflict.clone()));
+                    conflicts.push((judged.len(), read, conflict.clone()));
                 }
                 Taken::Conflict(conflict)
             }
         });
     }
-    let kept: Vec<_> = kept.into_values().collect();
-    store::write_records_in_tx(conn, &kept).await?;
-    store::settle_serials_in_tx(conn, &known.serials).await?;
-    if known.conflicts.values().flatten().any(|conflict| !conflict.is_resolved) {
-        store::close_conflicts_in_tx(conn, &kept, counter.0).await?;
-    }
     let conflicts: Vec<_> = conflicts
         .iter()
-        .map(|(read, told)| store::NewConflict {
+        .map(|(place, read, told)| store::NewConflict {
             record: &read.record,
             sent: read.sent,
             counted_at: read.counted_at.as_ref().ok().copied(),
             told,
+            // A later version further on in this batch was kept.
+            is_over: kept.get(&read.record.key()).is_some_and(|(since, kept)| {
+                since > place && kept.updated_at >= read.record.updated_at.get()
+            }),
         })
         .collect();
-    let opened = store::keep_conflicts_in_tx(conn, &conflicts, &against).await?;
+    let kept: Vec<_> = kept.into_values().map(|(_, kept)| kept).collect();
+    store::write_records_in_tx(conn, &kept).await?;
+    store::settle_serials_in_tx(conn, &known.serials).await?;
+    if known.conflicts.values().flatten().any(|conflict| !conflict.is_resolved) {
+        store::close_conflicts_in_tx(conn, &kept, &conflicts, counter.0).await?;
+    }
+    let opened = store::keep_conflicts_in_tx(conn, &conflicts, &against, counter.0).await?;
     tell_of_progress_in_tx(conn, counter.0, &kept, &opened).await?;
     let mut judged = judged.into_iter();
     let in_order = (0..sent.len()).filter_map(|place| match unreadable.remove(&place) {

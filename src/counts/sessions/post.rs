@@ -313,8 +313,8 @@ impl Posting<'_> {
 
 impl Total {
     pub(super) fn counted(&self) -> Counted {
-        let Self { units, damaged, went_out, moved_after, .. } = *self;
-        Counted { units, damaged, went_out, moved_after }
+        let Self { units, damaged, damaged_before, went_out, moved_after, .. } = *self;
+        Counted { units, damaged, damaged_before, went_out, moved_after }
     }
 
     pub(super) fn against(&self, recount_over: Option<u32>) -> Against {

@@ -11,6 +11,8 @@ pub struct Counted {
     pub units: i64,
     /// Damaged units.
     pub damaged: i64,
+    /// The damaged units of the newest count of it that was posted: these have left stock, and may still be on the shelf.
+    pub damaged_before: i64,
     /// The sum of what went out between the first and the last of its records: not positive.
     pub went_out: i64,
     /// The sum of what moved since the last of them.
@@ -22,13 +24,13 @@ pub struct Counted {
 pub struct Settled {
     /// What moved since it was counted.
     pub moved: i64,
-    /// What there should have been when it was counted.
+    /// What there should have been when it was counted, damaged units among it that had left stock before.
     pub expected: i64,
     /// How far the count is from that.
     pub variance: i64,
     /// What stock is set to.
     pub units: i64,
-    /// How many of these are damaged, and leave stock at once.
+    /// How many of these are damaged since, and leave stock at once.
     pub damaged: i64,
     /// How many more were sold since than were counted: of these nothing is there.
     pub shortfall: i64,
@@ -41,6 +43,9 @@ pub struct OverLimit;
 /// Settles a count against a level. Stock becomes what was counted and what moved since; where more went out than that,
 /// nothing is left, and the difference is told.
 ///
+/// Damaged units stay on the shelf after they have left stock, and are counted again: as many as the count before found are no
+/// news. Nor is any of them where what is sound is what stock says.
+///
 /// Between the first and the last record of an item nobody knows from which shelf a unit moved, the one that was counted
 /// or the one that was not yet. So what went out counts from the first on, and what came in only from the last: in doubt
 /// there is less, for what is not there can't be sold.
@@ -50,13 +55,15 @@ pub struct OverLimit;
 pub fn settle(counted: Counted, on_hand: i64) -> Result<Settled, OverLimit> {
     let moved = counted.went_out + counted.moved_after;
     let target = counted.units.checked_add(moved).filter(|target| *target <= ON_HAND_MAX).ok_or(OverLimit)?;
-    let units = target.max(0);
+    let damaged = counted.damaged.min(target.max(0));
+    let is_as_booked = target - damaged == on_hand;
+    let known = if is_as_booked { damaged } else { damaged.min(counted.damaged_before) };
     Ok(Settled {
         moved,
-        expected: on_hand - moved,
-        variance: target - on_hand,
-        units,
-        damaged: counted.damaged.min(units),
+        expected: on_hand + known - moved,
+        variance: target - known - on_hand,
+        units: target.max(0) - known,
+        damaged: damaged - known,
         shortfall: (-target).max(0),
     })
 }
@@ -99,7 +106,35 @@ mod tests {
     use super::*;
 
     fn counted(units: i64, damaged: i64, went_out: i64, moved_after: i64) -> Counted {
-        Counted { units, damaged, went_out, moved_after }
+        Counted { units, damaged, damaged_before: 0, went_out, moved_after }
+    }
+
+    #[test]
+    fn damaged_units_that_left_stock_before_are_no_news_though_they_are_on_the_shelf() {
+        for (units, damaged, damaged_before, on_hand, variance, set_to, newly) in [
+            // The first count finds two of ten lost, and two of the others damaged.
+            (8, 2, 0, 10, -2, 8, 2),
+            // The next one finds the same.
+            (8, 2, 2, 6, 0, 6, 0),
+            // One more is damaged, or lost, or found; or the damaged ones were cleared away.
+            (8, 3, 2, 6, 0, 6, 1),
+            (7, 2, 2, 6, -1, 5, 0),
+            (9, 2, 2, 6, 1, 7, 0),
+            (6, 0, 2, 6, 0, 6, 0),
+            // Somebody took them off the books by hand.
+            (8, 2, 0, 6, 0, 6, 0),
+        ] {
+            let counted = Counted { damaged_before, ..counted(units, damaged, 0, 0) };
+            let settled = settle(counted, on_hand).unwrap();
+            let told = (settled.variance, settled.units, settled.damaged);
+            assert_eq!(told, (variance, set_to, newly), "{counted:?} {on_hand}");
+            assert_eq!(settled.expected, units - variance, "{counted:?} {on_hand}");
+            assert_eq!(settled.units - settled.damaged, units - damaged, "{counted:?} {on_hand}");
+        }
+        // Two are sold after the count.
+        let counted = Counted { damaged_before: 2, ..counted(8, 2, -2, 0) };
+        let settled = settle(counted, 4).unwrap();
+        assert_eq!((settled.expected, settled.variance, settled.units, settled.damaged), (8, 0, 4, 0));
     }
 
     #[test]

@@ -121,4 +121,6 @@ fn expected(total: Total) -> Line {
 fn blinded(line: &mut Line) {
     (line.moved_since, line.expected_qty, line.variance) = (None, None, None);
     (line.previous_quantity, line.new_quantity, line.shortfall) = (None, None, 0);
+    // What speaks against a count may do so because it is not what was expected.
+    (line.recount_because, line.also_in) = (None, Vec::new());
 }

@@ -110,3 +110,55 @@ async fn rows_of_one_item_add_up_over_all_parts_in_which_the_page_sends_a_file()
     browser.close().await;
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_lead_looks_through_the_inbox_resolves_it_by_a_rule_opens_a_blind_session_and_gives_one_up() {
+    const CONFLICTS: usize = 60;
+    let app = TestApp::without_redis().await;
+    let client = &app.client;
+    let made = json!({"sku": "BOWL", "name": "Bowl", "price": "9", "currency": "EUR", "on_hand": 12});
+    client.post("/variants", &made).await.expect(201);
+    let odd = |n: usize| {
+        json!({"client_record_id": n.to_string(), "session_id": "left", "item_code": "BOWL", "verified_qty": 1, "damage_qty": 2,
+               "created_at": "2026-01-01T10:00:00Z", "updated_at": "2026-01-01T10:00:00Z"})
+    };
+    let records: Vec<_> = (0..CONFLICTS).map(odd).collect();
+    client.post("/sync/batch", &json!({"records": records})).await.expect(200);
+
+    let mut browser = Browser::open().await;
+    browser.sign_in(client).await;
+    browser.visit("counts").await;
+    browser.until_said("50 or more").await;
+    browser.click("Show more").await;
+    let rows = "document.querySelectorAll('[data-key=\"Conflicts to resolve\"] tbody > tr').length";
+    browser.until(&format!("{rows} === {CONFLICTS}")).await;
+    browser.click("Resolve by a rule …").await;
+    browser.until("document.querySelector('dialog #ask-strategy')").await;
+    let by = "document.querySelector('#ask-strategy').value = 'server_wins';
+              document.querySelector('#ask-reason').value = 'a broken scale'";
+    browser.run(by).await;
+    browser.click("Resolve them").await;
+    browser.until_said("60 conflicts resolved.").await;
+    browser.until_said("nothing needs a person").await;
+    assert_eq!(app.count("count_conflicts WHERE reason = 'a broken scale'").await, CONFLICTS as i64);
+
+    browser.click("Open a session …").await;
+    browser.until("document.querySelector('dialog #ask-user_id')").await;
+    let who = "document.querySelector('#ask-user_id').value = 'ann';
+               document.querySelector('#ask-session_id').value = 'of-ann'";
+    browser.run(who).await;
+    browser.click("Open it").await;
+    browser.until_said("of-ann is open for ann, who counts blind").await;
+    let opened = client.get("/sessions/of-ann").await.expect(200).json();
+    assert_eq!((&opened["user_id"], &opened["blind"]), (&json!("ann"), &json!(true)));
+
+    browser.visit("counts/left").await;
+    browser.click("Discard …").await;
+    browser.until("document.querySelector('dialog #ask-reason')").await;
+    browser.run("document.querySelector('#ask-reason').value = 'a broken scale'").await;
+    browser.click("Give it up").await;
+    browser.until_said("left is given up").await;
+    assert_eq!(client.get("/sessions/left").await.expect(200).json()["state"], "discarded");
+    browser.close().await;
+    app.finish().await;
+}

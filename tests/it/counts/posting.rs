@@ -382,3 +382,49 @@ async fn a_decision_on_what_was_not_counted_is_refused_and_nothing_is_posted() {
     );
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_units_that_stay_on_the_shelf_are_lost_once() {
+    let app = start(false).await;
+    let (ann, (variant, sku)) = (counter(&app, "ann").await, item(&app, 10).await);
+    let mut told = Vec::new();
+    for (session, damaged) in [("first", 2), ("second", 2), ("third", 3)] {
+        let mut sent = record("1", session, &sku, 8);
+        sent["damage_qty"] = json!(damaged);
+        batch(&ann, &[sent]).await;
+        let seen = get(&ann, &format!("/sessions/{session}/variances")).await.expect(200).json();
+        let body = if session == "first" { json!({}) } else { json!({"recount_over": 0}) };
+        let posted = post(&ann, &format!("/sessions/{session}/post"), &body).await.expect(200).json();
+        let line = &posted["lines"][0];
+        assert_eq!(line["variance"], seen["lines"][0]["variance"], "{session}");
+        assert_eq!(line["new_quantity"], app.client.on_hand(variant).await, "{session}");
+        let has_left = line["damage_movement_id"].is_string();
+        told.push((line["outcome"] == "posted", line["variance"].as_i64().unwrap(), has_left));
+    }
+    assert_eq!(told, [(true, -2, true), (true, 0, false), (true, 0, true)]);
+    assert_eq!(app.client.on_hand(variant).await, 5);
+    let lost: Vec<i64> =
+        sqlx::query_scalar("SELECT delta FROM stock_movements WHERE reason = 'damaged' ORDER BY version")
+            .fetch_all(&app.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(lost, [-2, -1]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counter_of_a_blind_session_does_not_see_what_speaks_against_its_count() {
+    let app = start(false).await;
+    let (ann, boss) = (counter(&app, "ann").await, app.client_of("boss", &[Scope::Warehouse]).await);
+    let (_, sku) = item(&app, 10).await;
+    post(&ann, "/sessions", &json!({"session_id": "blind", "blind": true})).await.expect(201);
+    batch(&ann, &[record("1", "blind", &sku, 8)]).await;
+    batch(&boss, &[record("1", "other", &sku, 9)]).await;
+    posted(&boss, "other").await;
+    let seen = async |client: &Client| {
+        get(client, "/sessions/blind/variances").await.expect(200).json()["lines"][0]["recount_because"]
+            .clone()
+    };
+    assert_eq!((seen(&boss).await, seen(&ann).await), (json!("counted_since"), Value::Null));
+    app.finish().await;
+}

@@ -444,12 +444,14 @@ async fn a_renewal_does_not_wait_for_the_batches_under_its_claim() {
     let app = TestApp::without_redis().await;
     let (ann, rack) = (counter(&app, "ann").await, unique("R"));
     let (session, _) = claimed(&ann, &rack).await;
+    // A batch has its claim, and its session.
     let mut batch = app.database.pool.begin().await.unwrap();
-    sqlx::query("SELECT FROM leases WHERE name = 'rack:lock:' || $1 FOR KEY SHARE")
-        .bind(&rack)
-        .execute(&mut *batch)
-        .await
-        .unwrap();
+    for (held, by) in [
+        ("SELECT FROM leases WHERE name = 'rack:lock:' || $1 FOR KEY SHARE", &rack),
+        ("UPDATE count_sessions SET last_seen_at = clock_timestamp() WHERE session_id = $1", &session),
+    ] {
+        sqlx::query(held).bind(by).execute(&mut *batch).await.unwrap();
+    }
     for verb in ["renew", "pause", "resume"] {
         post(&ann, &format!("/racks/{rack}/{verb}"), &json!({"session_id": session})).await.expect(200);
     }

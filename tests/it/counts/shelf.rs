@@ -57,7 +57,18 @@ enum Step {
     Post {
         session: usize,
         with: Vec<usize>,
+        verdict: Verdict,
     },
+}
+
+/// What whoever posts says of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Nothing,
+    /// What is off by anything is to be counted again.
+    Exact,
+    Approve,
+    Reject,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -72,8 +83,14 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, item, rack, late, kind, clock)| {
                 Step::Count { session, item, rack, late, draft: kind == 0, ahead: clock == 0 }
             }),
-        3 => (0..SESSIONS, proptest::collection::vec(0..SESSIONS, 0..3))
-            .prop_map(|(session, with)| Step::Post { session, with }),
+        3 => (0..SESSIONS, proptest::collection::vec(0..SESSIONS, 0..3), verdict())
+            .prop_map(|(session, with, verdict)| Step::Post { session, with, verdict }),
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        7 => Just(Verdict::Nothing), 1 => Just(Verdict::Exact), 1 => Just(Verdict::Approve), 1 => Just(Verdict::Reject),
     ]
 }
 
@@ -214,7 +231,25 @@ impl Walk<'_> {
         .unwrap()
     }
 
-    async fn post(&mut self, session: usize, with: &[usize]) -> Result<(), String> {
+    /// What is asked for when these sessions are posted.
+    fn asked(&self, named: &[String], verdict: Verdict) -> Value {
+        let decision = match verdict {
+            Verdict::Nothing => return json!({}),
+            Verdict::Exact => return json!({"recount_over": 0}),
+            Verdict::Approve => "approve",
+            Verdict::Reject => "reject",
+        };
+        let is_counted = |item: usize| {
+            let mut of_item =
+                self.records.iter().filter(|record| record.item == item && named.contains(&record.session));
+            of_item.any(|record| !record.is_draft)
+        };
+        let lines = (0..ITEMS).filter(|item| is_counted(*item));
+        let lines = lines.map(|item| json!({"item_code": self.items[item].1, "decision": decision}));
+        json!({"lines": lines.collect::<Vec<_>>()})
+    }
+
+    async fn post(&mut self, session: usize, with: &[usize], verdict: Verdict) -> Result<(), String> {
         let first = self.sessions[session].clone();
         let mut named: Vec<_> = with.iter().map(|other| self.sessions[*other].clone()).collect();
         let mut books = Vec::new();
@@ -226,8 +261,10 @@ impl Walk<'_> {
         if !self.records.iter().any(|record| record.session == first) {
             return Ok(());
         }
-        let (body, path) = (json!({"session_ids": named}), format!("/sessions/{first}/post"));
+        let (session_ids, path) = (json!(named), format!("/sessions/{first}/post"));
         named.push(first);
+        let mut body = self.asked(&named, verdict);
+        body["session_ids"] = session_ids;
         if !self.records.iter().any(|record| named.contains(&record.session) && !record.is_draft) {
             let refused = post(self.ann, &path, &body).await;
             assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "nothing_to_post"));
@@ -237,7 +274,7 @@ impl Walk<'_> {
         for line in told["lines"].as_array().unwrap() {
             let item =
                 self.items.iter().position(|(variant, _)| line["variant_id"] == json!(variant)).unwrap();
-            self.check(item, &named, line, books[item])
+            self.check(item, &named, verdict, (line, books[item]))
                 .await
                 .map_err(|why| format!("item {item}: {why}: {line}"))?;
         }
@@ -253,8 +290,8 @@ impl Walk<'_> {
         &mut self,
         item: usize,
         named: &[String],
-        line: &Value,
-        before: i64,
+        verdict: Verdict,
+        (line, before): (&Value, i64),
     ) -> Result<(), String> {
         let books = self.app.client.on_hand(self.items[item].0).await;
         let of_item = self.records.iter().filter(|record| record.item == item && !record.is_draft);
@@ -273,14 +310,34 @@ impl Walk<'_> {
         let version = mine.iter().map(|record| record.look.versions[item]).max().unwrap();
         let is_older = self.posted[item].is_some_and(|posted| posted >= version);
         // Nothing is left to be counted again that nothing speaks against.
+        let is_off = verdict == Verdict::Exact && line["variance"] != 0;
         match line["outcome"].as_str().unwrap() {
-            "recount" if (is_doubtful || is_older) && books == before => {
+            "rejected" if verdict == Verdict::Reject && books == before => {
+                // It is as if nobody had counted it there.
+                self.records.retain(|record| record.item != item || !named.contains(&record.session));
+                return Ok(());
+            }
+            "posted" if verdict == Verdict::Approve && (is_doubtful || is_older) => {
+                // Whoever approves of it takes the books to be what they may not be.
+                (self.blurred[item], self.lines.0) = (true, self.lines.0 + 1);
+                return Ok(());
+            }
+            "recount"
+                if verdict != Verdict::Approve && (is_doubtful || is_older || is_off) && books == before =>
+            {
                 self.lines.1 += 1;
                 return Ok(());
             }
-            "posted" if !is_doubtful && (!is_older || books == before) => self.lines.0 += 1,
+            "posted"
+                if verdict != Verdict::Reject
+                    && !is_off
+                    && !is_doubtful
+                    && (!is_older || books == before) =>
+            {
+                self.lines.0 += 1;
+            }
             outcome => {
-                let why = format!("doubtful: {is_doubtful}, older: {is_older}");
+                let why = format!("doubtful: {is_doubtful}, older: {is_older}, {verdict:?}");
                 return Err(format!("{outcome}, {before} became {books}, {why}"));
             }
         }
@@ -324,7 +381,7 @@ impl Walk<'_> {
                 self.look().await;
             }
             Step::Count { .. } => self.count(step).await,
-            Step::Post { session, ref with } => self.post(session, with).await?,
+            Step::Post { session, ref with, verdict } => self.post(session, with, verdict).await?,
         }
         Ok(())
     }

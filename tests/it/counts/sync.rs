@@ -414,3 +414,100 @@ async fn batches_take_turns_and_keep_nobody_else_waiting() {
     assert_eq!(ids(&batch(&ann, &[record("2", &free, &sku, 5)]).await, "ok"), ["2"]);
     app.finish().await;
 }
+
+/// A version of a record that names a claim which nobody ever had.
+fn lost(session: &str, sku: &str, minute: u32, units: i64) -> Value {
+    let mut sent = record("1", session, sku, units);
+    (sent["rack_id"], sent["fence"]) = (json!("R"), json!(1));
+    sent["updated_at"] = json!(format!("2026-01-01T10:{minute:02}:00Z"));
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_versions_in_conflict_a_policy_keeps_the_later_whichever_came_first() {
+    let app = many(false).await;
+    let ann = counter(&app, "ann").await;
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    for strategy in ["newest_wins", "local_wins"] {
+        for (minutes, session) in [([5, 1], unique("s")), ([1, 5], unique("s"))] {
+            for minute in minutes {
+                let told = batch(&ann, &[lost(&session, &sku, minute, i64::from(minute))]).await;
+                assert_eq!(conflict_types(&told), ["lease_lost"]);
+            }
+            let by = json!({"strategy": strategy, "session_id": session});
+            let done = post(&ann, "/sync/conflicts/auto-resolve", &by).await.expect(200).json();
+            assert_eq!((&done["left"], &done["next_cursor"]), (&json!([]), &Value::Null), "{strategy}");
+            let units: Vec<i64> =
+                sqlx::query_scalar("SELECT verified_qty FROM count_records WHERE session_id = $1")
+                    .bind(&session)
+                    .fetch_all(&app.database.pool)
+                    .await
+                    .unwrap();
+            assert_eq!(units, [5], "{strategy} {minutes:?}");
+            assert_eq!(get(&ann, "/sync/conflicts").await.json()["items"], json!([]));
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_can_not_settle_keeps_it_from_nothing_behind_it() {
+    let app = many(false).await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let odd = |n: usize| {
+        let mut sent = record(&format!("odd {n}"), &session, &sku, 3);
+        sent["damage_qty"] = json!(4);
+        sent
+    };
+    batch(&ann, &(0..100).map(odd).collect::<Vec<_>>()).await;
+    batch(&ann, &[lost(&session, &sku, 1, 5)]).await;
+    let (mut cursor, mut pages) = (Value::Null, Vec::new());
+    loop {
+        let by = json!({"strategy": "local_wins", "cursor": cursor});
+        let done = post(&ann, "/sync/conflicts/auto-resolve", &by).await.expect(200).json();
+        let count = |list: &str| done[list].as_array().unwrap().len();
+        pages.push((count("resolved"), count("left")));
+        cursor = done["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    let (resolved, left) = pages.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    assert_eq!((pages.len(), resolved, left), (2, 1, 100), "{pages:?}");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_last_version_of_a_record_is_left_to_be_decided_on() {
+    let app = many(false).await;
+    let (ann, session) = (counter(&app, "ann").await, unique("s"));
+    let sku = sku_of(&app.client, app.client.variant(10).await).await;
+    let open = async || get(&ann, "/sync/conflicts").await.expect(200).json()["items"].clone();
+    let mut first = record("1", &session, &sku, 3);
+    first["serial_numbers"] = json!(["A"]);
+    batch(&ann, &[first.clone()]).await;
+    // Corrected in the same batch.
+    first["client_record_id"] = json!("2");
+    let mut corrected = first.clone();
+    (corrected["serial_numbers"], corrected["updated_at"]) = (json!(["B"]), json!("2026-01-01T10:01:00Z"));
+    let told = batch(&ann, &[first, corrected.clone()]).await;
+    assert_eq!((conflict_types(&told), ids(&told, "ok")), (vec!["duplicate_serial"], vec!["2"]));
+    assert_eq!(open().await, json!([]));
+    // What is older than what was kept before it is told all the same.
+    let mut late = corrected.clone();
+    (late["verified_qty"], late["updated_at"]) = (json!(9), json!("2026-01-01T10:00:30Z"));
+    corrected["updated_at"] = json!("2026-01-01T10:02:00Z");
+    assert_eq!(conflict_types(&batch(&ann, &[corrected, late]).await), ["stale_record"]);
+    assert_eq!(open().await.as_array().unwrap().len(), 1);
+    // A device that writes its record anew each time it sends it.
+    let other = unique("s");
+    for minute in [1, 2, 3] {
+        batch(&ann, &[lost(&other, &sku, minute, 5)]).await;
+    }
+    let left = get(&ann, &format!("/sync/conflicts?session_id={other}")).await.expect(200).json();
+    assert_eq!(left["items"].as_array().unwrap().len(), 1);
+    assert_eq!(left["items"][0]["updated_at"], "2026-01-01T10:03:00Z");
+    assert_eq!(app.count("count_conflicts WHERE conflict_type = 'lease_lost'").await, 3);
+    app.finish().await;
+}

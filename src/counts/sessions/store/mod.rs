@@ -81,14 +81,16 @@ pub(in crate::counts) async fn open_in_tx(
     }
 }
 
-/// Notes that a session was heard of, unless it is over.
+/// Notes that a session was heard of, unless it is over. Whoever has its row, as a batch has, notes that itself: this does not
+/// wait for it.
 pub(in crate::counts) async fn note_seen_in_tx(
     conn: &mut PgConnection,
     session_id: &SessionId,
 ) -> Result<(), DbError> {
-    // Of one that is over there is no row to change.
+    // So there need not be a row to change.
     sqlx::query!(
-        "UPDATE count_sessions SET last_seen_at = clock_timestamp() WHERE session_id = $1 AND NOT is_over",
+        "UPDATE count_sessions SET last_seen_at = clock_timestamp() WHERE session_id IN (
+             SELECT session_id FROM count_sessions WHERE session_id = $1 AND NOT is_over FOR NO KEY UPDATE SKIP LOCKED)",
         session_id.as_str(),
     )
     .execute(conn)

@@ -133,6 +133,8 @@ pub(in super::super) struct Total {
     pub(in super::super) records: i64,
     pub(in super::super) units: i64,
     pub(in super::super) damaged: i64,
+    /// Of the newest count of it that was posted.
+    pub(in super::super) damaged_before: i64,
     pub(in super::super) first_version: i64,
     pub(in super::super) last_version: i64,
     /// Between when the first of its records was counted at the earliest and the last at the latest.
@@ -172,6 +174,10 @@ pub(in super::super) async fn find_totals(
                       WHERE m.variant_id = c.variant_id AND m.version > c.first_version
                         AND m.version <= c.last_version AND delta < 0 AND kind <> 'count'
                   ), 0)::bigint AS "went_out!",
+                  coalesce((
+                      SELECT damage_qty FROM count_lines l WHERE l.variant_id = c.variant_id AND outcome = 'posted'
+                      ORDER BY l.last_version DESC, posted_at DESC LIMIT 1
+                  ), 0) AS "damaged_before!",
                   EXISTS (
                       SELECT FROM count_lines l
                       WHERE l.variant_id = c.variant_id AND outcome = 'posted' AND l.last_version >= c.last_version
