@@ -156,7 +156,7 @@ async fn an_operator_whom_nobody_remembers_looks_on_while_every_connection_is_in
     operator.get("/locks/status").await.expect(200);
     assert_eq!(at_the_root(&operator, "/metrics").await, 200);
     // Whoever wants something done waits for a connection, and is not let in by what was.
-    assert_eq!(operator.get("/inventory/audits").await.expect(503).code(), "overloaded");
+    operator.get("/inventory/audits").await.expect(503);
     drop(taken);
     app.finish().await;
 }
