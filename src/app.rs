@@ -88,7 +88,8 @@ pub struct App {
     /// Cancelled when the service stops: ends the background work.
     pub stopping: CancellationToken,
     /// How long a caller waits for any answer: a lock, a connection and one statement at their limits. It ends
-    /// the wait for a Postgres that neither answers nor closes, on which the server's own limits can't act.
+    /// the wait for a Postgres that neither answers nor closes, on which the server's own limits can't act. What it waited
+    /// for is given up later: see [`Db::transaction_max`].
     pub answer_max: Duration,
     /// Held by the audit that runs.
     pub auditing: Mutex<()>,

@@ -102,9 +102,13 @@ async fn in_batches(
 ) -> Result<u64, DbError> {
     let mut all = 0;
     loop {
-        let mut tx = db.begin().await?;
-        let deleted = delete(&mut tx).await?;
-        tx.commit().await?;
+        let batch = async {
+            let mut tx = db.begin().await?;
+            let deleted = delete(&mut tx).await?;
+            tx.commit().await?;
+            Ok::<_, DbError>(deleted)
+        };
+        let deleted = db.in_time(batch).await??;
         all += deleted;
         if deleted < BATCH as u64 {
             return Ok(all);
@@ -116,9 +120,13 @@ async fn in_batches(
 async fn events(db: &Db) -> Result<u64, DbError> {
     let (mut all, mut after) = (0, None);
     loop {
-        let mut tx = db.begin().await?;
-        let page = webhooks::purge_in_tx(&mut tx, after, BATCH).await?;
-        tx.commit().await?;
+        let purging = async {
+            let mut tx = db.begin().await?;
+            let page = webhooks::purge_in_tx(&mut tx, after, BATCH).await?;
+            tx.commit().await?;
+            Ok::<_, DbError>(page)
+        };
+        let page = db.in_time(purging).await??;
         all += page.deleted;
         match page.last {
             Some(last) => after = Some(last),

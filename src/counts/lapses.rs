@@ -42,10 +42,14 @@ pub async fn keep(app: Arc<App>) {
 pub async fn tell(app: &App) -> Result<usize, CountError> {
     let mut all = 0;
     while !app.stopping.is_cancelled() {
-        let mut tx = app.db.begin().await?;
-        let racks = racks::lapse::tell_in_tx(&mut tx, PAGE).await?;
-        let sessions = tell_of_sessions_in_tx(&mut tx).await?;
-        tx.commit().await.map_err(DbError::from)?;
+        let page = async {
+            let mut tx = app.db.begin().await?;
+            let racks = racks::lapse::tell_in_tx(&mut tx, PAGE).await?;
+            let sessions = tell_of_sessions_in_tx(&mut tx).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            Ok::<_, CountError>((racks, sessions))
+        };
+        let (racks, sessions) = app.db.in_time(page).await??;
         all += racks + sessions;
         if racks.max(sessions) < PAGE as usize {
             break;

@@ -1,10 +1,11 @@
 //! The way to Postgres: the pool, transactions with the server's own limits, and what its errors mean.
 //!
 //! What must stay true: deadlines are the server's (`lock_timeout`, `statement_timeout`,
-//! `idle_in_transaction_session_timeout`), set when a session starts, never a future dropped in mid-query;
-//! and whatever talks to Postgres runs in a task that nobody cancels (see
-//! `docs/decisions/0002-sqlx-and-tasks.md`).
+//! `idle_in_transaction_session_timeout`), set when a session starts; and whatever talks to Postgres runs in a task that
+//! nobody cancels (see `docs/decisions/0002-sqlx-and-tasks.md`). Only a Postgres that has fallen silent is given up, and
+//! the connection with it: see [`give_up_after`].
 
+mod conn;
 pub mod metrics;
 mod migrate;
 
@@ -13,16 +14,18 @@ use std::time::Duration;
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+pub use self::conn::{Conn, Tx, give_up_after};
 use self::metrics::DbMetrics;
 pub use self::migrate::{MigrationWaits, migrate, migrate_waiting};
 use crate::admission::{Queue, TooLong};
-use crate::locks::timing::{IDLE_IN_TRANSACTION_TIMEOUT, ROW_LOCK_TIMEOUT, STATEMENT_TIMEOUT};
+use crate::locks::timing::{
+    IDLE_IN_TRANSACTION_TIMEOUT, ROW_LOCK_TIMEOUT, STATEMENT_TIMEOUT, TRANSACTION_MAX,
+};
 
 /// How long a request waits for a connection before it is told that the service is overloaded.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,15 +45,16 @@ const LOOK_ON_IDLE: Duration = Duration::from_secs(60);
 const MAX_LIFETIME: Duration = Duration::from_secs(600);
 /// The connections that a replica may have beside its pool: an onlooker's, the relay's, and one to see whether Postgres is up.
 pub const BESIDE_THE_POOL: u32 = 3;
+/// The statements a session keeps prepared: more than this service has.
+const STATEMENTS_KEPT: usize = 512;
 /// How often a transaction that met a deadlock or a serialization failure is run in all.
 pub const ATTEMPTS: u32 = 4;
 
 /// What a wait for a row is limited to at least, by whoever does not want to wait: Postgres has short waits of its own,
 /// as when a table grows, which say nothing of the row. (To Postgres, zero is no limit.)
 pub const ROW_LOCK_TIMEOUT_MIN: Duration = Duration::from_millis(20);
-
-/// A transaction; rolled back when dropped.
-pub type Tx = Transaction<'static, Postgres>;
+/// How much longer than it may a row is waited for at most, for the sake of a statement less.
+const ROW_LOCK_TIMEOUT_SLACK: Duration = Duration::from_millis(250);
 
 /// The database.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Db {
     onlookers: PgPool,
     /// When Postgres was last looked for, and whether it was there. Locked while somebody looks.
     seen: Mutex<Option<(Instant, bool)>>,
+    /// How long a transaction may take. Past that Postgres has fallen silent, and it is given up.
+    pub transaction_max: Duration,
     /// What is counted of the pool.
     pub metrics: DbMetrics,
 }
@@ -176,6 +182,7 @@ impl Db {
             queue: Queue::default(),
             onlookers,
             seen: Mutex::default(),
+            transaction_max: TRANSACTION_MAX,
             metrics: DbMetrics::default(),
         })
     }
@@ -196,7 +203,8 @@ impl Db {
         let mut dead_at_most = self.pool.size();
         let waiting = self.queue.join(ACQUIRE_TIMEOUT).map_err(|TooLong| DbError::PoolExhausted)?;
         loop {
-            match self.pool.begin().await {
+            let begun = async { Tx::begin(self.pool.acquire().await?.into()).await };
+            match begun.await {
                 Ok(tx) => {
                     waiting.served();
                     return Ok(tx);
@@ -207,34 +215,43 @@ impl Db {
         }
     }
 
-    /// The same, with statements that wait for a row no longer than `limit`, if there is one. That costs a statement.
+    /// The same, with statements that wait for a row no longer than `limit`, if there is one. That costs a statement, unless
+    /// nobody waits noticeably longer anyway.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
     pub async fn begin_within(&self, limit: Option<Duration>) -> Result<Tx, DbError> {
         let mut tx = self.begin().await?;
-        if let Some(limit) = limit {
+        if let Some(limit) = limit.filter(|limit| *limit + ROW_LOCK_TIMEOUT_SLACK < ROW_LOCK_TIMEOUT) {
             let millis = limit.clamp(ROW_LOCK_TIMEOUT_MIN, ROW_LOCK_TIMEOUT).as_millis();
             tx.execute(format!("SET LOCAL lock_timeout = '{millis}ms'").as_str()).await?;
         }
         Ok(tx)
     }
 
+    /// Gives `work` up, and the connections that it has, if it takes longer than a transaction may.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`], if it was given up.
+    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, DbError> {
+        give_up_after(self.transaction_max, work).await
+    }
+
     /// A connection for reading.
     ///
     /// # Errors
     /// [`DbError`] if none could be had.
-    pub async fn read(&self) -> Result<PoolConnection<Postgres>, DbError> {
+    pub async fn read(&self) -> Result<Conn, DbError> {
         let since = Instant::now();
         self.metrics.ended(since, self.try_to_read().await)
     }
 
-    async fn try_to_read(&self) -> Result<PoolConnection<Postgres>, DbError> {
+    async fn try_to_read(&self) -> Result<Conn, DbError> {
         let waiting = self.queue.join(ACQUIRE_TIMEOUT).map_err(|TooLong| DbError::PoolExhausted)?;
         match self.pool.acquire().await {
             Ok(conn) => {
                 waiting.served();
-                Ok(conn)
+                Ok(conn.into())
             }
             Err(error) => Err(self.explain(error).await),
         }
@@ -249,8 +266,8 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError`] if it could not be had.
-    pub async fn look_on(&self) -> Result<PoolConnection<Postgres>, DbError> {
-        Ok(self.onlookers.acquire().await?)
+    pub async fn look_on(&self) -> Result<Conn, DbError> {
+        Ok(self.onlookers.acquire().await?.into())
     }
 
     /// A connection of one's own, outside of the pool, for what goes on as long as the service does.
@@ -347,7 +364,8 @@ pub fn session_settings() -> [(&'static str, String); 11] {
 pub fn session_options(url: &str) -> anyhow::Result<PgConnectOptions> {
     let options: PgConnectOptions = url.parse().context("DATABASE_URL can't be read")?;
     let written = session_settings().map(|(name, value)| (name, value.replace(' ', "\\ ")));
-    Ok(options.application_name("holdfast").options(written).log_statements(tracing::log::LevelFilter::Off))
+    let options = options.application_name("holdfast").options(written);
+    Ok(options.statement_cache_capacity(STATEMENTS_KEPT).log_statements(tracing::log::LevelFilter::Off))
 }
 
 /// An error after which the whole operation may simply be run again.

@@ -31,7 +31,7 @@ pub async fn keep(app: Arc<App>) {
     let (mut unwritten, mut changes) = breaker.all_changes();
     loop {
         while let Some(change) = unwritten.front() {
-            let Err(error) = write(&app, replica, change).await else {
+            let Err(error) = app.db.in_time(write(&app, replica, change)).await.flatten() else {
                 unwritten.pop_front();
                 continue;
             };

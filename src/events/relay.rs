@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Limits;
 use super::fences::{Fence, Fences};
@@ -23,7 +23,7 @@ use super::metrics::EventMetrics;
 use super::model::Event;
 use super::store;
 use crate::app::App;
-use crate::db::DbError;
+use crate::db::{DbError, give_up_after};
 use crate::telemetry::trace::{Kind, Tracer};
 
 /// Pause between two looks while somebody listens. A notice by Postgres would cost every commit a lock that all share.
@@ -141,7 +141,7 @@ impl Relay {
 
     /// What the database says to one statement, or that it says nothing.
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
-        within(self.limits.look_max, asked).await
+        give_up_after(self.limits.look_max, asked).await.flatten()
     }
 
     /// The same of several statements in a row.
@@ -152,7 +152,7 @@ impl Relay {
         &self,
         asked: impl Future<Output = Result<T, DbError>>,
     ) -> Result<T, DbError> {
-        within(self.limits.page_max, asked).await
+        give_up_after(self.limits.page_max, asked).await.flatten()
     }
 
     fn has_listeners(&self) -> bool {
@@ -188,13 +188,6 @@ impl Relay {
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
-    timeout(limit, asked).await.unwrap_or_else(|_| {
-        let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
-        Err(DbError::Unavailable(silent.into()))
-    })
 }
 
 /// Relays until the service stops.

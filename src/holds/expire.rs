@@ -48,8 +48,8 @@ pub async fn expire_due(app: &App) -> Result<usize, DbError> {
     let (mut ended, mut busy, mut after) = (0, Vec::new(), None);
     while !app.stopping.is_cancelled() {
         let mut due = {
-            let mut conn = app.db.read().await?;
-            store::find_due(&mut conn, after, PAGE).await?
+            let finding = async { store::find_due(&mut *app.db.read().await?, after, PAGE).await };
+            app.db.in_time(finding).await??
         };
         let Some(last) = due.last() else { break };
         after = Some(last.place());
@@ -83,7 +83,7 @@ async fn try_to_expire(app: &App, group: &[Due], patience: Duration) -> Result<u
     let (keys, limit) = (LockKeys::variants(variants)?, Some(patience));
     let lease = app.locks.acquire_within(limit, keys.clone(), &app.stopping).await?;
     lease
-        .release_after(async {
+        .release_after(app.db.in_time(async {
             let mut tx = app.db.begin_within(limit).await?;
             // One that somebody extends or captures now is his.
             let free = store::lock_free_holds_in_tx(&mut tx, &ids).await?;
@@ -101,6 +101,6 @@ async fn try_to_expire(app: &App, group: &[Due], patience: Duration) -> Result<u
             events::append_all_in_tx(&mut tx, &told).await?;
             tx.commit().await.map_err(DbError::from)?;
             Ok(over.len())
-        })
-        .await
+        }))
+        .await?
 }

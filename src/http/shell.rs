@@ -3,7 +3,8 @@
 //! What must stay true: a request runs to its end in a task counted by [`App::tasks`], whatever its client
 //! does. A hung-up client drops the future that waits for the task, never the task; it only cancels
 //! [`RequestContext::gone`], which a wait for a lock listens to. Nor does a caller wait for ever: past
-//! [`App::answer_max`] it is told that the outcome is unknown, and the task goes on.
+//! [`App::answer_max`] it is told that the outcome is unknown, and the task goes on. It goes on for as long as a
+//! transaction may take: what is still not over then waits for a Postgres that has fallen silent, and is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::metrics::{InTrace, UnderWay};
 use super::preference::{PREFERENCE_APPLIED, Patience};
 use super::problem::{Code, Problem};
 use crate::app::App;
-use crate::db::DbError;
+use crate::db::{DbError, give_up_after};
 use crate::ids;
 use crate::telemetry::trace::{self, Span, TRACERESPONSE, Trace};
 
@@ -79,11 +80,7 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     let request_id = context.request_id;
     let span = tracing::info_span!("request", id = %request_id, trace = trace_id.as_deref());
     under_way.trace = trace_id.map(|trace_id| InTrace { trace_id });
-    let unhurried = request
-        .extensions()
-        .get::<MatchedPath>()
-        .is_some_and(|path| UNHURRIED.iter().any(|end| path.as_str().ends_with(end)));
-    let limit = if unhurried { UNHURRIED_MAX } else { app.answer_max };
+    let limit = limit(&app, &request);
     let task = app
         .tasks
         .spawn(answer(app.clone(), request, next, request_id.clone(), (under_way, told)).instrument(span));
@@ -111,6 +108,12 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     response
 }
 
+/// How long whoever asks for this waits for an answer.
+fn limit(app: &App, request: &Request) -> Duration {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if UNHURRIED.iter().any(|end| path.ends_with(end)) { UNHURRIED_MAX } else { app.answer_max }
+}
+
 fn usable_id(value: &HeaderValue) -> Option<&str> {
     let id = value.to_str().ok()?;
     let usable = (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
@@ -129,7 +132,9 @@ async fn answer(
     told.note("http.request.method", under_way.method());
     told.note("http.route", under_way.route());
     told.note("holdfast.request_id", &*request_id);
-    let response = told.trace().within(next.run(request)).await;
+    let limit = limit(&app, &request) + app.db.transaction_max;
+    let run = give_up_after(limit, told.trace().within(next.run(request))).await;
+    let response = run.unwrap_or_else(|silent| Problem::from(&silent).into_response());
     let (status, problem) = (response.status(), response.extensions().get::<Problem>().cloned());
     under_way.status = Some(status);
     told.note("http.response.status_code", i32::from(status.as_u16()));

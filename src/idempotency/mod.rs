@@ -175,7 +175,7 @@ where
 }
 
 /// Claims many different keys at once, and says of each, in the same order, what [`begin_in_tx`] would. With a `limit` it
-/// waits no longer for first requests that are running, nor does the transaction for any row after that.
+/// waits no longer for first requests that are running.
 ///
 /// # Errors
 /// [`IdempotencyError::InFlight`] if a first request with one of them is running, or a [`DbError`].

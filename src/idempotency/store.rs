@@ -84,8 +84,8 @@ pub(crate) async fn answer(conn: &mut PgConnection, claim: &Claim, answer: &Answ
     if kept.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Claims keys, in one order for everybody, and gives those that are ours now. With a `limit`, no statement of this
-/// transaction waits for a row any longer from here on.
+/// Claims keys, in one order for everybody, and gives those that are ours now. With a `limit`, it waits no longer for whoever
+/// has one of them in hand. (What the session waits for a row is what it was again, once all are claimed.)
 pub(super) async fn claim_all(
     conn: &mut PgConnection,
     claims: &[&Claim],
@@ -96,22 +96,27 @@ pub(super) async fn claim_all(
     let outlines: Vec<_> =
         claims.iter().map(|claim| claim.outline.as_ref().map(Outline::to_string)).collect();
     let ours = sqlx::query!(
-        "WITH patience AS MATERIALIZED (
-            SELECT set_config('lock_timeout', coalesce($5::text, current_setting('lock_timeout')), true)
+        r#"WITH patience AS MATERIALIZED (
+            SELECT current_setting('lock_timeout') AS before,
+                   set_config('lock_timeout', coalesce($5::text, current_setting('lock_timeout')), true)
+         ),
+         ours AS (
+            INSERT INTO idempotency_keys (scope, key, request_hash, outline)
+            SELECT c.* FROM patience, UNNEST($1::text[], $2::text[], $3::bytea[], $4::text[])
+                AS c (scope, key, request_hash, outline)
+            ORDER BY c.scope, c.key ON CONFLICT DO NOTHING RETURNING scope, key
          )
-         INSERT INTO idempotency_keys (scope, key, request_hash, outline)
-         SELECT c.* FROM patience, UNNEST($1::text[], $2::text[], $3::bytea[], $4::text[])
-             AS c (scope, key, request_hash, outline)
-         ORDER BY c.scope, c.key ON CONFLICT DO NOTHING RETURNING scope, key",
+         SELECT coalesce(array_agg(scope), '{}') AS "scopes!", coalesce(array_agg(key), '{}') AS "keys!",
+                set_config('lock_timeout', (SELECT before FROM patience), true) FROM ours"#,
         &scopes as &[&str],
         &keys as &[&str],
         &hashes as &[&[u8]],
         &outlines as &[Option<String>],
         limit.map(|limit| format!("{}ms", limit.as_millis())),
     )
-    .fetch_all(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(ours.into_iter().map(|row| (row.scope, row.key)).collect())
+    Ok(ours.scopes.into_iter().zip(ours.keys).collect())
 }
 
 /// Forgets those of these claims' answers whose time is over.

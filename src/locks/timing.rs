@@ -13,6 +13,9 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ROW_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a session may sit in a transaction without a statement before Postgres ends it.
 pub const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a transaction of a few statements may take as the service sees it: longer than the server's limits let one
+/// statement. Past that Postgres has fallen silent: its host is gone without a word, or it hangs.
+pub const TRANSACTION_MAX: Duration = Duration::from_secs(15);
 /// What a lease's TTL must exceed the statement timeout by.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -62,6 +65,11 @@ pub const BREAKER_PROBE: Duration = Duration::from_secs(1);
 const _: () =
     assert!(ROW_LOCK_TIMEOUT.as_millis() > 1_000, "a deadlock must be seen before the row wait ends");
 const _: () = assert!(ROW_LOCK_TIMEOUT.as_millis() < STATEMENT_TIMEOUT.as_millis());
+const _: () = assert!(
+    STATEMENT_TIMEOUT.as_millis() < TRANSACTION_MAX.as_millis()
+        && IDLE_IN_TRANSACTION_TIMEOUT.as_millis() < TRANSACTION_MAX.as_millis(),
+    "where the server's limits can act, they act first"
+);
 const _: () =
     assert!(INVENTORY_TTL.as_millis() >= (STATEMENT_TIMEOUT.as_millis() + LEASE_MARGIN.as_millis()));
 const _: () = assert!(ORDER_TTL.as_millis() >= INVENTORY_TTL.as_millis());

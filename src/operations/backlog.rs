@@ -63,7 +63,7 @@ impl Lookout {
             return;
         }
         *last = Some(Instant::now());
-        // A query that hangs is not dropped, and it is told when it ends after all.
+        // A query that takes long is not dropped, and it is told when it ends after all.
         let looking = app.tasks.spawn({
             let app = app.clone();
             async move {
@@ -84,7 +84,8 @@ impl Lookout {
 }
 
 async fn see(app: &App) {
-    let seen = async { look(&mut *app.db.look_on().await?).await }.await;
+    let looking = async { look(&mut *app.db.look_on().await?).await };
+    let seen = app.db.in_time(looking).await.flatten();
     app.db.metrics.up.set(i64::from(seen.is_ok()));
     match seen {
         Ok((backlog, verdict)) => app.backlog.set(&backlog, verdict.as_ref()),

@@ -2,7 +2,9 @@
 //! verb's own `…_in_tx` → answer kept with the claim → commit → release.
 //!
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
-//! itself; whatever comes of a section, its lease is released.
+//! itself; whatever comes of a section, its lease is released; its transaction ends in time, or is
+//! [given up](crate::db::give_up_after), and then nobody knows what became of it; a row is waited for no longer than what
+//! was left of the wait for the lease.
 
 pub mod metrics;
 mod rows;
@@ -82,7 +84,7 @@ impl Section<'_> {
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
         self.app.pulse.wanted(keys);
-        self.run_within(None, keys, verb).await
+        self.run_since(Instant::now(), keys, verb).await
     }
 
     /// The same for a request that has waited since `arrived` already.
@@ -93,15 +95,6 @@ impl Section<'_> {
         verb: &V,
     ) -> Result<Answer, V::Error> {
         let deadline = arrived + self.app.locks.longest_wait();
-        self.run_within(Some(deadline), keys, verb).await
-    }
-
-    async fn run_within<V: Verb>(
-        &self,
-        deadline: Option<Instant>,
-        keys: &LockKeys,
-        verb: &V,
-    ) -> Result<Answer, V::Error> {
         let started = Instant::now();
         self.caller.patience.heed();
         if let Some(claim) = self.claim
@@ -122,18 +115,13 @@ impl Section<'_> {
         }
     }
 
-    async fn once<V: Verb>(
-        &self,
-        deadline: Option<Instant>,
-        keys: &LockKeys,
-        verb: &V,
-    ) -> Result<Answer, V::Error> {
+    async fn once<V: Verb>(&self, deadline: Instant, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
         let trace = &self.caller.trace;
         let mut waiting = trace.span("lock.wait");
         let (mut limit, gone) = (self.left(deadline), &self.caller.gone);
         let _passed = if keys.as_slice().len() > SHARED_KEYS_MAX {
-            let (came, wait) = (Instant::now(), limit.unwrap_or(self.app.locks.longest_wait()));
-            let passed = match self.pass_as_large(wait, keys).await {
+            let came = Instant::now();
+            let passed = match self.pass_as_large(limit, keys).await {
                 Ok(passed) => passed,
                 Err(error) => {
                     waiting.failed();
@@ -141,12 +129,12 @@ impl Section<'_> {
                     return self.answer_of_the_first_or(error).await;
                 }
             };
-            limit = Some(wait.saturating_sub(came.elapsed()));
+            limit = limit.saturating_sub(came.elapsed());
             Some(passed)
         } else {
             None
         };
-        let lease = match self.app.locks.acquire_within(limit, keys.clone(), gone).await {
+        let lease = match self.app.locks.acquire_within(Some(limit), keys.clone(), gone).await {
             Ok(lease) => lease,
             Err(busy) => {
                 waiting.failed();
@@ -189,35 +177,38 @@ impl Section<'_> {
     async fn under<V: Verb>(
         &self,
         lock: Evidence,
-        deadline: Option<Instant>,
+        deadline: Instant,
         keys: &LockKeys,
         verb: &V,
     ) -> Result<Answer, V::Error> {
         let Self { app, caller, claim, success } = *self;
         let started = Instant::now();
-        let mut tx = app.db.begin_within(self.left(deadline)).await?;
-        let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
-            Some(first) => first,
-            None => {
-                lock_names_in_tx(&mut tx, keys).await?;
-                let witness = Witness {
-                    subject: &caller.principal.subject,
-                    request_id: &caller.request_id,
-                    traceparent: caller.trace.request(),
-                    lock,
-                };
-                let outcome = verb.in_tx(&mut tx, witness).await;
-                idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, success, outcome).await?
-            }
+        let transaction = async {
+            let mut tx = app.db.begin_within(Some(self.left(deadline))).await?;
+            let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
+                Some(first) => first,
+                None => {
+                    lock_names_in_tx(&mut tx, keys).await?;
+                    let witness = Witness {
+                        subject: &caller.principal.subject,
+                        request_id: &caller.request_id,
+                        traceparent: caller.trace.request(),
+                        lock,
+                    };
+                    let outcome = verb.in_tx(&mut tx, witness).await;
+                    idempotency::finish_in_tx(&mut tx, claim, &caller.request_id, success, outcome).await?
+                }
+            };
+            tx.commit().await.map_err(DbError::from)?;
+            Ok::<_, V::Error>(answer)
         };
-        tx.commit().await.map_err(DbError::from)?;
+        let answer = app.db.in_time(transaction).await??;
         Ok(answer.guarded(lock, started.elapsed()))
     }
 
-    /// What is left of its wait, if its caller or what it went through before sets a limit.
-    fn left(&self, deadline: Option<Instant>) -> Option<Duration> {
-        let left = || Some(deadline?.saturating_duration_since(Instant::now()));
-        self.caller.patience.left().or_else(left)
+    /// What is left of its wait.
+    fn left(&self, deadline: Instant) -> Duration {
+        self.caller.patience.left().unwrap_or_else(|| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Whoever waited in vain for a key may have waited for the very request it repeats.

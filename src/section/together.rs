@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::rows::{self, Rows};
@@ -27,9 +27,11 @@ use crate::orders::states::Actor;
 use crate::orders::store::{NewOrder, insert_orders_in_tx};
 use crate::orders::{cancel, place};
 
-/// How long a section with a slot waits for the first request with one of its keys, which runs elsewhere. Then it is left
-/// to whoever repeats it.
+/// How long a section waits for the first request with one of its keys, which runs elsewhere. Then it is left to whoever
+/// repeats it.
 const CLAIM_WAIT: Duration = Duration::from_millis(50);
+/// How often a section waits so long to find out which of its keys they are: one of 256, and a few more.
+const CLAIM_WAITS_MAX: usize = 12;
 
 /// A request of the section, and how it was guarded.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +59,7 @@ pub(super) enum Failed {
     ForAll(DbError),
     /// Nothing was done, maybe because of one of them.
     Nothing(DbError),
-    /// Nothing was done, for they would have to wait for a row.
+    /// Nothing was done, for they would have to wait for a row, or for a key.
     WouldWait,
 }
 
@@ -84,19 +86,29 @@ enum Decided {
     Captured(Box<(Order, Hold)>),
 }
 
-/// Carries out all of `joined`. Who has no answer then, runs alone. Waits for a row only if it `may_wait`. Its slot is
-/// free again when it commits.
+/// Carries out all of `joined`. Who has no answer then, runs alone. Waits for a row only if it has a `limit` for that. Its
+/// slot is free again when it commits. If Postgres says nothing more it is given up, and what became of it is not known.
 pub(super) async fn together(
     db: &Db,
     joined: &[Joined<'_>],
-    may_wait: bool,
+    limit: Option<Duration>,
     slot: Option<OwnedSemaphorePermit>,
 ) -> Result<Vec<Option<Answer>>, Failed> {
     if joined.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = db.begin().await.map_err(Failed::ForAll)?;
-    let ended = all_in_tx(&mut tx, joined, may_wait).await;
+    let ended = db.in_time(in_one_tx(db, joined, limit, slot)).await;
+    ended.unwrap_or_else(|silent| Err(Failed::ForAll(silent)))
+}
+
+async fn in_one_tx(
+    db: &Db,
+    joined: &[Joined<'_>],
+    limit: Option<Duration>,
+    slot: Option<OwnedSemaphorePermit>,
+) -> Result<Vec<Option<Answer>>, Failed> {
+    let mut tx = db.begin_within(limit).await.map_err(Failed::ForAll)?;
+    let ended = all_in_tx(&mut tx, joined, limit.is_some()).await;
     drop(slot);
     match ended {
         Ok(answers) => {
@@ -117,7 +129,7 @@ async fn all_in_tx(
     may_wait: bool,
 ) -> Result<Vec<Option<Answer>>, Failed> {
     let mut answers: Vec<Option<Answer>> = joined.iter().map(|_| None).collect();
-    let running = claim(conn, joined, may_wait, &mut answers).await.map_err(Failed::inside)?;
+    let running = claim(conn, joined, may_wait, &mut answers).await?;
     let mut rows = rows::lock(conn, joined, &running, may_wait).await?;
     let mut decided: Vec<(usize, Decided)> = Vec::with_capacity(running.len());
     let mut freed = Vec::new();
@@ -140,13 +152,13 @@ async fn all_in_tx(
 }
 
 /// Claims the keys. Gives who has still to be carried out; of two with one key the second is not, for it waits for the
-/// first.
+/// first, nor is one whose key is in hand elsewhere.
 async fn claim(
     conn: &mut PgConnection,
     joined: &[Joined<'_>],
     may_wait: bool,
     answers: &mut [Option<Answer>],
-) -> Result<Vec<usize>, DbError> {
+) -> Result<Vec<usize>, Failed> {
     let mut seen = HashSet::new();
     let (mut running, mut claiming) = (Vec::with_capacity(joined.len()), Vec::new());
     for (index, joined) in joined.iter().enumerate() {
@@ -156,16 +168,16 @@ async fn claim(
             Some(_) => {}
         }
     }
-    let limit = (!may_wait).then_some(CLAIM_WAIT);
-    let claims: Vec<&Claim> = claiming.iter().map(|(_, claim)| *claim).collect();
-    let found = match idempotency::begin_all_in_tx::<ClaimError>(conn, &claims, limit).await {
-        Err(ClaimError::Db(error)) => return Err(error),
-        Err(ClaimError::Idempotency(error)) => {
-            return Err(DbError::RowLocked(sqlx::Error::Protocol(error.to_string())));
-        }
-        Ok(found) => found,
+    let found = if !may_wait {
+        claim_all(conn, &claiming, Some(CLAIM_WAIT)).await?.ok_or(Failed::WouldWait)?
+    } else if joined.len() == 1 {
+        let in_use =
+            || Failed::Nothing(DbError::RowLocked(sqlx::Error::Protocol("the key is in hand".into())));
+        claim_all(conn, &claiming, None).await?.ok_or_else(in_use)?
+    } else {
+        claim_free(conn, &claiming).await?
     };
-    for ((index, _), found) in claiming.into_iter().zip(found) {
+    for (index, found) in found {
         match found {
             Ok(None) => running.push(index),
             Ok(Some(first)) => answers[index] = Some(first),
@@ -175,6 +187,57 @@ async fn claim(
     }
     running.sort_unstable();
     Ok(running)
+}
+
+/// What was found out about the keys of some requests.
+type Found = Vec<(usize, Result<Option<Answer>, IdempotencyError>)>;
+
+/// Claims all of these keys; none of them if one is still in hand elsewhere after `limit`.
+async fn claim_all(
+    conn: &mut PgConnection,
+    claiming: &[(usize, &Claim)],
+    limit: Option<Duration>,
+) -> Result<Option<Found>, Failed> {
+    let claims: Vec<&Claim> = claiming.iter().map(|(_, claim)| *claim).collect();
+    match idempotency::begin_all_in_tx::<ClaimError>(conn, &claims, limit).await {
+        Ok(found) => Ok(Some(claiming.iter().map(|(index, _)| *index).zip(found).collect())),
+        Err(ClaimError::Idempotency(_)) => Ok(None),
+        Err(ClaimError::Db(error)) => Err(Failed::inside(error)),
+    }
+}
+
+/// Claims those of these keys that are not in hand elsewhere. Which are is found out half by half, so that all the others
+/// go on together.
+async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Result<Found, Failed> {
+    let failed = |error: sqlx::Error| Failed::inside(error.into());
+    let (mut found, mut waits, mut left) = (Found::new(), 0, 0);
+    let mut parts = vec![claiming];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() || waits == CLAIM_WAITS_MAX {
+            left += part.len();
+            continue;
+        }
+        let mut attempt = conn.begin().await.map_err(failed)?;
+        if let Some(theirs) = claim_all(&mut attempt, part, Some(CLAIM_WAIT)).await? {
+            attempt.commit().await.map_err(failed)?;
+            found.extend(theirs);
+            continue;
+        }
+        attempt.rollback().await.map_err(failed)?;
+        waits += 1;
+        match part.split_at(part.len() / 2) {
+            ([], _) => left += 1,
+            (some, others) => parts.extend([others, some]),
+        }
+    }
+    if left > 0 {
+        tracing::warn!(
+            section.keys = claiming.len(),
+            section.keys_in_hand = left,
+            "keys are in hand elsewhere"
+        );
+    }
+    Ok(found)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -20,8 +20,7 @@ use crate::section::together::{Failed, Joined, together};
 impl Sections {
     /// When the first of a section's requests has waited too long; none if all have left.
     fn deadline(&self, ticket: u64, wait: Duration) -> Option<Instant> {
-        let state = self.state();
-        state.open.get(&ticket)?.members.iter().map(|member| member.request.arrived + wait).min()
+        first_deadline(&self.state().open.get(&ticket)?.members, wait)
     }
 
     /// Tells those who have waited too long.
@@ -130,8 +129,13 @@ impl Sections {
         let joined: Vec<_> =
             each.map(|(member, lock)| Joined { request: &member.request, lock: *lock }).collect();
         let section = async {
-            match together(&app.db, &joined, false, slot).await {
-                Err(Failed::WouldWait) => together(&app.db, &joined, true, None).await,
+            match together(&app.db, &joined, None, slot).await {
+                // No longer than the first of them may.
+                Err(Failed::WouldWait) => {
+                    let deadline = first_deadline(&members, app.locks.longest_wait()).unwrap_or(started);
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    together(&app.db, &joined, Some(left), None).await
+                }
                 ended => ended,
             }
         };
@@ -214,6 +218,11 @@ impl Sections {
             }
         }
     }
+}
+
+/// When the first of these requests has waited too long; none if there are none.
+fn first_deadline(members: &[Member], wait: Duration) -> Option<Instant> {
+    members.iter().map(|member| member.request.arrived + wait).min()
 }
 
 /// Closes a section when dropped.

@@ -21,8 +21,8 @@
 mod joining;
 mod life;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -47,8 +47,9 @@ const SHARED_LINES_MAX: usize = 256;
 /// How many of a process's cores there are for one section that prepares its commit. A section's work is Postgres's, which
 /// needs about as much again as all else; more at a time would each carry less, and cost more a request.
 const CORES_A_SECTION: usize = 2;
-/// A repetition that has waited so long looks whether its answer is there already.
-const LOOK_AFTER: Duration = Duration::from_millis(100);
+/// A repetition looks whether its answer is there already when it has waited for this part of the time it has: a half.
+/// Before that, a look would be a load more on what is slow, and nearly always for nothing.
+const LOOK_AFTER_PART: u32 = 2;
 
 /// What a request that may share a section wants.
 #[derive(Debug)]
@@ -151,12 +152,15 @@ pub fn at_once() -> usize {
 ///
 /// # Errors
 /// As [`Section::run`].
-pub async fn share<V: Verb>(
+pub async fn share<V>(
     app: &Arc<App>,
     request: Arc<Request>,
     alone: Section<'_>,
     verb: &V,
-) -> Result<Answer, V::Error> {
+) -> Result<Answer, V::Error>
+where
+    V: Verb<Error: 'static> + Clone + Send + 'static,
+{
     let caller = &request.caller;
     // Whoever sets the limit of its wait has it kept to the letter, which is easier alone.
     let is_large = request.keys.as_slice().len() > SHARED_KEYS_MAX || request.lines > SHARED_LINES_MAX;
@@ -166,8 +170,8 @@ pub async fn share<V: Verb>(
     app.pulse.wanted(&request.keys);
     let (answer, mut answered) = oneshot::channel();
     let id = Sections::enter(app, request.clone(), answer);
-    let look_at = request.arrived + LOOK_AFTER;
-    let mut looks = request.claim();
+    let mut known = pin!(known_answer(app, &request, verb));
+    let mut looks = true;
     let outcome = loop {
         tokio::select! {
             biased;
@@ -180,13 +184,10 @@ pub async fn share<V: Verb>(
                 }
                 break answered.await;
             }
-            () = tokio::time::sleep_until(look_at), if looks.is_some() => {
-                let Some(claim) = looks.take() else { continue };
-                // What it fails with is told by the section's answer too.
+            first = &mut known, if looks => {
+                looks = false;
                 // One that can't be taken back may have found its own.
-                if let Ok(Some(first)) = verb.known_answer(&app.db, claim).await
-                    && app.sections.withdraw(app, id)
-                {
+                if let Some(first) = first && app.sections.withdraw(app, id) {
                     let unlocked = Evidence { mode: app.locks.mode(), wait_ms: 0 };
                     return Ok(first.guarded(unlocked, request.arrived.elapsed()));
                 }
@@ -204,6 +205,21 @@ pub async fn share<V: Verb>(
         Ok(Outcome::Failed(error)) => Err(error.into()),
         Err(_) => Err(DbError::Unavailable(sqlx::Error::WorkerCrashed).into()),
     }
+}
+
+/// The answer to the request that this one repeats, if it is there when this one has waited for a while. Whoever waits for it
+/// no more leaves the look to itself.
+async fn known_answer<V>(app: &Arc<App>, request: &Request, verb: &V) -> Option<Answer>
+where
+    V: Verb<Error: 'static> + Clone + Send + 'static,
+{
+    let claim = request.claim()?.clone();
+    tokio::time::sleep_until(request.arrived + app.locks.longest_wait() / LOOK_AFTER_PART).await;
+    let (shared, verb) = (app.clone(), verb.clone());
+    let look = async move { shared.db.in_time(verb.known_answer(&shared.db, &claim)).await };
+    let look = app.tasks.spawn(look);
+    // What it fails with is told by the section's answer too.
+    look.await.ok()?.ok()?.ok()?
 }
 
 impl Sections {

@@ -5,6 +5,7 @@ mod hang_ups;
 mod mixed_modes;
 mod postgres_away;
 mod postgres_breaks_off;
+mod postgres_silent;
 mod redis_away;
 mod redis_hangs;
 mod redis_matrix;

@@ -7,6 +7,7 @@ mod large;
 mod round_trips;
 mod set_apart;
 mod shared;
+mod waits;
 
 /// Enough for whatever is waited for, on a busy machine.
 const SOON: Duration = Duration::from_secs(15);

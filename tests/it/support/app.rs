@@ -53,6 +53,18 @@ impl TestApp {
         Self::begun(Self::serving(database, None, &[], change).await)
     }
 
+    /// Which soon gives up a Postgres that has fallen silent, with nothing that goes on besides requests.
+    pub async fn impatient(
+        database: TestDatabase,
+        redis: Option<&str>,
+        (transaction_max, answer_max): (Duration, Duration),
+    ) -> Self {
+        Self::serving(database, redis, &[], |app| {
+            (app.db.transaction_max, app.answer_max) = (transaction_max, answer_max);
+        })
+        .await
+    }
+
     fn begun(mut started: Self) -> Self {
         let app = &started.app;
         let others = [

@@ -78,6 +78,12 @@ impl Wire {
         let _moving = link.wait_for(moves).await.is_ok();
     }
 
+    /// From now on nothing gets through.
+    pub fn fall_silent(&self) {
+        self.lost_requests.store(true, Ordering::SeqCst);
+        self.lost_answers.store(true, Ordering::SeqCst);
+    }
+
     /// Whether a request gets through.
     pub fn carries_request(&self) -> bool {
         if self.now() == Link::BlackHole {

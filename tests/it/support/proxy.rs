@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Link, Wire, draw};
 
 /// How Postgres is told to commit.
-const COMMIT: &[u8] = b"COMMIT\0";
+pub const COMMIT: &[u8] = b"COMMIT\0";
 /// Below the ports that the system hands out by itself: one on which nobody listens for a while stays free.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const PIECE: usize = 64 * 1024;
@@ -49,6 +49,8 @@ struct Knobs {
     link: watch::Sender<Link>,
     cut: AtomicUsize,
     cuts: AtomicU64,
+    /// What a connection falls silent at.
+    last_words: Mutex<Option<Vec<u8>>>,
 }
 
 /// What is read from and written to on either side.
@@ -76,6 +78,7 @@ impl Proxy {
             link: watch::Sender::new(Link::Sound),
             cut: AtomicUsize::new(0),
             cuts: AtomicU64::new(0),
+            last_words: Mutex::default(),
         });
         let stopped = CancellationToken::new();
         let listening = knobs.clone().listen(listener, stopped.clone());
@@ -107,6 +110,16 @@ impl Proxy {
     /// Cuts the next connection that commits.
     pub fn cut_next(&self, cut: Cut) {
         self.knobs.cut.store(cut as usize, Ordering::SeqCst);
+    }
+
+    /// The next connection by which this is sent says nothing more, in both directions, from that on. It is not closed.
+    pub fn fall_silent_at(&self, words: &[u8]) {
+        *self.knobs.last_words.lock().unwrap() = Some(words.to_vec());
+    }
+
+    /// Whether one has.
+    pub fn has_fallen_silent(&self) -> bool {
+        self.knobs.last_words.lock().unwrap().is_none()
     }
 
     /// How many connections were cut.
@@ -215,7 +228,7 @@ impl Knobs {
         let mut buffer = vec![0; PIECE];
         while let Some(bytes) = next(&mut from, &mut buffer, delay).await {
             wire.travel().await;
-            if bytes.windows(COMMIT.len()).any(|window| window == COMMIT) {
+            if contains(bytes, COMMIT) {
                 match self.cut.swap(0, Ordering::SeqCst) {
                     1 => {
                         self.cuts.fetch_add(1, Ordering::SeqCst);
@@ -224,6 +237,9 @@ impl Knobs {
                     2 => committed.cancel(),
                     _ => {}
                 }
+            }
+            if self.last_words.lock().unwrap().take_if(|words| contains(bytes, words)).is_some() {
+                wire.fall_silent();
             }
             if wire.carries_request() && to.write_all(bytes).await.is_err() {
                 return;
@@ -253,6 +269,10 @@ impl Knobs {
             }
         }
     }
+}
+
+fn contains(bytes: &[u8], words: &[u8]) -> bool {
+    bytes.windows(words.len()).any(|window| window == words)
 }
 
 async fn next<'a>(

@@ -1,0 +1,86 @@
+//! How long a section waits for others in the database: for a row no longer than its requests may wait, and for a key that
+//! another replica has in hand not at all, but for the request that repeats it.
+
+use serde_json::json;
+use sqlx::Executor;
+use uuid::Uuid;
+
+use super::SOON;
+use super::shared::transactions;
+use crate::support::row::until_at_a_row;
+use crate::support::{Client, HeldRow, Peer, Reply, TestApp, TestDatabase, eventually};
+
+/// Has it written down how long a transaction waits for a row when it writes.
+const NOTE: &str = "
+    CREATE TABLE noted (lock_timeout interval NOT NULL);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO noted VALUES (current_setting('lock_timeout')::interval); RETURN NULL; END $$;
+    CREATE TRIGGER noted AFTER INSERT ON stock_movements EXECUTE FUNCTION note();
+    CREATE TRIGGER noted AFTER INSERT ON holds EXECUTE FUNCTION note();";
+const NOTED: &str = "WITH noted AS (DELETE FROM noted RETURNING lock_timeout)
+    SELECT (extract(epoch FROM max(lock_timeout)) * 1000)::bigint FROM noted";
+
+fn sell(client: &Client, variant: Uuid, key: &str) -> impl Future<Output = Reply> + Send + use<> {
+    let (client, key) = (client.clone(), key.to_owned());
+    async move {
+        let path = format!("/inventory/{variant}/decrement");
+        client.post_keyed(&path, &json!({"quantity": 1}), &key).await
+    }
+}
+
+#[tokio::test]
+async fn a_row_is_waited_for_as_long_as_its_requests_may_wait_and_a_key_shortens_nothing() {
+    let settings = [("HOLDFAST_LOCK_WAIT_MS", "4500")];
+    let app = TestApp::with(TestDatabase::fresh().await, None, &settings).await;
+    let variant = app.client.variant(10).await;
+    app.database.pool.execute(NOTE).await.unwrap();
+    let noted = async || sqlx::query_scalar::<_, i64>(NOTED).fetch_one(&app.database.pool).await.unwrap();
+    sell(&app.client, variant, "free").await.expect(200);
+    assert_eq!(noted().await, 5_000, "as its session waits");
+
+    let row = HeldRow::of(&app.database, variant).await;
+    let shared = tokio::spawn(sell(&app.client, variant, "shared"));
+    until_at_a_row(&app.database.pool, 1).await;
+    row.let_go().await;
+    shared.await.unwrap().expect(200);
+    let limit = noted().await;
+    assert!((1..=4_500).contains(&limit), "{limit} ms");
+
+    let hold = json!({"user_id": "ann", "lines": [{"variant_id": variant, "quantity": 1}]});
+    app.client.post_keyed("/holds", &hold, "alone").await.expect(201);
+    let limit = noted().await;
+    assert!((1..=4_500).contains(&limit), "{limit} ms for one that runs alone");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_in_hand_elsewhere_keeps_its_own_request_and_no_other_from_its_section() {
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
+    let peer = Peer::start(&app.database.url, None, &[]).await;
+    let (hot, other) = (app.client.variant(10).await, app.client.variant(10).await);
+    let [hot_row, other_row] =
+        [HeldRow::of(&app.database, hot).await, HeldRow::of(&app.database, other).await];
+    // The other replica has one of the keys in hand, for something else.
+    let elsewhere = tokio::spawn(sell(&peer.client, other, "key-2"));
+    until_at_a_row(&app.database.pool, 1).await;
+    let first = tokio::spawn(sell(&app.client, hot, "key-0"));
+    until_at_a_row(&app.database.pool, 2).await;
+    let mut sales = Vec::new();
+    for n in 1..=5 {
+        sales.push(tokio::spawn(sell(&app.client, hot, &format!("key-{n}"))));
+        eventually(SOON, "it has arrived", async || app.app.locks.in_line(hot) == 1 + n).await;
+    }
+    hot_row.let_go().await;
+    first.await.unwrap().expect(200);
+    let in_use = sales.remove(1);
+    for sale in sales {
+        sale.await.unwrap().expect(200);
+    }
+    assert_eq!(transactions(&app, hot, 3).await, 1, "one commit for all the others");
+    other_row.let_go().await;
+    elsewhere.await.unwrap().expect(200);
+    assert_eq!(in_use.await.unwrap().expect(422).code(), "idempotency_key_reused");
+    assert_eq!((app.client.on_hand(hot).await, app.client.on_hand(other).await), (5, 9));
+    peer.finish().await;
+    app.finish().await;
+}
