@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::PgConnection;
+use uuid::Uuid;
+
 use super::error::HoldError;
 use super::model::HoldState;
 use super::store::{self, Due};
@@ -85,22 +88,31 @@ async fn try_to_expire(app: &App, group: &[Due], patience: Duration) -> Result<u
     lease
         .release_after(app.db.in_time(async {
             let mut tx = app.db.begin_within(limit).await?;
-            // One that somebody extends or captures now is his.
-            let free = store::lock_free_holds_in_tx(&mut tx, &ids).await?;
-            lock_levels_in_tx(&mut tx, &keys.variant_ids()).await?;
-            let mut over = store::find_holds(&mut tx, &free).await?;
-            over.retain(|hold| hold.state == HoldState::Expired);
-            let ids: Vec<_> = over.iter().map(|hold| (hold.hold_id, None)).collect();
-            // Not those of which that was written down already.
-            let ended = store::end_all_in_tx(&mut tx, HoldState::Expired, &ids).await?;
-            over.retain(|hold| ended.contains(&hold.hold_id));
-            let told = over
-                .iter()
-                .map(|hold| NewEvent::new(EventKind::HoldExpired, About::Hold(hold.hold_id), hold))
-                .collect::<Result<Vec<_>, _>>()?;
-            events::append_all_in_tx(&mut tx, &told).await?;
-            tx.commit().await.map_err(DbError::from)?;
-            Ok(over.len())
+            let ended = expire_in_tx(&mut tx, &ids, &keys).await;
+            match &ended {
+                Ok(_) => tx.commit().await.map_err(DbError::from)?,
+                // Before the next round, which would pass over what this one has locked.
+                Err(_) => tx.rollback().await.map_err(DbError::from)?,
+            }
+            ended
         }))
         .await?
+}
+
+async fn expire_in_tx(conn: &mut PgConnection, ids: &[Uuid], keys: &LockKeys) -> Result<usize, HoldError> {
+    // One that somebody extends or captures now is his.
+    let free = store::lock_free_holds_in_tx(conn, ids).await?;
+    lock_levels_in_tx(conn, &keys.variant_ids()).await?;
+    let mut over = store::find_holds(conn, &free).await?;
+    over.retain(|hold| hold.state == HoldState::Expired);
+    let ids: Vec<_> = over.iter().map(|hold| (hold.hold_id, None)).collect();
+    // Not those of which that was written down already.
+    let ended = store::end_all_in_tx(conn, HoldState::Expired, &ids).await?;
+    over.retain(|hold| ended.contains(&hold.hold_id));
+    let told = over
+        .iter()
+        .map(|hold| NewEvent::new(EventKind::HoldExpired, About::Hold(hold.hold_id), hold))
+        .collect::<Result<Vec<_>, _>>()?;
+    events::append_all_in_tx(conn, &told).await?;
+    Ok(over.len())
 }

@@ -208,7 +208,8 @@ impl Section<'_> {
 
     /// What is left of its wait.
     fn left(&self, deadline: Instant) -> Duration {
-        self.caller.patience.left().unwrap_or_else(|| deadline.saturating_duration_since(Instant::now()))
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.caller.patience.left().map_or(left, |patience| patience.min(left))
     }
 
     /// Whoever waited in vain for a key may have waited for the very request it repeats.

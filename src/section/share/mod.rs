@@ -14,6 +14,7 @@
 //!   those that do leave it, for one of their own, and the rest go on: nobody is held up by a stranger's hot item.
 //! - No slot is held while another replica, a row or a commit is waited for.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
+//! - No more stands before the slots than goes through them in a short time: whoever comes then is told so at once.
 //! - Whoever was not answered runs alone, unless its fate is unknown: then it is told so.
 //!
 //! Who joins, is set apart and waits is searched state by state, with mistakes planted: `tests/model/section.pml`.
@@ -23,6 +24,7 @@ mod life;
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -134,9 +136,12 @@ pub struct Sections {
     pub metrics: SectionMetrics,
 }
 
-impl Default for Sections {
-    fn default() -> Self {
-        let (slots, large) = (Gate::new(at_once()), Gate::new(at_once()));
+impl Sections {
+    /// Before which stands no more work than is done within `queue_max`.
+    #[must_use]
+    pub fn new(queue_max: Duration) -> Self {
+        let slots = Gate::new(at_once()).before_which(queue_max);
+        let large = Gate::new(at_once());
         Self { state: Mutex::default(), slots, large, metrics: SectionMetrics::default() }
     }
 }

@@ -119,16 +119,12 @@ async fn nobody_waits_longer_than_the_service_lets_them_and_a_free_item_needs_no
     let (path, body) = (format!("/inventory/{id}/decrement"), json!({"quantity": 1}));
     let free = preferring(&app.client, &path, &body, &unique("key"), "wait=0").await.expect(200);
     assert_eq!(applied(&free), Some("wait=0"));
-    let row = HeldRow::of(&app.database, id).await;
-    let (client, first_path, first_body) = (app.client.clone(), path.clone(), body.clone());
-    let first = tokio::spawn(async move { client.post(&first_path, &first_body).await });
-    row.until_wanted_by(1, &app.database.pool).await;
+    let lease = app.lease(id).await;
     for (prefer, told) in [("wait=3600", Some("wait=1")), ("wait=99999999999999999999", Some("wait=1"))] {
         let busy = preferring(&app.client, &path, &body, "key", prefer).await.expect(429);
         assert_eq!((busy.code().as_str(), applied(&busy)), ("lock_timeout", told));
     }
-    row.let_go().await;
-    first.await.unwrap().expect(200);
+    lease.release().await;
     app.finish().await;
 }
 

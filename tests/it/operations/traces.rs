@@ -147,10 +147,9 @@ async fn who_waits_in_vain_for_a_lock_is_told_of_as_one_who_failed() {
     let collector = Collector::start().await;
     let app = traced(&collector.url(), &[("HOLDFAST_LOCK_WAIT_MS", "200")]).await;
     let variant = app.client.variant(100).await;
-    let (row, first) = open_section(&app, variant).await;
+    let lease = app.lease(variant).await;
     let refused = app.client.decrement(variant, 1).await.expect(429);
-    row.let_go().await;
-    first.await.unwrap();
+    lease.release().await;
     let trace_id = refused.header("traceresponse").unwrap().split('-').nth(1).unwrap().to_owned();
     eventually(SOON, "it is told", async || collector.trace(&trace_id).len() == 3).await;
     let spans = collector.trace(&trace_id);

@@ -8,14 +8,19 @@ use holdfast::config::Config;
 use holdfast::events::{self, Limits};
 use holdfast::http;
 use holdfast::inventory::audit;
+use holdfast::locks::{Lease, LockKeys};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::sender::WEBHOOKS;
 use super::{ADMIN_KEY, Client, TestDatabase, eventually, invariants, shared_redis};
 
 /// Well before the server itself would end a transaction that idles.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// A machine full of tests does little in half a second: nothing is turned away because of that.
+pub const QUEUES: (&str, &str) = ("HOLDFAST_QUEUE_MAX_MS", "5000");
 
 /// A running service with a database of its own.
 pub struct TestApp {
@@ -101,7 +106,7 @@ impl TestApp {
             "HOLDFAST_LISTEN" => Some("127.0.0.1:0".to_owned()),
             _ => settings
                 .iter()
-                .chain([&WEBHOOKS])
+                .chain([&WEBHOOKS, &QUEUES])
                 .find(|(set, _)| *set == name)
                 .map(|(_, value)| (*value).to_owned()),
         })
@@ -114,6 +119,11 @@ impl TestApp {
         app.locks.look_once().await;
         let tasks = vec![tokio::spawn(http::server::serve(listener, http::router(&app), stopping.clone()))];
         Self { client: Client::admin(address), app, database, stopping, tasks }
+    }
+
+    /// The lease of a variant, until it is released: whoever wants it waits in line.
+    pub async fn lease(&self, variant: Uuid) -> Lease {
+        self.app.locks.acquire(LockKeys::variant(variant), &CancellationToken::new()).await.unwrap()
     }
 
     /// Ends whatever goes on besides requests.

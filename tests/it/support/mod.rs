@@ -37,7 +37,7 @@ pub mod stranger;
 pub mod stream;
 pub mod wire;
 
-pub use app::TestApp;
+pub use app::{QUEUES, TestApp};
 pub use browser::Browser;
 pub use certificate::Certificate;
 pub use client::{Client, Reply};

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::sender::WEBHOOKS;
-use super::{ADMIN_KEY, Client};
+use super::{ADMIN_KEY, Client, QUEUES};
 
 /// A replica beside another one. It is the other one's `finish` that looks into the books.
 pub struct Peer {
@@ -29,7 +29,7 @@ impl Peer {
             "HOLDFAST_LISTEN" => Some("127.0.0.1:0".to_owned()),
             _ => settings
                 .iter()
-                .chain([&WEBHOOKS])
+                .chain([&WEBHOOKS, &QUEUES])
                 .find(|(set, _)| *set == name)
                 .map(|(_, value)| (*value).to_owned()),
         })

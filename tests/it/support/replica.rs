@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{ADMIN_KEY, Client};
+use super::{ADMIN_KEY, Client, QUEUES};
 
 /// One replica. Killed when dropped.
 pub struct Replica {
@@ -36,6 +36,7 @@ impl Replica {
             .env("HOLDFAST_ADMIN_KEY", ADMIN_KEY)
             .env("HOLDFAST_LISTEN", "127.0.0.1:0")
             .env("HOLDFAST_LOG", "warn")
+            .envs([QUEUES])
             .envs(redis_url.map(|url| ("REDIS_URL", url)))
             .envs(settings.iter().copied())
             .stdin(Stdio::null())

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{by_id, by_key};
 use crate::support::sender::{SECRET, cancelled, in_seconds, standard};
-use crate::support::{Client, HeldRow, Sender, TestApp, TestDatabase, unique};
+use crate::support::{Client, Sender, TestApp, TestDatabase, unique};
 
 /// The counters that are not 0, by result.
 async fn deliveries(client: &Client) -> BTreeMap<String, u64> {
@@ -60,13 +60,9 @@ async fn deliveries_are_counted_by_what_became_of_them() {
         ];
         sender.send_as(&headers, body.as_bytes()).await.expect(401);
     }
-    let row = HeldRow::of(&app.database, id).await;
-    let client = app.client.clone();
-    let busy = tokio::spawn(async move { client.decrement(id, 1).await });
-    row.until_wanted_by(1, &app.database.pool).await;
+    let lease = app.lease(id).await;
     sender.cancel("nine", &by_id(&orders[1])).await.expect(429);
-    row.let_go().await;
-    busy.await.unwrap().expect(200);
+    lease.release().await;
 
     let expected = [
         ("already_cancelled", 1),
