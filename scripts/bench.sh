@@ -24,8 +24,8 @@ if [[ ${1:-} != --with-servers ]]; then
     exec "$bin/holdfast" servers --durable -- "$0" --with-servers
 fi
 
-# A thousand connections need as many open files, at both ends.
-ulimit -n 4096 2>/dev/null || true
+# Four thousand connections need as many open files, at both ends.
+ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 work=$(mktemp -d)
 services=()
 redis=
@@ -199,8 +199,9 @@ part_storm() {
 }
 
 part_overload() {
-    rounds=$few load overload overload --target "$main" --requests spread --at-once 1000
-    rounds=$few load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 1000
+    # As many as make it refuse some, and fewer than the connections that are served.
+    rounds=$few load overload overload --target "$main" --requests spread --connections 128 --at-once 4000
+    rounds=$few load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 4000
 }
 
 part_outage() {

@@ -92,13 +92,21 @@ impl Drop for Waiting<'_> {
 pub struct Gate {
     permits: Arc<Semaphore>,
     queue: Queue,
+    /// Who would have to wait longer than this is turned away, however long it may wait.
+    longest: Duration,
 }
 
 impl Gate {
     /// For `at_once` at a time.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(at_once)), queue: Queue::default() }
+        Self { permits: Arc::new(Semaphore::new(at_once)), queue: Queue::default(), longest: Duration::MAX }
+    }
+
+    /// Before which never more stands than is let in within `longest`, as far as its pace is known.
+    #[must_use]
+    pub fn before_which(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// How many may pass now.
@@ -128,12 +136,12 @@ impl Gate {
     /// Waits until it may pass.
     ///
     /// # Errors
-    /// [`TooLong`], at once, if that would take longer than `limit`.
+    /// [`TooLong`], at once, if that would take longer than `limit`, or than anybody is let wait.
     pub async fn pass(&self, limit: Duration) -> Result<OwnedSemaphorePermit, TooLong> {
         if let Some(permit) = self.try_pass() {
             return Ok(permit);
         }
-        let waiting = self.queue.join(limit)?;
+        let waiting = self.queue.join(limit.min(self.longest))?;
         // It is never closed.
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| TooLong)?;
         waiting.served();
@@ -202,6 +210,28 @@ mod tests {
             wait(&queue).served();
         }
         wait(&queue).served();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gate_lets_no_more_stand_before_it_than_it_lets_in_in_time_however_long_they_may_wait() {
+        let gate = Arc::new(Gate::new(1).before_which(LIMIT));
+        let come = || {
+            let gate = gate.clone();
+            tokio::spawn(async move { gate.pass(10 * LIMIT).await })
+        };
+        let mut inside = gate.pass(LIMIT).await.expect("it is open");
+        let crowd: Vec<_> = (0..6).map(|_| come()).collect();
+        while gate.waiting() < 6 {
+            tokio::task::yield_now().await;
+        }
+        for next in crowd.into_iter().take(2) {
+            tokio::time::advance(Duration::from_millis(300)).await;
+            drop(inside);
+            inside = next.await.unwrap().expect("it came in time");
+        }
+        // It took 300 ms from one to the next, and four wait.
+        assert_eq!(come().await.unwrap().err(), Some(TooLong));
+        drop(inside);
     }
 
     #[tokio::test(start_paused = true)]

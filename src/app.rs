@@ -112,7 +112,7 @@ impl App {
         let (events, endpoints) = (Relay::default(), EndpointMetrics::default());
         let (leases, webhooks) = (Leases::new(locks.clone()), WebhookMetrics::default());
         let (sections, http, backlog) =
-            (Sections::default(), HttpMetrics::default(), BacklogMetrics::default());
+            (Sections::new(config.queue_max), HttpMetrics::default(), BacklogMetrics::default());
         let db = Db::new(config.database_url.expose_secret(), config.db_max_connections)?;
         let (tracer, spans) = Tracer::new(config.traces.as_ref());
         let exporter = spans

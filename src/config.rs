@@ -12,6 +12,7 @@
 //! | `HOLDFAST_REDIS_COPIES` | `auto` | when events are published on Redis: `auto`, while somebody may listen; `always`; `never` |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
+//! | `HOLDFAST_QUEUE_MAX_MS` | 500 | how much work may stand before a request that comes; it is 503 `overloaded` if that is more |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
 //! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000, or the former if that is longer | TTL of an order lock |
 //! | `HOLDFAST_LOCK_WAIT_MS` | 5000 | how long a request waits for its locks |
@@ -47,6 +48,7 @@ const ADMIN_KEY_MIN_CHARS: usize = 32;
 /// Defaults that are not limits of the locks.
 const LISTEN: &str = "127.0.0.1:8080";
 const SYNC_BATCHES_PER_MINUTE: i32 = 10;
+const QUEUE_MAX: Duration = Duration::from_millis(500);
 const DB_CONNECTIONS_A_CORE: u32 = 4;
 const DB_MAX_CONNECTIONS_DEFAULT: RangeInclusive<u32> = 8..=32;
 
@@ -88,6 +90,8 @@ pub struct Config {
     pub test_endpoints: bool,
     /// Size of the Postgres pool.
     pub db_max_connections: u32,
+    /// How much work may stand before a request that comes, at the pace at which it is done.
+    pub queue_max: Duration,
     /// Batches of count records that a user may send in a minute.
     pub sync_batches_per_minute: i32,
     /// Whether every session of counts is blind.
@@ -146,6 +150,7 @@ impl Config {
                 default_connections(),
                 1..=10_000,
             )?,
+            queue_max: span(&set, "HOLDFAST_QUEUE_MAX_MS", QUEUE_MAX, 1..=60_000)?,
             blind_counts: flag(&set, "HOLDFAST_BLIND_COUNTS")?,
             sync_batches_per_minute: number(
                 &set,
@@ -192,17 +197,15 @@ fn read_timing(set: &Env<'_>) -> Result<Timing, ConfigError> {
         }
         Ok(Duration::from_millis(ttl))
     };
-    let span =
-        |name, default, range| Ok(Duration::from_millis(number(set, name, millis_of(default), range)?));
     let inventory_ttl = ttl(INVENTORY_TTL, timing::INVENTORY_TTL)?;
     let timing = Timing {
         inventory_ttl,
         order_ttl: ttl(ORDER_TTL, timing::ORDER_TTL.max(inventory_ttl))?,
-        wait: span(WAIT, timing::WAIT, 1..=60_000)?,
-        retry: span("HOLDFAST_LOCK_RETRY_MS", timing::RETRY, 1..=10_000)?,
-        redis_timeout: span(REDIS_TIMEOUT, timing::REDIS_TIMEOUT, 1..=10_000)?,
+        wait: span(set, WAIT, timing::WAIT, 1..=60_000)?,
+        retry: span(set, "HOLDFAST_LOCK_RETRY_MS", timing::RETRY, 1..=10_000)?,
+        redis_timeout: span(set, REDIS_TIMEOUT, timing::REDIS_TIMEOUT, 1..=10_000)?,
         breaker_failures: number(set, "HOLDFAST_BREAKER_FAILURES", timing::BREAKER_FAILURES, 1..=1_000)?,
-        breaker_probe: span("HOLDFAST_BREAKER_PROBE_MS", timing::BREAKER_PROBE, 10..=60_000)?,
+        breaker_probe: span(set, "HOLDFAST_BREAKER_PROBE_MS", timing::BREAKER_PROBE, 10..=60_000)?,
     };
     check_order(&timing, set(REDIS_TIMEOUT).is_some())?;
     Ok(timing)
@@ -287,6 +290,15 @@ fn flag(set: &Env<'_>, name: &'static str) -> Result<bool, ConfigError> {
     }
 }
 
+fn span(
+    set: &Env<'_>,
+    name: &'static str,
+    default: Duration,
+    millis: RangeInclusive<u64>,
+) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_millis(number(set, name, millis_of(default), millis)?))
+}
+
 fn copies(set: &Env<'_>) -> Result<Copies, ConfigError> {
     let name = "HOLDFAST_REDIS_COPIES";
     match set(name).as_deref().map(str::trim) {
@@ -356,6 +368,7 @@ mod tests {
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
             ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "14999"),
             ("HOLDFAST_BREAKER_PROBE_MS", "-1"),
+            ("HOLDFAST_QUEUE_MAX_MS", "0"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.starts_with(&format!("{name}: ")), "{message}");
