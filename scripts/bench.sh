@@ -124,7 +124,8 @@ own_redis() {
 }
 
 part_hot() {
-    load hot hot --target "$main" --connections 128 --limit "$DATABASE_URL" --limit-clients best
+    load hot hot --target "$main" --connections 128 --limit "$DATABASE_URL" --limit-clients best \
+        --report "$(dirname "$results")/hot.svg"
 }
 
 part_delay() {
@@ -210,7 +211,7 @@ part_outage() {
     local pid=$work/redis.pid
     # In thirds: each as long as any other measurement.
     rounds=$few seconds=$((seconds * 3)) load outage outage --target "$url" --items 1000 \
-        --away "kill -KILL \$(cat $pid) && rm -f $pid" --back "$redis"
+        --away "kill -KILL \$(cat $pid) && rm -f $pid" --back "$redis" --report "$(dirname "$results")/outage.svg"
 }
 
 part_away() {

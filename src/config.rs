@@ -368,7 +368,7 @@ mod tests {
             ("HOLDFAST_LOCK_WAIT_MS", "soon"),
             ("HOLDFAST_INVENTORY_LOCK_TTL_MS", "14999"),
             ("HOLDFAST_BREAKER_PROBE_MS", "-1"),
-            ("HOLDFAST_QUEUE_MAX_MS", "0"),
+            ("HOLDFAST_QUEUE_MAX_MS", "soon"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.starts_with(&format!("{name}: ")), "{message}");

@@ -41,6 +41,8 @@ const REFUSED_AT_ONCE: usize = 256;
 /// How long one of these has to ask and to hear it, and how much of what it asks is read.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 const REFUSED_BODY_MAX: usize = 1024 * 1024;
+/// When it may come again.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -125,7 +127,7 @@ async fn refuse(stream: TcpStream) {
         // All of it, for what is left unread when a connection is closed takes the answer with it.
         let _too_long = Limited::new(request.into_body(), REFUSED_BODY_MAX).collect().await;
         let problem = Problem::new(Code::Overloaded, "Too many connections are open. Nothing was done.");
-        Ok::<_, Infallible>(problem.respond(&ids::fresh().to_string()))
+        Ok::<_, Infallible>(problem.retry_after(REFUSED_FOR).respond(&ids::fresh().to_string()))
     });
     let mut builder = http1::Builder::new();
     let connection = builder.keep_alive(false).serve_connection(TokioIo::new(stream), refused);

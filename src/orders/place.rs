@@ -246,12 +246,13 @@ pub fn decide<'a>(
         lock: witness.lock.into(),
     };
     if !is_cancelled {
-        for (line, wanted) in order.lines.iter().zip(&cmd.lines) {
-            let occasion = occasion(order.order_id, line.line_id);
-            ledger
-                .decide(line.variant_id, Change::Sell(wanted.quantity), occasion, witness)
-                .map_err(rules::Refusal::from)?;
-        }
+        let sell = |ledger: &mut Ledger<'a>| {
+            order.lines.iter().zip(&cmd.lines).try_for_each(|(line, wanted)| {
+                let occasion = occasion(order.order_id, line.line_id);
+                ledger.decide(line.variant_id, Change::Sell(wanted.quantity), occasion, witness)
+            })
+        };
+        ledger.all_or_none(sell).map_err(rules::Refusal::from)?;
     }
     Ok(order)
 }
