@@ -12,7 +12,7 @@
 //! | `HOLDFAST_REDIS_COPIES` | `auto` | when events are published on Redis: `auto`, while somebody may listen; `always`; `never` |
 //! | `HOLDFAST_TEST_ENDPOINTS` | `false` | `true` serves the test endpoints, for load tests |
 //! | `HOLDFAST_DB_MAX_CONNECTIONS` | 4 a core, 8 to 32 | size of the Postgres pool |
-//! | `HOLDFAST_QUEUE_MAX_MS` | 500 | how much work may stand before a request that comes; it is 503 `overloaded` if that is more |
+//! | `HOLDFAST_QUEUE_MAX_MS` | 1000 | how much work may stand before a request that comes; it is 503 `overloaded` if that is more |
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
 //! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000, or the former if that is longer | TTL of an order lock |
 //! | `HOLDFAST_LOCK_WAIT_MS` | 5000 | how long a request waits for its locks |
@@ -48,7 +48,7 @@ const ADMIN_KEY_MIN_CHARS: usize = 32;
 /// Defaults that are not limits of the locks.
 const LISTEN: &str = "127.0.0.1:8080";
 const SYNC_BATCHES_PER_MINUTE: i32 = 10;
-const QUEUE_MAX: Duration = Duration::from_millis(500);
+const QUEUE_MAX: Duration = Duration::from_secs(1);
 const DB_CONNECTIONS_A_CORE: u32 = 4;
 const DB_MAX_CONNECTIONS_DEFAULT: RangeInclusive<u32> = 8..=32;
 

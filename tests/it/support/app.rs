@@ -19,7 +19,7 @@ use super::{ADMIN_KEY, Client, TestDatabase, eventually, invariants, shared_redi
 /// Well before the server itself would end a transaction that idles.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// A machine full of tests does little in half a second: nothing is turned away because of that.
+/// A machine full of tests does little in a second: nothing is turned away because of that.
 pub const QUEUES: (&str, &str) = ("HOLDFAST_QUEUE_MAX_MS", "5000");
 
 /// A running service with a database of its own.
