@@ -11,8 +11,9 @@
 //! - A section is bounded in requests and keys, and its statements by the server's limits. Then its lease passes to the
 //!   next in line, here or elsewhere.
 //! - A section waits for another replica, or for a row, only if every one of its requests needs what is waited for. Else
-//!   those that do leave it, for one of their own, and the rest go on: nobody is held up by a stranger's hot item.
-//! - No slot is held while another replica, a row or a commit is waited for.
+//!   those that do leave it, for one of their own, and the rest go on: nobody is held up by a stranger's hot item, but
+//!   where he joined a section that has not come to its turn, behind one that waits for that.
+//! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
 //! - No more stands before the slots than goes through them in a short time: whoever comes then is told so at once.
 //! - Whoever was not answered runs alone, unless its fate is unknown: then it is told so.
