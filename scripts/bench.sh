@@ -226,8 +226,8 @@ part_away() {
 part_warehouse() {
     local status=0
     HOLDFAST_SYNC_BATCHES_PER_MINUTE=1000000 serve
-    printf '\n### warehouse: 200 devices count 2,000 racks while the shop sells\n\n```\n'
-    "$bin/holdfast-load" warehouse --target "$url" --json "$work/warehouse.json" 2>/dev/null || status=$?
+    printf '\n### warehouse: 200 devices count 2,000 racks, twice as fast as people, while the shop sells\n\n```\n'
+    "$bin/holdfast-load" warehouse --pace 500 --target "$url" --json "$work/warehouse.json" 2>/dev/null || status=$?
     printf '```\n'
     if ((status)); then failed=yes; fi
 }

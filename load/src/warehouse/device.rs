@@ -113,7 +113,7 @@ impl<'t> Device<'t> {
 
     /// Counts until every rack is counted. What was counted in lost racks is sent afterwards.
     pub async fn work(&mut self) -> anyhow::Result<()> {
-        self.begin_its_day().await;
+        self.not_all_at_once().await;
         let opened = self.ask("/api/v1/sessions", &json!({"session_id": self.session_id})).await?;
         ensure!(
             opened.status == StatusCode::CREATED || opened.code().as_deref() == Some("session_exists"),
@@ -134,8 +134,9 @@ impl<'t> Device<'t> {
         self.send_all().await
     }
 
-    /// People take up their devices one after the other, all within the time in which one of them counts a batch.
-    async fn begin_its_day(&mut self) {
+    /// People take up their devices one after the other, and come back so: all within the time in which one of them counts a
+    /// batch.
+    async fn not_all_at_once(&mut self) {
         let within = self.town.settings.pace * BATCH as u32;
         sleep(within.mul_f64(self.chance.fraction())).await;
     }
@@ -148,6 +149,7 @@ impl<'t> Device<'t> {
 
     /// Sends what it counted in racks that others counted since, and says which racks are done.
     pub async fn come_back(&mut self) -> anyhow::Result<()> {
+        self.not_all_at_once().await;
         let late = std::mem::take(&mut self.late);
         for records in late.chunks(BATCH) {
             let told = self.send(records).await?;

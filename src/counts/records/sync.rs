@@ -140,7 +140,8 @@ pub(super) async fn take_batch<B: Batch>(
     {
         return Ok(first);
     }
-    let _turn = app.batches.take(batch.records().len(), caller).await.map_err(CountError::from)?;
+    let longest = app.locks.longest_wait();
+    let _turn = app.batches.take(batch.records().len(), caller, longest).await.map_err(CountError::from)?;
     within_limit(app, &caller.principal.subject).await?;
     let mut attempt = 1;
     loop {

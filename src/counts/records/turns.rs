@@ -1,10 +1,11 @@
 //! Batches take turns, before they take a connection: a crowd of them would keep every connection and every core, and
 //! claims, heartbeats and sales would wait for a warehouse that ends its shift.
 
+use std::time::Duration;
+
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::{Gate, TooLong};
-use crate::db::ACQUIRE_TIMEOUT;
 use crate::http::auth::Caller;
 use crate::locks::LockError;
 
@@ -28,14 +29,18 @@ impl Turns {
         Self { small: Gate::new(small), large: Gate::new(1) }
     }
 
-    /// Waits until it is the turn of a batch of so many records, as long as one would wait for a connection, or as its
-    /// caller wants to.
+    /// Waits until it is the turn of a batch of so many records, for `longest` or as long as its caller wants to.
     ///
     /// # Errors
     /// [`LockError::Overloaded`] if that would take longer, at once where it is known; [`LockError::CallerGone`].
-    pub async fn take(&self, records: usize, caller: &Caller) -> Result<OwnedSemaphorePermit, LockError> {
+    pub async fn take(
+        &self,
+        records: usize,
+        caller: &Caller,
+        longest: Duration,
+    ) -> Result<OwnedSemaphorePermit, LockError> {
         let gate = if records > SMALL_MAX { &self.large } else { &self.small };
-        let wait = caller.patience.left().map_or(ACQUIRE_TIMEOUT, |left| left.min(ACQUIRE_TIMEOUT));
+        let wait = caller.patience.left().map_or(longest, |left| left.min(longest));
         tokio::select! {
             biased;
             passed = gate.pass(wait) => passed.map_err(|TooLong| LockError::Overloaded),

@@ -219,13 +219,15 @@ pub(super) async fn find_each(conn: &mut PgConnection, sessions: &[&str]) -> Res
                        WHEN discarded_at IS NOT NULL THEN 'discarded'
                        WHEN last_seen_at > clock_timestamp() - make_interval(secs => $2) THEN 'open'
                        ELSE 'lapsed' END AS "state!",
-                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'finalized')
-                      AS "finalized_records!",
-                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'draft')
-                      AS "draft_records!",
+                  finalized AS "finalized_records!", drafts AS "draft_records!",
                   (SELECT count(*) FROM count_conflicts c WHERE c.session_id = s.session_id AND resolution IS NULL)
                       AS "open_conflicts!"
-           FROM count_sessions s WHERE session_id = ANY($1) OR posted_as = ANY($1) ORDER BY session_id"#,
+           FROM count_sessions s CROSS JOIN LATERAL (
+               SELECT count(*) FILTER (WHERE status = 'finalized') AS finalized,
+                      count(*) FILTER (WHERE status = 'draft') AS drafts
+               FROM count_records r WHERE r.session_id = s.session_id
+           ) AS sent
+           WHERE session_id = ANY($1) OR posted_as = ANY($1) ORDER BY session_id"#,
         sessions as &[&str],
         LASTS_FOR.as_secs_f64(),
     )
@@ -246,10 +248,7 @@ pub(super) async fn list(
         Session,
         r#"SELECT session_id, user_id, blind, rack_id, opened_at, last_seen_at AS last_heartbeat_at, posted_at, posted_by,
                   posted_as, discarded_at, state AS "state!",
-                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'finalized')
-                      AS "finalized_records!",
-                  (SELECT count(*) FROM count_records r WHERE r.session_id = s.session_id AND status = 'draft')
-                      AS "draft_records!",
+                  finalized AS "finalized_records!", drafts AS "draft_records!",
                   (SELECT count(*) FROM count_conflicts c WHERE c.session_id = s.session_id AND resolution IS NULL)
                       AS "open_conflicts!"
            FROM (
@@ -262,7 +261,12 @@ pub(super) async fn list(
                        < (coalesce((SELECT last_seen_at FROM count_sessions WHERE session_id = $3), 'infinity'), coalesce($3, ''))
                  AND ($1::text IS NULL OR user_id = $1) AND ($2::text IS NULL OR state = $2)
                ORDER BY last_seen_at DESC, session_id DESC LIMIT $4
-           ) AS s ORDER BY last_seen_at DESC, session_id DESC"#,
+           ) AS s CROSS JOIN LATERAL (
+               SELECT count(*) FILTER (WHERE status = 'finalized') AS finalized,
+                      count(*) FILTER (WHERE status = 'draft') AS drafts
+               FROM count_records r WHERE r.session_id = s.session_id
+           ) AS sent
+           ORDER BY last_seen_at DESC, session_id DESC"#,
         user_id,
         state,
         before,
