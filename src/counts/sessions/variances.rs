@@ -59,12 +59,16 @@ pub(super) async fn lines_of(
     if others.len() > SESSIONS_MAX {
         return Err(Problem::invalid("session_ids", format!("must be {SESSIONS_MAX} at most")).into());
     }
+    // Postgres takes no such text.
+    if let Some(place) = others.iter().position(|other| other.contains('\0')) {
+        return Err(no_session(place).into());
+    }
     let posted_as = session.posted_as.as_deref().unwrap_or(session_id.as_str());
     let within =
         page.map_or_else(Within::default, |(after, limit)| Within { after, limit: Some(limit.and_one()) });
     let mut lines = post::posted(&mut conn, posted_as, &others, within).await?;
     if let Some(place) = others.iter().position(|other| lines.session_ids.iter().all(|id| id != other)) {
-        return Err(Problem::invalid(format!("session_ids[{place}]"), "is no session").into());
+        return Err(no_session(place).into());
     }
     let members: Vec<_> = lines.session_ids.iter().map(String::as_str).collect();
     let members = store::find_each(&mut conn, &members).await?;
@@ -84,6 +88,10 @@ pub(super) async fn lines_of(
         lines.lines.iter_mut().for_each(blinded);
     }
     Ok(lines)
+}
+
+fn no_session(place: usize) -> Problem {
+    Problem::invalid(format!("session_ids[{place}]"), "is no session")
 }
 
 /// The sessions that a query names: by commas, or as a list in JSON, for there may be commas in their ids.

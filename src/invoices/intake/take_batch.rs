@@ -33,8 +33,8 @@ const AT_ONCE: usize = 20;
 /// `POST /invoices/batch`
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct TakeBatch {
-    /// Each is read for itself, and a wrong one has its answer.
-    #[schemars(with = "Vec<GivenInvoice>", length(min = 1, max = INVOICES_MAX))]
+    /// Each as the body of `POST /invoices`. It is read for itself: a wrong one has its own 422, and the others are taken in.
+    #[schemars(length(min = 1, max = INVOICES_MAX))]
     invoices: Vec<Value>,
 }
 

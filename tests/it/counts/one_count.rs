@@ -46,8 +46,9 @@ async fn what_several_devices_counted_is_posted_as_one_count() {
     assert_eq!(line["also_in"], json!(["bob"]));
     let seen = get(&ann, "/sessions/ann/variances?session_ids=bob").await.expect(200).json();
     assert_eq!((&seen["session_ids"], outcome(&seen, &sku).1), (&json!(["ann", "bob"]), &Value::Null));
-    let nobody = get(&ann, "/sessions/ann/variances?session_ids=nobody").await;
-    assert_eq!(nobody.status, 422);
+    for (page, nobody) in [("variances", "nobody"), ("variances", "no%00body"), ("export", "no%00body")] {
+        get(&ann, &format!("/sessions/ann/{page}?session_ids={nobody}")).await.expect(422);
+    }
     let refused = post(&ann, "/sessions/ann/post", &json!({"session_ids": ["nobody"]})).await;
     assert_eq!(
         (refused.status.as_u16(), refused.json()["errors"][0]["field"].clone()),
