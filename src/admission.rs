@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How much of what is known of the pace one grant makes: an eighth.
 const WEIGHT: u32 = 8;
@@ -146,6 +146,14 @@ impl Gate {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| TooLong)?;
         waiting.served();
         Ok(permit)
+    }
+
+    /// The same, and gives up after `limit`.
+    ///
+    /// # Errors
+    /// [`TooLong`], at once where it is known.
+    pub async fn pass_in_time(&self, limit: Duration) -> Result<OwnedSemaphorePermit, TooLong> {
+        timeout(limit, self.pass(limit)).await.unwrap_or(Err(TooLong))
     }
 }
 

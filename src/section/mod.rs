@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::admission::TooLong;
 use crate::app::App;
-use crate::db::{ATTEMPTS, Collides, Db, DbError, pause_after_collision};
+use crate::db::{Collides, Db, DbError, run_again_if_it_collides};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
@@ -103,16 +103,7 @@ impl Section<'_> {
             let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
             return Ok(first.guarded(unlocked, started.elapsed()));
         }
-        let mut attempt = 1;
-        loop {
-            match self.once(deadline, keys, verb).await {
-                Err(error) if error.collided() && attempt < ATTEMPTS => {
-                    pause_after_collision(attempt).await;
-                    attempt += 1;
-                }
-                outcome => return outcome,
-            }
-        }
+        run_again_if_it_collides(|| self.once(deadline, keys, verb)).await
     }
 
     async fn once<V: Verb>(&self, deadline: Instant, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
@@ -167,9 +158,8 @@ impl Section<'_> {
     ) -> Result<OwnedSemaphorePermit, LockError> {
         let passed = tokio::select! {
             biased;
-            passed = self.app.sections.large.pass(wait) => passed.map_err(|TooLong| LockError::Overloaded),
+            passed = self.app.sections.large.pass_in_time(wait) => passed.map_err(|TooLong| LockError::Overloaded),
             () = self.caller.gone.cancelled() => Err(LockError::CallerGone),
-            () = tokio::time::sleep(wait) => Err(LockError::Overloaded),
         };
         passed.inspect_err(|error| self.app.locks.count_refused(keys.class(), error))
     }

@@ -7,6 +7,7 @@ pub mod export;
 pub mod metrics;
 pub mod settings;
 pub mod trace;
+mod traceparent;
 
 use std::io::IsTerminal;
 

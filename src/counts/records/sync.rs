@@ -18,7 +18,7 @@ use super::take::{Taken, take_in_tx};
 use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
-use crate::db::{ATTEMPTS, Collides, pause_after_collision};
+use crate::db::run_again_if_it_collides;
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
@@ -143,16 +143,7 @@ pub(super) async fn take_batch<B: Batch>(
     let longest = app.locks.longest_wait();
     let _turn = app.batches.take(batch.records().len(), caller, longest).await.map_err(CountError::from)?;
     within_limit(app, &caller.principal.subject).await?;
-    let mut attempt = 1;
-    loop {
-        match take(app, caller, claim, batch).await {
-            Err(error) if error.collided() && attempt < ATTEMPTS => {
-                pause_after_collision(attempt).await;
-                attempt += 1;
-            }
-            outcome => return Ok(outcome?),
-        }
-    }
+    Ok(run_again_if_it_collides(|| take(app, caller, claim, batch)).await?)
 }
 
 /// Counts the batch, over all replicas, before it takes anything else.

@@ -43,9 +43,8 @@ impl Turns {
         let wait = caller.patience.left().map_or(longest, |left| left.min(longest));
         tokio::select! {
             biased;
-            passed = gate.pass(wait) => passed.map_err(|TooLong| LockError::Overloaded),
+            passed = gate.pass_in_time(wait) => passed.map_err(|TooLong| LockError::Overloaded),
             () = caller.gone.cancelled() => Err(LockError::CallerGone),
-            () = tokio::time::sleep(wait) => Err(LockError::Overloaded),
         }
     }
 }

@@ -17,13 +17,13 @@ use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::racks::let_go::{check_let_go_in_tx, let_go_in_tx};
-use crate::db::{DbError, run_again_if_it_collides};
+use crate::db::run_again_if_it_collides;
 use crate::events::{self, About, EventKind};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::{InPath, OrDefault};
 use crate::http::problem::Problem;
-use crate::idempotency;
+use crate::idempotency::Claim;
 use crate::text::{Reason, SessionId};
 
 /// `POST /sessions/{session_id}/discard`
@@ -41,34 +41,35 @@ pub async fn discard(
     OrDefault(body): OrDefault<DiscardSession>,
 ) -> Result<Answer, Problem> {
     let claim = keyed::claim_of(&caller, &format!("discard {}", session_id.as_str()), body.keyed);
-    if let Some(claim) = &claim
-        && let Some(first) = idempotency::known_answer::<CountError>(&app.db, claim).await?
-    {
-        return Ok(first);
-    }
     let reason = body.value.reason.as_ref();
-    let outcome = run_again_if_it_collides(|| give_up(&app, &caller, &session_id, reason)).await;
-    if outcome.is_ok() {
+    let answer =
+        run_again_if_it_collides(|| give_up(&app, &caller, claim.as_ref(), &session_id, reason)).await?;
+    // A repetition too goes on where the first broke off.
+    if answer.status().is_success() {
         super::free_serials(&app, &[session_id.as_str().to_owned()]).await?;
     }
-    match keyed::begin(&app, &caller, claim.as_ref()).await? {
-        Begun::Known(first) => Ok(first),
-        Begun::New(work) => Ok(work.finish(StatusCode::OK, outcome).await?),
-    }
+    Ok(answer)
 }
 
 async fn give_up(
     app: &App,
     caller: &Caller,
+    claim: Option<&Claim>,
     session_id: &SessionId,
     reason: Option<&Reason>,
-) -> Result<Session, CountError> {
-    let mut tx = app.db.begin_within(caller.patience.left()).await?;
-    let racks = let_go_in_tx(&mut tx, &[session_id.as_str()]).await?;
-    let session = discard_in_tx(&mut tx, session_id, &caller.principal.subject, reason).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    racks.fade(app).await;
-    Ok(session)
+) -> Result<Answer, CountError> {
+    let mut work = match keyed::begin(app, caller, claim).await? {
+        Begun::Known(first) => return Ok(first),
+        Begun::New(work) => work,
+    };
+    let racks = let_go_in_tx(&mut work.tx, &[session_id.as_str()]).await?;
+    let outcome = discard_in_tx(&mut work.tx, session_id, &caller.principal.subject, reason).await;
+    let is_done = outcome.is_ok();
+    let answer = work.finish(StatusCode::OK, outcome).await?;
+    if is_done {
+        racks.fade(app).await;
+    }
+    Ok(answer)
 }
 
 async fn discard_in_tx(

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::counts::error::{self, CountError};
 use crate::counts::keyed::{self, Begun};
 use crate::counts::racks::let_go::{check_let_go_in_tx, let_go_in_tx};
-use crate::db::{ATTEMPTS, Collides, DbError, pause_after_collision, run_again_if_it_collides};
+use crate::db::{DbError, run_again_if_it_collides};
 use crate::events::{self, About, EventKind, NewEvent};
 use crate::http::answer::Answer;
 use crate::http::auth::{Caller, Principal, Scope};
@@ -207,31 +207,22 @@ impl Posting<'_> {
     /// Posts some items under one lease, again if that collided.
     async fn section(&self, app: &App, caller: &Caller, items: &[Uuid]) -> Result<Evidence, CountError> {
         let keys = LockKeys::variants(items.iter().copied())?;
-        let mut attempt = 1;
-        loop {
-            let limit = caller.patience.left();
-            let lease = app.locks.acquire_within(limit, keys.clone(), &caller.gone).await?;
-            let lock = lease.evidence();
-            let posted = lease
-                .release_after(async {
-                    let mut tx = app.db.begin_within(limit).await?;
-                    let (subject, request_id) = (&*caller.principal.subject, &*caller.request_id);
-                    let traceparent = caller.trace.request();
-                    let witness = Witness { subject, request_id, traceparent, lock };
-                    self.in_tx(&mut tx, &keys, witness).await?;
-                    tx.commit().await.map_err(DbError::from)?;
-                    Ok::<_, CountError>(())
-                })
-                .await;
-            match posted {
-                Ok(()) => return Ok(lock),
-                Err(error) if error.collided() && attempt < ATTEMPTS => {
-                    pause_after_collision(attempt).await;
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        run_again_if_it_collides(|| self.once(app, caller, &keys)).await
+    }
+
+    async fn once(&self, app: &App, caller: &Caller, keys: &LockKeys) -> Result<Evidence, CountError> {
+        let limit = caller.patience.left();
+        let lease = app.locks.acquire_within(limit, keys.clone(), &caller.gone).await?;
+        let lock = lease.evidence();
+        let transaction = async {
+            let mut tx = app.db.begin_within(limit).await?;
+            let (subject, request_id) = (&*caller.principal.subject, &*caller.request_id);
+            let witness = Witness { subject, request_id, traceparent: caller.trace.request(), lock };
+            self.in_tx(&mut tx, keys, witness).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            Ok(lock)
+        };
+        lease.release_after(app.db.in_time(transaction)).await?
     }
 
     /// Locks the stock rows, reads what was counted and has no line yet, and writes movements and lines.

@@ -1,5 +1,7 @@
 //! The SQL of racks. No decisions here: rows in, rows out.
 
+mod endings;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -7,6 +9,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgQueryResult;
 
+pub(super) use self::endings::{
+    Turned, end_claims_in_tx, is_any_claimed, take_away_in_tx, tell_of_lapses_in_tx,
+};
 use super::import::NewRack;
 use super::model::{FloorTally, Held, HeldBy, Rack};
 use crate::counts::error;
@@ -202,118 +207,6 @@ pub(super) async fn complete_in_tx(conn: &mut PgConnection, rack_id: &RackId) ->
         rack_id.as_str()
     );
     the_one(&marked.execute(conn).await?)
-}
-
-/// A rack that was taken away from its session.
-pub(super) struct TakenAway {
-    pub(super) rack_id: String,
-    pub(super) session_id: String,
-    pub(super) floor: String,
-    pub(super) is_completed: bool,
-}
-
-/// Notes that an operator has just ended the claim of this lease, if it is a rack's. The lease's row is locked.
-pub(super) async fn take_away_in_tx(
-    conn: &mut PgConnection,
-    lease: &str,
-) -> Result<Option<TakenAway>, DbError> {
-    Ok(sqlx::query_as!(
-        TakenAway,
-        r#"UPDATE racks SET paused_at = NULL, taken_away_at = clock_timestamp()
-           FROM leases l WHERE l.name = $1 AND l.name = 'rack:lock:' || rack_id
-           RETURNING rack_id, owner AS session_id, floor, completed_at IS NOT NULL AS "is_completed!""#,
-        lease,
-    )
-    .fetch_optional(conn)
-    .await?)
-}
-
-/// A claim that ended with its session.
-pub(super) struct EndedClaim {
-    pub(super) rack_id: String,
-    pub(super) session_id: String,
-    pub(super) floor: String,
-    pub(super) fence: i64,
-    pub(super) is_completed: bool,
-    /// Whether it was told already that it had lapsed.
-    pub(super) lapse_told: bool,
-}
-
-/// Ends the claims that these sessions have, sorted by their leases' names.
-pub(super) async fn end_claims_in_tx(
-    conn: &mut PgConnection,
-    sessions: &[&str],
-) -> Result<Vec<EndedClaim>, DbError> {
-    Ok(sqlx::query_as!(
-        EndedClaim,
-        r#"WITH held AS MATERIALIZED (
-            SELECT l.name, l.fence, c.rack_id, c.session_id
-            FROM rack_claims c JOIN leases l ON l.name = 'rack:lock:' || c.rack_id AND l.fence = c.fence
-            WHERE c.session_id = ANY($1) AND l.ended_at IS NULL ORDER BY l.name FOR UPDATE OF l
-        ), ended AS (
-            UPDATE leases SET ended_at = clock_timestamp(), ending = 'released'
-            FROM held WHERE leases.name = held.name RETURNING 1
-        )
-        UPDATE racks r SET paused_at = NULL FROM held WHERE r.rack_id = held.rack_id
-        RETURNING r.rack_id, session_id, floor, fence, completed_at IS NOT NULL AS "is_completed!",
-                  lapse_told AND claim_told IS NOT DISTINCT FROM fence AS "lapse_told!""#,
-        sessions as &[&str],
-    )
-    .fetch_all(conn)
-    .await?)
-}
-
-/// Whether a claim of one of these sessions has not ended.
-pub(super) async fn is_any_claimed(conn: &mut PgConnection, sessions: &[&str]) -> Result<bool, DbError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-               SELECT FROM rack_claims c JOIN leases l ON l.name = 'rack:lock:' || c.rack_id AND l.fence = c.fence
-               WHERE c.session_id = ANY($1) AND l.ended_at IS NULL) AS "is_any!""#,
-        sessions as &[&str],
-    )
-    .fetch_one(conn)
-    .await?)
-}
-
-/// A claim of which something else is told from now on.
-pub(super) struct Turned {
-    pub(super) rack_id: String,
-    pub(super) session_id: String,
-    pub(super) floor: String,
-    pub(super) fence: i64,
-    pub(super) seconds_left: i64,
-    pub(super) is_paused: bool,
-    pub(super) is_completed: bool,
-    /// Whether it has lapsed, or is held again; nothing if it ended in another way.
-    pub(super) has_lapsed: Option<bool>,
-}
-
-/// Notes of up to so many claims, sorted by their leases' names, that it is told of them what they are now. Those that
-/// somebody is changing are passed over.
-pub(super) async fn tell_of_lapses_in_tx(
-    conn: &mut PgConnection,
-    limit: i64,
-) -> Result<Vec<Turned>, DbError> {
-    Ok(sqlx::query_as!(
-        Turned,
-        r#"WITH now AS MATERIALIZED (SELECT clock_timestamp() AS at), due AS MATERIALIZED (
-            SELECT r.rack_id, l.fence, l.owner, l.expires_at - at AS left,
-                   CASE WHEN l.fence = r.claim_told AND l.ended_at IS NULL THEN l.expires_at <= at END AS has_lapsed
-            FROM now, racks r JOIN leases l ON l.name = 'rack:lock:' || r.rack_id
-            WHERE r.claim_told IS NOT NULL
-              AND (l.fence <> r.claim_told OR l.ended_at IS NOT NULL OR r.lapse_told <> (l.expires_at <= at))
-            ORDER BY l.name LIMIT $1 FOR UPDATE OF l SKIP LOCKED
-        )
-        UPDATE racks r SET lapse_told = coalesce(has_lapsed, false),
-               claim_told = CASE WHEN has_lapsed IS NOT NULL THEN r.claim_told END
-        FROM due WHERE r.rack_id = due.rack_id
-        RETURNING r.rack_id, owner AS session_id, r.floor, fence, has_lapsed AS "has_lapsed?",
-                  greatest(extract(epoch FROM due.left), 0)::bigint AS "seconds_left!",
-                  paused_at IS NOT NULL AS "is_paused!", completed_at IS NOT NULL AS "is_completed!""#,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?)
 }
 
 /// Keeps these leases, which nobody ever claimed, from being claimed for the first time until the transaction ends: they have
