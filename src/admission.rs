@@ -157,6 +157,53 @@ impl Gate {
     }
 }
 
+/// How fast requests are served, some of them together.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<Served>);
+
+#[derive(Debug, Default)]
+struct Served {
+    last: Option<Instant>,
+    /// How many lately, and in how long while somebody waited: those count half who were served so many before.
+    requests: f64,
+    seconds: f64,
+}
+
+/// After so many more, what was served before counts half.
+const HALF_AFTER: f64 = 256.0;
+/// Of so few nothing can be told.
+const TELLING: f64 = 64.0;
+
+impl Pace {
+    /// So many are served now together, of whom the first has waited since `came`.
+    pub fn served(&self, requests: usize, came: Instant) {
+        let (mut served, now) = (self.state(), Instant::now());
+        let took = now.saturating_duration_since(served.last.map_or(came, |last| last.max(came)));
+        let (requests, left) = (requests as f64, 0.5_f64.powf(requests as f64 / HALF_AFTER));
+        *served = Served {
+            last: Some(now),
+            requests: served.requests * left + requests,
+            seconds: served.seconds * left + took.as_secs_f64(),
+        };
+    }
+
+    /// Somebody is served now who waited for others than those before him: that tells nothing.
+    pub fn interrupted(&self) {
+        self.state().last = Some(Instant::now());
+    }
+
+    /// Whether serving so many takes longer than `limit`, as far as that can be told.
+    #[must_use]
+    pub fn is_too_slow(&self, requests: usize, limit: Duration) -> bool {
+        let served = self.state();
+        served.requests >= TELLING && requests as f64 * served.seconds / served.requests > limit.as_secs_f64()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Served> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,5 +298,30 @@ mod tests {
         assert_eq!(queue.join(LIMIT).err(), Some(TooLong));
         drop(crowd.remove(0));
         crowd.push(wait(&queue));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_is_that_of_those_who_were_served_lately_while_somebody_waited() {
+        let (pace, ms) = (Pace::default(), Duration::from_millis);
+        let serve = async |requests, waited| {
+            let came = Instant::now();
+            tokio::time::advance(ms(waited)).await;
+            pace.served(requests, came);
+        };
+        serve(50, 5_000).await;
+        assert!(!pace.is_too_slow(10_000, LIMIT), "nothing is known yet");
+        serve(50, 5_000).await;
+        assert!(pace.is_too_slow(11, LIMIT) && !pace.is_too_slow(9, LIMIT), "some 100 ms each");
+        // Nobody wanted anything for a while.
+        tokio::time::advance(ms(60_000)).await;
+        for _ in 0..10 {
+            serve(256, 256).await;
+        }
+        assert!(!pace.is_too_slow(900, LIMIT) && pace.is_too_slow(1_100, LIMIT), "a millisecond each");
+        // One stood still, for something else.
+        tokio::time::advance(ms(10_000)).await;
+        pace.interrupted();
+        serve(1, 2_000).await;
+        assert!(!pace.is_too_slow(100, LIMIT), "and one did here");
     }
 }

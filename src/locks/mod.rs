@@ -84,7 +84,7 @@ pub use self::breaker::{Breaker, BreakerState, ModeChange};
 pub use self::keys::{LockClass, LockKey, LockKeys, NotACustomName, TooManyKeys};
 use self::layer::Layer;
 pub use self::lease::{DatabaseOnly, Lease};
-pub use self::line::{Ahead, Lines};
+pub use self::line::Lines;
 use self::metrics::{ClassAndWhy, LockMetrics, Refused};
 pub use self::redis::Redis;
 pub use self::store::lock_names_in_tx;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::layer::Layer;
 use super::lease::Taken;
-use super::line::{Ahead, Place};
+use super::line::Place;
 use super::{DatabaseOnly, Inner, Lease, LockError, LockKey, LockKeys, Locks};
 
 /// A place in line, before there is a lease. Dropped, it is given up in this process; [`Turn::give_up`] does so in all.
@@ -27,10 +27,16 @@ pub struct Turn {
 pub(crate) type TakenOrNot = Result<Taken, DatabaseOnly>;
 
 impl Locks {
-    /// Whose place is the last in the lines of `keys`.
+    /// Whose places are the last in the lines of `keys`, each once.
     #[must_use]
-    pub fn last_in(&self, keys: &LockKeys) -> Ahead {
+    pub fn last_in(&self, keys: &LockKeys) -> Vec<u64> {
         self.0.lines.last_in(keys)
+    }
+
+    /// Who stands behind a place in the lines of `keys`, each once.
+    #[must_use]
+    pub fn behind(&self, ticket: u64, keys: &[LockKey]) -> Vec<u64> {
+        self.0.lines.behind(ticket, keys)
     }
 
     /// Adds a request to a place that has all of `keys`. False if one of the lines is full.
@@ -83,9 +89,16 @@ impl Turn {
         self.place.call()
     }
 
-    /// Takes up more keys, if nobody stands in line for them.
-    pub fn extend(&mut self, keys: &LockKeys) -> bool {
-        self.place.extend(keys)
+    /// Who stood right before it when it was taken, each once.
+    #[must_use]
+    pub fn ahead(&self) -> &[u64] {
+        self.place.ahead()
+    }
+
+    /// Takes up more keys, if nobody stands in line for them but such as came before it, and whom it may follow while it
+    /// waits.
+    pub fn extend(&mut self, keys: &LockKeys, may_follow: impl Fn(u64) -> bool) -> bool {
+        self.place.extend(keys, may_follow)
     }
 
     /// Gives up all keys but these.

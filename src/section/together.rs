@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::rows::{self, Rows};
 use super::share::{Request, Work};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::holds::capture;
 use crate::holds::model::Hold;
 use crate::http::answer::Answer;
@@ -50,6 +50,14 @@ impl<'a> Joined<'a> {
             lock: self.lock,
         }
     }
+}
+
+/// What a section has once it may begin: until it commits, or has to wait for others.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    pub(super) slot: Option<OwnedSemaphorePermit>,
+    /// Its transaction, if that was begun while Redis was asked for the lease.
+    pub(super) tx: Option<Result<Tx, DbError>>,
 }
 
 /// Why nobody has an answer.
@@ -92,12 +100,12 @@ pub(super) async fn together(
     db: &Db,
     joined: &[Joined<'_>],
     limit: Option<Duration>,
-    slot: Option<OwnedSemaphorePermit>,
+    prepared: Prepared,
 ) -> Result<Vec<Option<Answer>>, Failed> {
     if joined.is_empty() {
         return Ok(Vec::new());
     }
-    let ended = db.in_time(in_one_tx(db, joined, limit, slot)).await;
+    let ended = db.in_time(in_one_tx(db, joined, limit, prepared)).await;
     ended.unwrap_or_else(|silent| Err(Failed::ForAll(silent)))
 }
 
@@ -105,9 +113,13 @@ async fn in_one_tx(
     db: &Db,
     joined: &[Joined<'_>],
     limit: Option<Duration>,
-    slot: Option<OwnedSemaphorePermit>,
+    Prepared { slot, tx }: Prepared,
 ) -> Result<Vec<Option<Answer>>, Failed> {
-    let mut tx = db.begin_within(limit).await.map_err(Failed::ForAll)?;
+    let begun = match tx {
+        Some(begun) => begun,
+        None => db.begin_within(limit).await,
+    };
+    let mut tx = begun.map_err(Failed::ForAll)?;
     let ended = all_in_tx(&mut tx, joined, limit.is_some()).await;
     drop(slot);
     match ended {

@@ -25,8 +25,12 @@ answer before the commit|-DANSWER_BEFORE_COMMIT|KEPT
 TABLE
     sed 's/^/section|/' <<'TABLE'
 three requests, two keys|-DR=3 -DK=2|
+some go alone|-DR=3 -DK=2 -DSOME_GO_ALONE|
 three requests, three keys|-DR=3 -DK=3 -DNOBODY_HANGS_UP|
+four requests, two keys|-DR=4 -DK=2 -DNOBODY_HANGS_UP|
 join one of those who are last in line|-DJOIN_WHOEVER_IS_LAST|APART
+follow others once it is served|-DR=4 -DK=2 -DNOBODY_HANGS_UP -DFOLLOW_WHEN_SERVED|APART
+follow whoever began later|-DR=4 -DK=2 -DNOBODY_HANGS_UP -DFOLLOW_THE_LATER|EARLIER
 join a section that has begun|-DJOIN_THE_CLOSED|deadlock
 wait for what a stranger has, all of them|-DWAIT_FOR_ALL|NEEDED
 wait for a stranger, with a slot|-DWAIT_WITH_A_SLOT|SLOT
@@ -43,6 +47,7 @@ sign_of() { # PROPERTY
     KEPT) echo 'assertion violated  !(promised)' ;;
     APART) echo 'assertion violated ((keys[me]&taken)' ;;
     NEEDED) echo 'assertion violated yes' ;;
+    EARLIER) echo 'assertion violated ((length[k]==0)||(line[' ;;
     SLOT) echo 'assertion violated  !(has_slot)' ;;
     deadlock) echo 'invalid end state' ;;
     esac

@@ -3,7 +3,8 @@
  * searches all of it, and sees to it that every planted mistake is found.
  *
  * R requests want any of K keys each, and come when they like. One opens a section, or joins that which is last in line
- * for all it wants, or that which waits for a slot. A section is a number here, from 1: its place in the lines.
+ * for all it wants, or that which waits for a slot, or that which gathers what is to follow earlier rounds. A section is a
+ * number here, from 1: its place in the lines.
  *
  * At any step:
  *   - a stranger, another replica, takes any key that nobody here has taken, and lets go of it again;
@@ -15,6 +16,7 @@
  *   NEEDED   a section waits for a stranger only for what each of its requests wants
  *   SLOT     and has no slot meanwhile
  *   ONCE     nobody is answered twice
+ *   EARLIER  nobody stands behind a section that began after his
  *   and everybody is answered in the end: no circle of waits, nobody forgotten.
  *
  * Left out: the bounds of a section, deadlines (who is told that his time is over is like one who hung up), and the
@@ -39,6 +41,8 @@ byte keys[T + 1];     /* whose lines it stands in */
 byte needs[T + 1];    /* the key that it was set apart for; 0 for none */
 byte line[K * T];     /* sections, in the order in which they came */
 byte length[K];
+byte round[T + 1];    /* in which it is served, from 1; 0 for none */
+byte gathering[T + 2]; /* the section of each round that takes up what earlier rounds are to be done with first */
 byte ready;           /* the section that only waits for a slot; 0 for none */
 byte slots = 1;
 byte next = 1;        /* the number of the next section */
@@ -67,12 +71,31 @@ byte place[R];        /* the section that each request is in */
 #define HEADS_ALL(t) (HEADS(t, 0) && HEADS(t, 1) && HEADS(t, 2))
 #endif
 
+/* Whether t may come to stand behind the last in line for k: it waits itself, and came later, and is of a later round. */
+#ifdef FOLLOW_WHEN_SERVED
+#define WAITS(t) true
+#else
+#define WAITS(t) (!HEADS_ALL(t))
+#endif
+#ifdef FOLLOW_THE_LATER
+#define CAME_LATER(t, than) true
+#else
+#define CAME_LATER(t, than) ((than) < (t))
+#endif
+#define MAY_FOLLOW(t, k) (WAITS(t) && CAME_LATER(t, TAIL(k)) && round[TAIL(k)] != 0 && \
+    (round[t] == 0 || round[TAIL(k)] < round[t]))
+
 /* All of this is done under one mutex, or seen by nobody else. */
 
 inline stand(t, more) {
     for (k : 0 .. K - 1) {
         if
-        :: HAS(more, k) -> line[k * T + length[k]] = t; length[k]++
+        :: HAS(more, k) ->
+#ifndef JOIN_WHOEVER_IS_LAST
+            assert(length[k] == 0 || TAIL(k) < t); /* EARLIER */
+#endif
+            line[k * T + length[k]] = t; /* not in every use */
+            length[k]++ /* not in every use */
         :: else
         fi
     }
@@ -115,13 +138,37 @@ inline all_want(t, which) {
     k = 0
 }
 
-/* The section that r may join, if any: left in `host`. */
-inline find_host(r, apart) {
-    host = 0;
+/* The latest round of those who are last in r's lines, from 1, left in `latest`; 0 if one of them has none. */
+inline find_latest(r) {
+    latest = 0;
     yes = true;
     for (k : 0 .. K - 1) {
         if
         :: HAS(wants[r], k) && length[k] > 0 ->
+            if
+            :: round[TAIL(k)] == 0 -> yes = false
+            :: round[TAIL(k)] > latest -> latest = round[TAIL(k)]
+            :: else
+            fi
+        :: else
+        fi
+    }
+    k = 0;
+    if
+    :: !yes -> latest = 0
+    :: else
+    fi
+}
+
+/* The sections that r may try to join, 0 for none: left in `host` and `other`. */
+inline find_hosts(r, apart) {
+    find_latest(r);
+    host = 0;
+    other = 0;
+    yes = true;
+    for (k : 0 .. K - 1) {
+        if
+        :: HAS(wants[r], k) && length[k] > 0 && (latest == 0 || (apart) != 0 || round[TAIL(k)] == latest) ->
             if
             :: host == 0 -> host = TAIL(k)
             :: host != 0 && host != TAIL(k) -> yes = false
@@ -135,75 +182,133 @@ inline find_host(r, apart) {
 #ifdef JOIN_WHOEVER_IS_LAST
     :: false
 #else
-    :: !yes -> host = 0
+    :: !yes ->
+        /* That which is for something that r wants too, if there is but one. */
+        host = 0;
+        for (k : 0 .. K - 1) {
+            if
+            :: HAS(wants[r], k) && length[k] > 0 && (latest == 0 || (apart) != 0) && (needs[TAIL(k)] & wants[r]) ->
+                if
+                :: host == 0 -> host = TAIL(k)
+                :: host != 0 && host != TAIL(k) -> host = T + 1
+                :: else
+                fi
+            :: else
+            fi
+        }
+        k = 0;
+        if
+        :: host == T + 1 -> host = 0
+        :: else
+        fi
 #endif
     :: yes && host == 0 && (apart) == 0 -> host = ready
     :: else
     fi;
     if
+    :: latest != 0 && (apart) == 0 -> other = gathering[latest + 1]
+    :: else
+    fi;
+    latest = 0
+}
+
+/* Whether r can join `host`: leaves it in `yes`. */
+inline find_room(r, apart) {
+    if
 #ifdef JOIN_THE_CLOSED
-    :: host != 0 && !may_join[host] && keys[host] == 0 -> host = 0
+    :: !may_join[host] && keys[host] == 0 -> yes = false
 #else
-    :: host != 0 && !may_join[host] -> host = 0
+    :: !may_join[host] -> yes = false
 #endif
+    :: else -> yes = true
+    fi;
+    if
+    :: yes && needs[host] != 0 -> yes = ((wants[r] & needs[host]) != 0)
+    :: yes && needs[host] == 0 && (apart) != 0 -> all_want(host, apart) /* not in every use */
+    :: else
+    fi;
+    if
+    :: members[host] == 0 -> yes = false
+    :: else
+    fi;
+    if
+    :: yes ->
+        for (k : 0 .. K - 1) {
+            if
+#ifndef JOIN_WHOEVER_IS_LAST
+            :: HAS(wants[r] & ~keys[host], k) && length[k] > 0 && !MAY_FOLLOW(host, k) -> yes = false
+#endif
+            :: else
+            fi
+        }
+        k = 0;
+        if
+        :: !may_grow[host] && (wants[r] & ~keys[host]) -> yes = false
+        :: else
+        fi;
+        if
+        :: !yes -> settle(host)
+        :: else
+        fi
     :: else
     fi
 }
 
+inline settle(t) {
+    if
+    :: ready == t -> ready = 0 /* not in every use */
+    :: else
+    fi;
+    if
+    :: round[t] != 0 && gathering[round[t]] == t -> gathering[round[t]] = 0
+    :: else
+    fi
+}
+
+inline leave_round(t) {
+    settle(t);
+    round[t] = 0
+}
+
 /* r joins a section, or opens one. */
 inline enter(r, apart) {
-    find_host(r, apart);
-    if
-    :: host != 0 ->
-        if
-        :: needs[host] != 0 -> yes = ((wants[r] & needs[host]) != 0)
-        :: needs[host] == 0 && (apart) != 0 -> all_want(host, apart) /* not in every use */
-        :: else -> yes = true /* not in every use */
-        fi;
-        if
-        :: members[host] == 0 -> yes = false
-        :: else
-        fi;
+    find_hosts(r, apart);
+    yes = false;
+    do
+    :: !yes && host != 0 ->
+        find_room(r, apart);
         if
         :: !yes -> host = 0
-        :: else ->
-            for (k : 0 .. K - 1) {
-                if
-#ifndef JOIN_WHOEVER_IS_LAST
-                :: HAS(wants[r] & ~keys[host], k) && length[k] > 0 -> yes = false
-#endif
-                :: else
-                fi
-            }
-            k = 0;
-            if
-            :: !may_grow[host] && (wants[r] & ~keys[host]) -> yes = false
-            :: else
-            fi;
-            if
-            :: yes ->
-                stand(host, wants[r] & ~keys[host]);
-                members[host] = members[host] | BIT(r);
-                place[r] = host
-            :: else ->
-                if
-                :: ready == host -> ready = 0
-                :: else
-                fi;
-                host = 0
-            fi
+        :: else
         fi
-    :: else
-    fi;
+    :: !yes && host == 0 && other != 0 -> host = other; other = 0 /* not in every use */
+    :: else -> break
+    od;
     if
-    :: host == 0 -> begin(r, apart, true)
-    :: else
+    :: yes ->
+        stand(host, wants[r] & ~keys[host]);
+        members[host] = members[host] | BIT(r);
+        place[r] = host
+    :: else -> begin(r, apart, true)
     fi;
     host = 0;
+    other = 0;
     yes = false
 }
 
 inline begin(r, apart, shared) {
+    find_latest(r);
+    if
+    :: shared && (apart) == 0 && yes -> /* not in every use */
+        round[next] = latest + 1;
+        if
+        :: latest > 0 -> gathering[latest + 1] = next
+        :: else
+        fi
+    :: else
+    fi;
+    latest = 0;
+    yes = false;
     stand(next, wants[r]);
     members[next] = BIT(r);
     place[r] = next;
@@ -216,10 +321,7 @@ inline begin(r, apart, shared) {
 
 inline end_grow(t) {
     may_grow[t] = false;
-    if
-    :: ready == t -> ready = 0
-    :: else
-    fi
+    settle(t)
 }
 
 inline answer(those) {
@@ -227,9 +329,8 @@ inline answer(those) {
     answered = answered | (those)
 }
 
-/* Those who want a key of `which` leave t, and go on for themselves. */
-inline set_apart(t, which) {
-    left = 0;
+/* Those who want a key of `which` leave t: they are added to `left`. */
+inline part_with(t, which) {
     stay = 0;
     for (k : 0 .. R - 1) {
         if
@@ -241,6 +342,11 @@ inline set_apart(t, which) {
     k = 0;
     members[t] = members[t] & ~left;
     leave_lines(t, keys[t] & ~stay);
+    stay = 0
+}
+
+/* Those in `left` go on for themselves. */
+inline set_apart(which) {
     for (r : 0 .. R - 1) {
         if
         :: HAS(left, r) && HAS(were_apart, r) -> begin(r, 0, false)
@@ -251,12 +357,41 @@ inline set_apart(t, which) {
         fi
     }
     r = 0;
-    left = 0;
-    stay = 0
+    left = 0
+}
+
+/* Nobody comes to stand behind t for company's sake, nor behind those behind it. Whoever stands there for `which` and does
+ * not want it himself is held up no longer. In each line they stand by their numbers. */
+inline let_others_pass(t, which) {
+    leave_round(t);
+    stay = keys[t];
+    for (behind : t + 1 .. T) {
+        if
+        :: (keys[behind] & stay) ->
+            leave_round(behind);
+            stay = stay | keys[behind]
+        :: else
+        fi
+    }
+    stay = 0;
+    for (behind : t + 1 .. T) {
+        if
+        :: may_grow[behind] && (keys[behind] & (which)) && members[behind] != 0 ->
+            all_want(behind, which);
+            if
+            :: !yes -> part_with(behind, which)
+            :: yes && needs[behind] == 0 -> needs[behind] = which
+            :: else
+            fi
+        :: else
+        fi
+    }
+    behind = 0;
+    set_apart(which)
 }
 
 proctype Section(byte me) {
-    byte k, i, r, host, left, stay, which;
+    byte k, i, r, host, other, latest, behind, left, stay, which;
     bool yes, has_slot, is_alone;
 
     /* Its turn in every line. */
@@ -316,9 +451,14 @@ proctype Section(byte me) {
             assert(!has_slot); /* SLOT */
             all_want(me, which);
             assert(yes); /* NEEDED */
+            if
+            :: !is_alone -> let_others_pass(me, which)
+            :: else
+            fi;
             yes = false
         :: else ->
-            set_apart(me, which);
+            part_with(me, which);
+            set_apart(which);
             which = 0
         fi
     }
@@ -343,7 +483,8 @@ proctype Section(byte me) {
         members[me] = members[me] & ~left;
         left = 0;
         taken = taken & ~keys[me];
-        leave_lines(me, keys[me])
+        leave_lines(me, keys[me]);
+        leave_round(me)
     };
     goto end;
 
@@ -355,7 +496,8 @@ given_up:
         fi;
         end_grow(me);
         may_join[me] = false;
-        leave_lines(me, keys[me])
+        leave_lines(me, keys[me]);
+        leave_round(me)
     };
 end:
     false
@@ -363,10 +505,15 @@ end:
 
 /* A caller, who may hang up before his request is carried out. */
 proctype Request(byte me) {
-    byte k, i, host;
+    byte k, host, other, latest;
     bool yes;
 
-    atomic { enter(me, 0) };
+    if
+    :: atomic { enter(me, 0) }
+#ifdef SOME_GO_ALONE
+    :: atomic { begin(me, 0, false) }
+#endif
+    fi;
 end:
 #ifdef NOBODY_HANGS_UP
     false;

@@ -25,10 +25,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::keys::{LockClass, LockKey, LockKeys};
-pub use shared::Ahead;
 
-/// The most requests that may stand in one key's line; one more is turned away at once.
-pub const MAX_LINE: usize = 2_000;
+/// The most requests that may stand in one key's line; one more is turned away at once. As many as there are connections.
+pub const MAX_LINE: usize = 4_096;
+/// The most places that they have there: those who share none go one after the other.
+pub const MAX_PLACES: usize = 2_000;
 
 /// All lines of this process.
 #[derive(Debug, Default)]
@@ -84,6 +85,8 @@ pub struct Place {
     ticket: u64,
     called: Arc<Notify>,
     announced: Arc<AtomicBool>,
+    /// Who stood right before it when it joined, each once.
+    ahead: Vec<u64>,
 }
 
 /// Who comes next at a key, in this process.
@@ -119,7 +122,7 @@ pub struct LineSeen {
 
 /// A key's line was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{MAX_LINE} requests wait for one lock already")]
+#[error("too many wait for one lock already")]
 pub struct LineFull;
 
 impl Lines {
@@ -129,9 +132,11 @@ impl Lines {
     /// [`LineFull`] if one of them is full; then none was joined.
     pub fn join(self: &Arc<Self>, keys: LockKeys, token: Arc<str>) -> Result<Place, LineFull> {
         let mut state = self.state();
-        if keys.as_slice().iter().any(|key| state.is_full(key)) {
+        let places = |key| state.lines.get(key).map_or(0, |line: &Line| line.tickets.len());
+        if keys.as_slice().iter().any(|key| state.is_full(key) || places(key) >= MAX_PLACES) {
             return Err(LineFull);
         }
+        let ahead = state.last_in(&keys);
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         let mut behind = 0;
@@ -148,7 +153,7 @@ impl Lines {
             state.waiting.insert(ticket, waiting);
         }
         drop(state);
-        Ok(Place { lines: self.clone(), keys, ticket, called, announced })
+        Ok(Place { lines: self.clone(), keys, ticket, called, announced, ahead })
     }
 
     /// How many requests stand in `key`'s line, the one being served included.
@@ -321,12 +326,18 @@ impl State {
         if head.is_none() {
             self.lines.remove(key);
         }
-        let Some(next) = head.filter(|_| headed) else { return };
-        let Some(waiting) = self.waiting.get_mut(&next) else { return };
-        waiting.behind -= 1;
+        if let Some(next) = head.filter(|_| headed) {
+            self.goes_on(next, 1);
+        }
+    }
+
+    /// Somebody is ahead of it in so many lines less. Calls it, if nobody is in any.
+    fn goes_on(&mut self, id: u64, lines: usize) {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return };
+        waiting.behind -= lines;
         if waiting.behind == 0 {
             waiting.called.notify_one();
-            self.waiting.remove(&next);
+            self.waiting.remove(&id);
         }
     }
 }

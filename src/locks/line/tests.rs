@@ -102,9 +102,59 @@ fn strangers_do_not_wait_for_each_other() {
 #[test]
 fn a_full_line_turns_the_next_one_away_and_joins_nothing() {
     let lines = Arc::new(Lines::default());
-    let places: Vec<_> = (0..MAX_LINE).map(|_| join(&lines, keys(&[1])).unwrap()).collect();
+    let places: Vec<_> = (0..MAX_PLACES).map(|_| join(&lines, keys(&[1])).unwrap()).collect();
     assert_eq!(join(&lines, keys(&[1, 2])).unwrap_err(), LineFull);
     assert_eq!(lines.length(&LockKey::Inventory(Uuid::from_u128(2))), 0);
     drop(places);
-    assert!(join(&lines, keys(&[1, 2])).is_ok());
+    let shared = join(&lines, keys(&[1, 2])).unwrap();
+    assert!((1..MAX_LINE).all(|_| lines.seat(shared.ticket(), &keys(&[1]))));
+    assert!(!lines.seat(shared.ticket(), &keys(&[1])) && lines.seat(shared.ticket(), &keys(&[2])));
+}
+
+#[test]
+fn a_place_that_waits_follows_whom_it_may_and_is_served_after_all_of_them() {
+    let lines = Arc::new(Lines::default());
+    let (one, two) = (join(&lines, keys(&[1])).unwrap(), join(&lines, keys(&[2])).unwrap());
+    let mut behind = join(&lines, keys(&[1])).unwrap();
+    assert_eq!((behind.ahead(), lines.last_in(&keys(&[2, 3]))), (&[one.ticket()][..], vec![two.ticket()]));
+    assert!(!behind.extend(&keys(&[2]), |_| false), "it may not");
+    assert!(behind.extend(&keys(&[2, 3]), |last| last == two.ticket()));
+    drop(one);
+    assert!(!is_served(&behind));
+    drop(two);
+    assert!(is_served(&behind));
+    let (one, mut early) = (join(&lines, keys(&[6])).unwrap(), join(&lines, keys(&[6])).unwrap());
+    let late = join(&lines, keys(&[7])).unwrap();
+    assert!(!early.extend(&keys(&[7]), |_| true), "it came later");
+    drop((one, early, late));
+    let four = join(&lines, keys(&[4])).unwrap();
+    assert!(!behind.extend(&keys(&[4]), |_| true), "it has come to its turn");
+    assert!(behind.extend(&keys(&[5]), |_| false), "nobody is there");
+    drop((four, behind));
+    assert!(lines.state().lines.is_empty() && lines.state().waiting.is_empty());
+}
+
+#[test]
+fn a_place_that_was_announced_follows_nobody() {
+    let lines = Arc::new(Lines::default());
+    let (holder, _two) = (join(&lines, keys(&[1])).unwrap(), join(&lines, keys(&[2])).unwrap());
+    let mut next = join(&lines, keys(&[1])).unwrap();
+    assert!(holder.successors()[0].is_some());
+    assert!(!next.extend(&keys(&[2]), |_| true));
+}
+
+#[test]
+fn a_place_that_leaves_the_line_it_waited_in_is_served() {
+    let lines = Arc::new(Lines::default());
+    let (one, two) = (join(&lines, keys(&[1])).unwrap(), join(&lines, keys(&[2])).unwrap());
+    let mut all = join(&lines, keys(&[1, 2, 3])).unwrap();
+    let last = join(&lines, keys(&[2])).unwrap();
+    all.shrink(keys(&[2, 3]));
+    assert!(!is_served(&all));
+    all.shrink(keys(&[3]));
+    assert!(is_served(&all) && !is_served(&last));
+    drop(two);
+    assert!(is_served(&last));
+    drop((one, all, last));
+    assert!(lines.state().lines.is_empty() && lines.state().waiting.is_empty());
 }

@@ -1,21 +1,21 @@
 //! A section's life: its place in the lines is served → a slot → its keys → one transaction → each is told.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::joining::Member;
+use super::joining::{Member, all_need};
 use super::{Outcome, Sections};
 use crate::admission::TooLong;
 use crate::app::App;
 use crate::db::DbError;
 use crate::http::answer::Answer;
 use crate::locks::{Evidence, LockError, LockKey, LockKeys, TakenOrNot, Turn};
-use crate::section::together::{Failed, Joined, together};
+use crate::section::together::{Failed, Joined, Prepared, together};
 
 impl Sections {
     /// When the first of a section's requests has waited too long; none if all have left.
@@ -48,15 +48,14 @@ impl Sections {
 
     fn all_need(&self, ticket: u64, key: &LockKey) -> bool {
         let state = self.state();
-        let members = state.open.get(&ticket).map(|open| open.members.as_slice()).unwrap_or_default();
-        members.iter().all(|member| member.request.keys.contains(key))
+        state.open.get(&ticket).is_none_or(|open| open.all_need(key))
     }
 
     /// From now on the section takes up no more keys.
     fn take_turn(&self, ticket: u64) -> Option<Turn> {
         let mut guard = self.state();
         let state = &mut *guard;
-        state.ready.take_if(|ready| *ready == ticket);
+        state.settle(ticket);
         let open = state.open.get_mut(&ticket)?;
         let turn = open.turn.take()?;
         open.keys = turn.keys().clone();
@@ -66,7 +65,7 @@ impl Sections {
     /// Nobody joins it any more.
     fn close(&self, ticket: u64) -> Vec<Member> {
         let mut state = self.state();
-        state.ready.take_if(|ready| *ready == ticket);
+        state.settle(ticket);
         state.open.remove(&ticket).map(|open| open.members).unwrap_or_default()
     }
 
@@ -74,26 +73,9 @@ impl Sections {
     fn split(app: &Arc<App>, ticket: u64, turn: &mut Turn, key: &LockKey) {
         let mut state = app.sections.state();
         let Some(open) = state.open.get_mut(&ticket) else { return };
-        let leaving: Vec<_> =
-            open.members.extract_if(.., |member| member.request.keys.contains(key)).collect();
-        open.end_if_empty();
-        let stay = open.members.iter().flat_map(|member| member.request.keys.as_slice()).cloned();
-        // As many keys as there were at most.
-        if let Ok(keys) = LockKeys::new(stay.collect()) {
-            open.keys = keys.clone();
-            turn.shrink(keys);
-        }
-        for mut member in leaving {
-            app.locks.unseat(ticket, &member.request.keys);
-            // One that needs several busy items would be sent from one to the other: it takes a place of its own.
-            if std::mem::replace(&mut member.was_apart, true) {
-                let _gone = member.answer.send(Outcome::Alone);
-                continue;
-            }
-            if let Some(member) = state.join(app, member, Some(key)) {
-                state.begin(app, member, Some(key));
-            }
-        }
+        let keys = std::slice::from_ref(key);
+        let leaving = open.part_with(app, ticket, Some(turn), keys);
+        state.set_apart(app, leaving, keys);
     }
 
     /// A section's life, from its place in line to its answers.
@@ -101,21 +83,25 @@ impl Sections {
         let sections = &app.sections;
         // Should it panic, those it has not answered are told so, and nobody joins it any more.
         let _closed = Closes { app: &app, ticket };
-        let Some((mut turn, mut slot)) = sections.served(&app, ticket, &call, &empty).await else {
+        let Some((mut turn, slot)) = sections.served(&app, ticket, &call, &empty).await else {
             let turn = sections.take_turn(ticket);
             sections.close(ticket);
             turn.into_iter().for_each(Turn::give_up);
             return;
         };
-        let Some(taken) = Self::taken(&app, ticket, &mut turn, &mut slot, &empty).await else {
+        let Some((taken, mut prepared)) = Self::taken(&app, ticket, &mut turn, slot, &empty).await else {
             sections.close(ticket);
             turn.give_up();
             return;
         };
         let members = sections.close(ticket);
         turn.serve();
+        match first_deadline(&members, Duration::ZERO).filter(|_| prepared.slot.is_some()) {
+            Some(came) => sections.pace.served(members.len(), came),
+            None => sections.pace.interrupted(),
+        }
         // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
-        slot = slot.or_else(|| sections.slots.try_pass());
+        prepared.slot = prepared.slot.or_else(|| sections.slots.try_pass());
         let turn_keys = turn.keys().as_slice().len();
         let lease = turn.lease(taken);
         let (started, evidence, since) = (Instant::now(), lease.evidence(), lease.since());
@@ -129,12 +115,18 @@ impl Sections {
         let joined: Vec<_> =
             each.map(|(member, lock)| Joined { request: &member.request, lock: *lock }).collect();
         let section = async {
-            match together(&app.db, &joined, None, slot).await {
+            match together(&app.db, &joined, None, prepared).await {
                 // No longer than the first of them may.
                 Err(Failed::WouldWait) => {
+                    let all = members.iter().flat_map(|member| member.request.keys.as_slice()).cloned();
+                    if let Ok(all) = LockKeys::new(all.collect()) {
+                        let needed = all.as_slice().iter().filter(|key| all_need(&members, key));
+                        let needed: Vec<_> = needed.cloned().collect();
+                        sections.state().let_others_pass(&app, ticket, &all, &needed);
+                    }
                     let deadline = first_deadline(&members, app.locks.longest_wait()).unwrap_or(started);
                     let left = deadline.saturating_duration_since(Instant::now());
-                    together(&app.db, &joined, Some(left), None).await
+                    together(&app.db, &joined, Some(left), Prepared::default()).await
                 }
                 ended => ended,
             }
@@ -156,7 +148,7 @@ impl Sections {
         ticket: u64,
         call: &Notify,
         empty: &CancellationToken,
-    ) -> Option<(Turn, Option<OwnedSemaphorePermit>)> {
+    ) -> Option<(Turn, OwnedSemaphorePermit)> {
         let wait = app.locks.longest_wait();
         loop {
             let deadline = self.deadline(ticket, wait)?;
@@ -184,7 +176,7 @@ impl Sections {
             }
         };
         match slot {
-            Ok(slot) => Some((self.take_turn(ticket)?, Some(slot))),
+            Ok(slot) => Some((self.take_turn(ticket)?, slot)),
             Err(TooLong) => {
                 self.turn_away(app, ticket, &LockError::Overloaded, |_| true);
                 None
@@ -192,26 +184,42 @@ impl Sections {
         }
     }
 
-    /// Takes the lease. None if all have left.
+    /// Takes the lease, and begins the transaction meanwhile. If it has to wait for others, it lets go of that and of its slot.
+    /// None if all have left.
     async fn taken(
         app: &Arc<App>,
         ticket: u64,
         turn: &mut Turn,
-        slot: &mut Option<OwnedSemaphorePermit>,
+        slot: OwnedSemaphorePermit,
         empty: &CancellationToken,
-    ) -> Option<TakenOrNot> {
-        let sections = &app.sections;
+    ) -> Option<(TakenOrNot, Prepared)> {
+        let (sections, prepared) = (&app.sections, Mutex::new(Prepared { slot: Some(slot), tx: None }));
+        let prepared_now = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let deadline = sections.deadline(ticket, app.locks.longest_wait())?;
             let mut waits = |key: &LockKey| {
                 let may = sections.all_need(ticket, key);
                 if may {
-                    *slot = None;
+                    *prepared_now() = Prepared::default();
+                    let mut state = sections.state();
+                    let of_it = state.open.get(&ticket).map(|open| open.keys.clone());
+                    of_it.iter().for_each(|of_it| {
+                        state.let_others_pass(app, ticket, of_it, std::slice::from_ref(key));
+                    });
                 }
                 may
             };
-            match turn.take(deadline, empty, &mut waits).await {
-                Ok(taken) => return Some(taken),
+            let is_to_begin = prepared_now().slot.is_some() && prepared_now().tx.is_none();
+            let begin = async {
+                if is_to_begin {
+                    let begun = app.db.in_time(app.db.begin()).await.flatten();
+                    let mut prepared = prepared_now();
+                    prepared.tx = prepared.slot.is_some().then_some(begun);
+                }
+            };
+            let (taken, ()) = tokio::join!(turn.take(deadline, empty, &mut waits), begin);
+            match taken {
+                Ok(taken) => return Some((taken, std::mem::take(&mut *prepared_now()))),
                 Err(error) if Instant::now() >= deadline => sections.expire(app, ticket, &error),
                 Err(LockError::Busy { key, .. }) => Self::split(app, ticket, turn, &key),
                 Err(LockError::CallerGone | LockError::Overloaded) => return None,
@@ -234,6 +242,7 @@ struct Closes<'a> {
 impl Drop for Closes<'_> {
     fn drop(&mut self) {
         self.app.sections.close(self.ticket);
+        self.app.sections.state().leave_round(self.ticket);
     }
 }
 

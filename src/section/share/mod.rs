@@ -4,18 +4,23 @@
 //! and a slot are free, it goes at once, alone. Whoever finds a section of this process last in line for what it needs
 //! joins it, if
 //! - the section stands for all its keys, or for some while nobody stands in line for the rest, which the section then
-//!   takes up (so it comes to stand behind nobody new, and waits can't make a circle);
-//! - or all its keys are free and the section only waits for a slot.
+//!   takes up;
+//! - or all its keys are free and the section only waits for a slot;
+//! - or the section waits in line itself, and those who stand in line for the rest came before it and are of earlier rounds.
+//!   A section is of the first round if nobody was before it, and else of the one after the latest before it: so a crowd of
+//!   strangers takes as many sections as it fills, and not one each. Whoever stands before a section came before it, always,
+//!   so waits never make a circle.
 //!
 //! What must stay true:
 //! - A section is bounded in requests and keys, and its statements by the server's limits. Then its lease passes to the
 //!   next in line, here or elsewhere.
 //! - A section waits for another replica, or for a row, only if every one of its requests needs what is waited for. Else
-//!   those that do leave it, for one of their own, and the rest go on: nobody is held up by a stranger's hot item, but
-//!   where he joined a section that has not come to its turn, behind one that waits for that.
+//!   those that do leave it, for one of their own, and the rest go on. So do those who stand behind a section that waits so,
+//!   and nobody comes to stand behind it for company's sake: nobody is held up by a stranger's hot item.
 //! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
-//! - No more stands before the slots than goes through them in a short time: whoever comes then is told so at once.
+//! - No more stands before the slots than goes through them in a short time, and in earlier rounds no more than is served within
+//!   the wait of who comes: whoever comes then is told so at once.
 //! - Whoever was not answered runs alone, unless its fate is unknown: then it is told so.
 //!
 //! Who joins, is set apart and waits is searched state by state, with mistakes planted: `tests/model/section.pml`.
@@ -33,7 +38,7 @@ use tokio::time::Instant;
 use self::joining::{Member, State};
 use super::metrics::SectionMetrics;
 use super::{SHARED_KEYS_MAX, Section, Verb};
-use crate::admission::Gate;
+use crate::admission::{Gate, Pace};
 use crate::app::App;
 use crate::db::DbError;
 use crate::holds::capture::Capturing;
@@ -131,6 +136,8 @@ impl Outcome {
 pub struct Sections {
     state: Mutex<State>,
     slots: Gate,
+    /// How fast they serve requests, with their slots.
+    pace: Pace,
     /// What a request over very many keys goes through before it stands in any line.
     pub large: Gate,
     /// What is counted of them.
@@ -143,7 +150,13 @@ impl Sections {
     pub fn new(queue_max: Duration) -> Self {
         let slots = Gate::new(at_once()).before_which(queue_max);
         let large = Gate::new(at_once());
-        Self { state: Mutex::default(), slots, large, metrics: SectionMetrics::default() }
+        Self {
+            state: Mutex::default(),
+            slots,
+            pace: Pace::default(),
+            large,
+            metrics: SectionMetrics::default(),
+        }
     }
 }
 
@@ -247,6 +260,11 @@ impl Sections {
         let state = &mut *guard;
         let id = state.next_id;
         state.next_id += 1;
+        if state.comes_too_late(app, &request.keys) {
+            app.locks.count_refused(request.keys.class(), &LockError::Overloaded);
+            let _gone = answer.send(Outcome::NoLease(LockError::Overloaded));
+            return id;
+        }
         let member = Member { id, was_apart: false, request, answer };
         if let Some(member) = state.join(app, member, None) {
             state.begin(app, member, None);

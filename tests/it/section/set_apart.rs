@@ -96,6 +96,66 @@ async fn those_for_whom_a_section_has_no_room_share_the_one_after_it() {
 }
 
 #[tokio::test]
+async fn those_who_stand_behind_several_sections_share_the_one_that_follows_them() {
+    const AGAIN: usize = 20;
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), PATIENT).await;
+    let mut variants = Vec::new();
+    for _ in 0..at_once() + 2 * ROOM {
+        variants.push(app.client.variant(10).await);
+    }
+    let mut table = app.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE").execute(&mut *table).await.unwrap();
+    let mut sales = Vec::new();
+    let sell = |variant: Uuid| {
+        let client = app.client.clone();
+        tokio::spawn(async move { client.decrement(variant, 1).await })
+    };
+    let (first, others) = variants.split_at(at_once());
+    for (arrived, variant) in (1..).zip(first) {
+        sales.push(sell(*variant));
+        until_at_a_row(&app.database.pool, arrived).await;
+    }
+    sales.extend(others.iter().map(|variant| sell(*variant)));
+    let in_line = async |which: &[Uuid], number| which.iter().all(|id| app.app.locks.in_line(*id) == number);
+    eventually(SOON, "two sections are full", async || in_line(others, 1).await).await;
+    // Each of these is in one of the three sections that nobody can join any more.
+    let again: Vec<_> = variants.iter().copied().step_by(variants.len() / AGAIN).collect();
+    sales.extend(again.iter().map(|variant| sell(*variant)));
+    eventually(SOON, "all stand behind them", async || in_line(&again, 2).await).await;
+    table.rollback().await.unwrap();
+    for sale in sales {
+        sale.await.unwrap().expect(200);
+    }
+    let commits = "SELECT count(DISTINCT xmin::text) FROM stock_movements WHERE version > 1";
+    let commits: i64 = sqlx::query_scalar(commits).fetch_one(&app.database.pool).await.unwrap();
+    assert_eq!(commits, at_once() as i64 + 3, "those at the table, the two full ones, and the rest in one");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_stands_behind_one_who_waits_for_a_stranger_holds_up_nobody_else() {
+    let app = TestApp::with(TestDatabase::fresh().await, Some(&shared_redis()), PATIENT).await;
+    let redis = Stranger::at(&shared_redis()).await;
+    let (held, free) = (app.client.variant(10).await, app.client.variant(10).await);
+    let key = inventory_lock(held);
+    assert!(redis.take(&key, "another program").await);
+    let client = app.client.clone();
+    let waits = tokio::spawn(async move { client.decrement(held, 1).await });
+    eventually(SOON, "it waits for the stranger", async || redis.line(&key).await.len() == 1).await;
+    let client = app.client.clone();
+    let both = tokio::spawn(async move { client.order("ann", "key-1", &[(held, 1), (free, 1)]).await });
+    eventually(SOON, "the order stands behind it", async || app.app.locks.in_line(held) == 2).await;
+    // Though the order came first.
+    app.client.decrement(free, 1).await.expect(200);
+    assert_eq!(redis.holder(&key).await.as_deref(), Some("another program"));
+    redis.delete(&key).await;
+    waits.await.unwrap().expect(200);
+    both.await.unwrap().expect(201);
+    assert_eq!((app.client.on_hand(held).await, app.client.on_hand(free).await), (8, 8));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_row_that_a_stranger_holds_holds_up_nobody_who_does_not_want_it_however_many_there_are() {
     let settings = [("HOLDFAST_DB_MAX_CONNECTIONS", "32")];
     let app = TestApp::with(TestDatabase::fresh().await, None, &settings).await;
