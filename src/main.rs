@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use holdfast::cli::{self, Cli};
 use holdfast::{config, telemetry};
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
