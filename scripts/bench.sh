@@ -200,9 +200,13 @@ part_storm() {
 }
 
 part_overload() {
-    # As many as make it refuse some, and fewer than the connections that are served.
+    # Nearly as many as are served.
     rounds=$few load overload overload --target "$main" --requests spread --connections 128 --at-once 4000
     rounds=$few load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 4000
+    rounds=$few load overload_orders overload --target "$main" --requests orders --connections 128 --at-once 4000
+    # With a wait so short that many are refused.
+    HOLDFAST_LOCK_WAIT_MS=250 serve
+    rounds=$few load overload_short overload --target "$url" --requests orders --connections 128 --at-once 4000
 }
 
 part_outage() {

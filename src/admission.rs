@@ -192,11 +192,14 @@ impl Pace {
         self.state().last = Some(Instant::now());
     }
 
-    /// Whether serving so many takes longer than `limit`, as far as that can be told.
+    /// Whether serving so many takes longer than `limit`, as far as that can be told: not by what was longer ago than that.
     #[must_use]
     pub fn is_too_slow(&self, requests: usize, limit: Duration) -> bool {
         let served = self.state();
-        served.requests >= TELLING && requests as f64 * served.seconds / served.requests > limit.as_secs_f64()
+        let is_recent = served.last.is_some_and(|last| last.elapsed() <= limit);
+        is_recent
+            && served.requests >= TELLING
+            && requests as f64 * served.seconds / served.requests > limit.as_secs_f64()
     }
 
     fn state(&self) -> MutexGuard<'_, Served> {
@@ -312,6 +315,8 @@ mod tests {
         assert!(!pace.is_too_slow(10_000, LIMIT), "nothing is known yet");
         serve(50, 5_000).await;
         assert!(pace.is_too_slow(11, LIMIT) && !pace.is_too_slow(9, LIMIT), "some 100 ms each");
+        tokio::time::advance(ms(1_001)).await;
+        assert!(!pace.is_too_slow(11, LIMIT), "that was long ago");
         // Nobody wanted anything for a while.
         tokio::time::advance(ms(60_000)).await;
         for _ in 0..10 {

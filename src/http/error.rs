@@ -70,7 +70,7 @@ impl From<&LockError> for Problem {
                 Self::new(Code::LockTimeout, detail).retry_after(SOON)
             }
             LockError::Overloaded => {
-                Self::new(Code::Overloaded, "Too many requests wait already. Nothing was done.")
+                Self::new(Code::Overloaded, "Too many requests wait already. This one did nothing.")
                     .retry_after(SOON)
             }
             LockError::CallerGone => Self::new(Code::RequestTimeout, "The caller hung up while it waited."),

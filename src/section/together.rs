@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use super::rows::{self, Rows};
 use super::share::{Request, Work};
@@ -56,8 +57,9 @@ impl<'a> Joined<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     pub(super) slot: Option<OwnedSemaphorePermit>,
-    /// Its transaction, if that was begun while Redis was asked for the lease.
-    pub(super) tx: Option<Result<Tx, DbError>>,
+    /// Its transaction, if that is begun while Redis is asked for the lease: a task, for nothing that talks to Postgres is
+    /// cancelled.
+    pub(super) tx: Option<JoinHandle<Result<Tx, DbError>>>,
 }
 
 /// Why nobody has an answer.
@@ -116,7 +118,7 @@ async fn in_one_tx(
     Prepared { slot, tx }: Prepared,
 ) -> Result<Vec<Option<Answer>>, Failed> {
     let begun = match tx {
-        Some(begun) => begun,
+        Some(begun) => begun.await.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed.into())),
         None => db.begin_within(limit).await,
     };
     let mut tx = begun.map_err(Failed::ForAll)?;

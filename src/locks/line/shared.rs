@@ -101,9 +101,10 @@ impl Place {
         let is_free = |key: &LockKey| {
             let last = state.lines.get(key).and_then(|line| line.tickets.back());
             let follows = |last: &Ticket| waits && last.id < self.ticket && may_follow(last.id);
-            last.is_none_or(follows) && !state.is_full(key)
+            last.is_none_or(follows)
         };
-        if !more.iter().all(is_free) || self.keys.add(more.iter().cloned()).is_err() {
+        let has_room = !keys.as_slice().iter().any(|key| state.is_full(key));
+        if !has_room || !more.iter().all(is_free) || self.keys.add(more.iter().cloned()).is_err() {
             return false;
         }
         let follows = more.iter().filter(|key| state.stand(key, self.ticket, 0) > 0).count();

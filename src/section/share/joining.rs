@@ -155,8 +155,14 @@ impl State {
     pub(super) fn comes_too_late(&self, app: &App, keys: &LockKeys) -> bool {
         let ahead = app.locks.last_in(keys);
         let Some(latest) = self.latest(&ahead).filter(|_| !ahead.is_empty()) else { return false };
-        let is_before = |ticket| self.rounds.get(ticket).is_some_and(|round| *round <= latest);
-        let before = self.open.iter().filter(|(ticket, _)| is_before(ticket));
+        // Of the latest round itself, what may still be joined is no wait.
+        let is_before = |ticket: &u64, open: &Open| {
+            let round = self.rounds.get(ticket);
+            round.is_some_and(|round| {
+                *round < latest || *round == latest && open.members.len() >= REQUESTS_MAX
+            })
+        };
+        let before = self.open.iter().filter(|(ticket, open)| is_before(ticket, open));
         let requests = before.map(|(_, open)| open.members.len()).sum();
         app.sections.pace.is_too_slow(requests, app.locks.longest_wait())
     }

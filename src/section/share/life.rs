@@ -1,7 +1,7 @@
 //! A section's life: its place in the lines is served → a slot → its keys → one transaction → each is told.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -69,6 +69,15 @@ impl Sections {
         state.open.remove(&ticket).map(|open| open.members).unwrap_or_default()
     }
 
+    /// These are served now. It tells how fast that goes if they waited for a slot only, and others wait still.
+    fn keep_pace(&self, members: &[Member], in_turn: bool) {
+        let others_wait = !self.state().open.is_empty();
+        match first_deadline(members, Duration::ZERO).filter(|_| in_turn && others_wait) {
+            Some(came) => self.pace.served(members.len(), came),
+            None => self.pace.interrupted(),
+        }
+    }
+
     /// Sets those apart who need `key`, which others hold, and goes on with the rest.
     fn split(app: &Arc<App>, ticket: u64, turn: &mut Turn, key: &LockKey) {
         let mut state = app.sections.state();
@@ -96,10 +105,7 @@ impl Sections {
         };
         let members = sections.close(ticket);
         turn.serve();
-        match first_deadline(&members, Duration::ZERO).filter(|_| prepared.slot.is_some()) {
-            Some(came) => sections.pace.served(members.len(), came),
-            None => sections.pace.interrupted(),
-        }
+        sections.keep_pace(&members, prepared.slot.is_some());
         // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
         prepared.slot = prepared.slot.or_else(|| sections.slots.try_pass());
         let turn_keys = turn.keys().as_slice().len();
@@ -184,8 +190,8 @@ impl Sections {
         }
     }
 
-    /// Takes the lease, and begins the transaction meanwhile. If it has to wait for others, it lets go of that and of its slot.
-    /// None if all have left.
+    /// Takes the lease, while its transaction is begun. If it has to wait for others, it lets go of that and of its slot. None
+    /// if all have left.
     async fn taken(
         app: &Arc<App>,
         ticket: u64,
@@ -193,14 +199,15 @@ impl Sections {
         slot: OwnedSemaphorePermit,
         empty: &CancellationToken,
     ) -> Option<(TakenOrNot, Prepared)> {
-        let (sections, prepared) = (&app.sections, Mutex::new(Prepared { slot: Some(slot), tx: None }));
-        let prepared_now = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sections, beginning) = (&app.sections, app.clone());
+        let begin = async move { beginning.db.in_time(beginning.db.begin()).await.flatten() };
+        let mut prepared = Prepared { slot: Some(slot), tx: Some(app.tasks.spawn(begin)) };
         loop {
             let deadline = sections.deadline(ticket, app.locks.longest_wait())?;
             let mut waits = |key: &LockKey| {
                 let may = sections.all_need(ticket, key);
                 if may {
-                    *prepared_now() = Prepared::default();
+                    prepared = Prepared::default();
                     let mut state = sections.state();
                     let of_it = state.open.get(&ticket).map(|open| open.keys.clone());
                     of_it.iter().for_each(|of_it| {
@@ -209,17 +216,8 @@ impl Sections {
                 }
                 may
             };
-            let is_to_begin = prepared_now().slot.is_some() && prepared_now().tx.is_none();
-            let begin = async {
-                if is_to_begin {
-                    let begun = app.db.in_time(app.db.begin()).await.flatten();
-                    let mut prepared = prepared_now();
-                    prepared.tx = prepared.slot.is_some().then_some(begun);
-                }
-            };
-            let (taken, ()) = tokio::join!(turn.take(deadline, empty, &mut waits), begin);
-            match taken {
-                Ok(taken) => return Some((taken, std::mem::take(&mut *prepared_now()))),
+            match turn.take(deadline, empty, &mut waits).await {
+                Ok(taken) => return Some((taken, prepared)),
                 Err(error) if Instant::now() >= deadline => sections.expire(app, ticket, &error),
                 Err(LockError::Busy { key, .. }) => Self::split(app, ticket, turn, &key),
                 Err(LockError::CallerGone | LockError::Overloaded) => return None,
