@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::doors::Doors;
 use crate::config::Config;
 use crate::counts::records::turns::Turns;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
@@ -15,6 +16,7 @@ use crate::endpoints::{metrics::EndpointMetrics, post::Post};
 use crate::events::{self, places::Places, publish::Copies, relay::Relay};
 use crate::http::auth::Keyring;
 use crate::http::metrics::HttpMetrics;
+use crate::http::turnstile::Turnstile;
 use crate::leases::Leases;
 use crate::locks::Locks;
 use crate::locks::timing::STATEMENT_TIMEOUT;
@@ -24,6 +26,7 @@ use crate::operations::metrics::Metrics;
 use crate::operations::pulse::Pulse;
 use crate::section::share::Sections;
 use crate::telemetry::export::Exporter;
+use crate::telemetry::seldom::Seldom;
 use crate::telemetry::trace::Tracer;
 use crate::test_endpoints::TestHolds;
 use crate::webhooks::metrics::WebhookMetrics;
@@ -58,6 +61,12 @@ pub struct App {
     pub pulse: Pulse,
     /// What is counted about requests.
     pub http: HttpMetrics,
+    /// Lets requests begin.
+    pub turnstile: Turnstile,
+    /// Turns those away early of whom most are turned away.
+    pub doors: Doors,
+    /// Those that were told that it is too much.
+    pub turned_away: Seldom,
     /// Begins traces.
     pub tracer: Tracer,
     /// Tells them, once somebody lets it.
@@ -134,6 +143,9 @@ impl App {
             metrics,
             pulse: Pulse::default(),
             http,
+            turnstile: Turnstile::default(),
+            doors: Doors::default(),
+            turned_away: Seldom::default(),
             tracer,
             exporter: std::sync::Mutex::new(exporter),
             backlog,

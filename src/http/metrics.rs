@@ -68,18 +68,11 @@ impl HttpMetrics {
         http.register("requests_in_flight", "Requests under way", self.under_way.clone());
     }
 
-    /// A request begins.
+    /// A request begins that came at `started`.
     #[must_use]
-    pub fn begin(&self, method: &Method, route: Option<MatchedPath>) -> UnderWay {
+    pub fn begin(&self, method: &Method, route: Option<MatchedPath>, started: Instant) -> UnderWay {
         self.under_way.inc();
-        UnderWay {
-            metrics: self.clone(),
-            method: name_of(method),
-            route,
-            started: Instant::now(),
-            status: None,
-            trace: None,
-        }
+        UnderWay { metrics: self.clone(), method: name_of(method), route, started, status: None, trace: None }
     }
 }
 

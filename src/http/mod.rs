@@ -19,6 +19,7 @@ pub mod preference;
 pub mod problem;
 pub mod server;
 pub mod shell;
+pub mod turnstile;
 pub mod whoami;
 
 use std::convert::Infallible;

@@ -219,6 +219,7 @@ impl Section<'_> {
         E: From<IdempotencyError> + From<DbError> + From<LockError>,
     {
         let Some(claim) = self.claim else { return Err(error.into()) };
+        let Some(_few_at_a_time) = self.app.sections.may_look().await else { return Err(error.into()) };
         if let Some(first) = idempotency::known_answer::<E>(&self.app.db, claim).await? {
             return Ok(first.guarded(Evidence { mode: self.app.locks.mode(), wait_ms: 0 }, Duration::ZERO));
         }

@@ -5,6 +5,7 @@
 
 pub mod export;
 pub mod metrics;
+pub mod seldom;
 pub mod settings;
 pub mod trace;
 mod traceparent;

@@ -32,7 +32,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use self::joining::{Member, State};
@@ -58,6 +58,9 @@ const CORES_A_SECTION: usize = 2;
 /// A repetition looks whether its answer is there already when it has waited for this part of the time it has: a half.
 /// Before that, a look would be a load more on what is slow, and nearly always for nothing.
 const LOOK_AFTER_PART: u32 = 2;
+/// How long it waits for those who look before it. A few look at a time, for a crowd that looks would leave no connection to
+/// those who are served; whoever does not come to it is told as if it were no repetition, and may ask again.
+const LOOK_WITHIN: Duration = Duration::from_millis(50);
 
 /// What a request that may share a section wants.
 #[derive(Debug)]
@@ -140,6 +143,8 @@ pub struct Sections {
     pace: Pace,
     /// What a request over very many keys goes through before it stands in any line.
     pub large: Gate,
+    /// What those pass who look whether they are repetitions.
+    looking: Gate,
     /// What is counted of them.
     pub metrics: SectionMetrics,
 }
@@ -155,6 +160,7 @@ impl Sections {
             slots,
             pace: Pace::default(),
             large,
+            looking: Gate::new(at_once()).before_which(LOOK_WITHIN),
             metrics: SectionMetrics::default(),
         }
     }
@@ -234,6 +240,7 @@ where
 {
     let claim = request.claim()?.clone();
     tokio::time::sleep_until(request.arrived + app.locks.longest_wait() / LOOK_AFTER_PART).await;
+    let _few_at_a_time = app.sections.may_look().await?;
     let (shared, verb) = (app.clone(), verb.clone());
     let look = async move { shared.db.in_time(verb.known_answer(&shared.db, &claim)).await };
     let look = app.tasks.spawn(look);
@@ -242,6 +249,11 @@ where
 }
 
 impl Sections {
+    /// Waits for leave to look for the answer that a repetition may have.
+    pub(super) async fn may_look(&self) -> Option<OwnedSemaphorePermit> {
+        self.looking.pass_in_time(LOOK_WITHIN).await.ok()
+    }
+
     /// Brings those metrics up to date that are looked at and not counted.
     pub fn update_metrics(&self) {
         let all = at_once();

@@ -4,6 +4,8 @@
 //! before it will take longer than it may wait, is turned away. A queue that does not move at all turns nobody away, for
 //! nothing is known of it; those in it are told when their time is over.
 
+pub mod doors;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
