@@ -72,7 +72,7 @@ uploads that may be one invoice take no common lock|src/invoices/intake/rules.rs
 answer before the commit|src/section/together.rs|            tx.commit().await.map_err(\|error\| Failed::ForAll(error.into()))?;|            drop(tokio::spawn(tx.commit()));|postgres_breaks_off
 commits that are not written down|src/db/mod.rs|.options(written)|.options(written).options([("synchronous_commit", "off")])|a_crash_of_postgres
 a silent Postgres is waited for|src/db/mod.rs|give_up_after(self.transaction_max, work).await|Ok(work.await)|postgres_silent
-work in the handler's own future|src/http/shell.rs|.spawn(answer(app.clone(), request, next, request_id.clone(), (under_way, told)).instrument(span));|.clone(); let task = async { Ok::<_, tokio::task::JoinError>(answer(app.clone(), request, next, request_id.clone(), (under_way, told)).instrument(span).await) };|hung_up hang_ups
+work in the handler's own future|src/http/shell.rs|.spawn(turn.begin(answer).instrument(span));|.clone(); let task = async { Ok::<_, tokio::task::JoinError>(turn.begin(answer).instrument(span).await) };|hung_up hang_ups
 TABLE
 }
 

@@ -8,7 +8,6 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::doors::Doors;
 use crate::config::Config;
 use crate::counts::records::turns::Turns;
 use crate::db::{ACQUIRE_TIMEOUT, Db};
@@ -63,8 +62,6 @@ pub struct App {
     pub http: HttpMetrics,
     /// Lets requests begin.
     pub turnstile: Turnstile,
-    /// Turns those away early of whom most are turned away.
-    pub doors: Doors,
     /// Those that were told that it is too much.
     pub turned_away: Seldom,
     /// Begins traces.
@@ -144,7 +141,6 @@ impl App {
             pulse: Pulse::default(),
             http,
             turnstile: Turnstile::default(),
-            doors: Doors::default(),
             turned_away: Seldom::default(),
             tracer,
             exporter: std::sync::Mutex::new(exporter),

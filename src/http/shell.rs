@@ -1,6 +1,6 @@
 //! What every request goes through: an id, a task of its own, a log line, and problems written out.
 //!
-//! What must stay true: a request runs to its end in a task counted by [`App::tasks`], whatever its client
+//! What must stay true: once it has [begun](super::turnstile), a request runs to its end in a task counted by [`App::tasks`], whatever its client
 //! does. A hung-up client drops the future that waits for the task, never the task; it only cancels
 //! [`RequestContext::gone`], which a wait for a lock listens to. Nor does a caller wait for ever: past
 //! [`App::answer_max`] it is told that the outcome is unknown, and the task goes on. It goes on for as long as a
@@ -13,19 +13,16 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::extract;
 use super::metrics::{InTrace, UnderWay};
 use super::preference::{PREFERENCE_APPLIED, Patience};
 use super::problem::{Code, Problem};
 use crate::app::App;
 use crate::db::{DbError, give_up_after};
 use crate::ids;
-use crate::locks::LockError;
 use crate::telemetry::trace::{self, Span, TRACERESPONSE, Trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -85,14 +82,20 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     let request_id = context.request_id;
     let span = tracing::info_span!("request", id = %request_id, trace = trace_id.as_deref());
     under_way.trace = trace_id.map(|trace_id| InTrace { trace_id });
-    let mut response = if app.doors.let_in(under_way.route()) {
-        let limit = limit(&app, &request);
-        let answer = answer(app.clone(), request, next, request_id.clone(), (under_way, told));
-        let task = app.tasks.spawn(turn.begin(answer).instrument(span));
-        in_time(limit, task, &request_id).await
-    } else {
-        drop((turn, told));
-        turn_away(&app, request, under_way, &request_id).await
+    let limit = limit(&app, &request);
+    let answer = answer(app.clone(), request, next, request_id.clone(), (under_way, told));
+    let task = app.tasks.spawn(turn.begin(answer).instrument(span));
+    let mut response = match tokio::time::timeout(limit, task).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            tracing::error!(request.id = %request_id, %panic, "a request panicked");
+            Problem::new(Code::Internal, "The request was not carried out.").respond(&request_id)
+        }
+        // The task goes on: only the answer is late.
+        Err(_) => {
+            tracing::error!(request.id = %request_id, limit_s = limit.as_secs(), "a request had no answer in time");
+            Problem::from(&DbError::Unavailable(sqlx::Error::PoolTimedOut)).respond(&request_id)
+        }
     };
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -104,22 +107,6 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     response
-}
-
-/// What a request's task answers, or that it has no answer.
-async fn in_time(limit: Duration, task: JoinHandle<Response>, request_id: &str) -> Response {
-    match tokio::time::timeout(limit, task).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(panic)) => {
-            tracing::error!(request.id = %request_id, %panic, "a request panicked");
-            Problem::new(Code::Internal, "The request was not carried out.").respond(request_id)
-        }
-        // The task goes on: only the answer is late.
-        Err(_) => {
-            tracing::error!(request.id = %request_id, limit_s = limit.as_secs(), "a request had no answer in time");
-            Problem::from(&DbError::Unavailable(sqlx::Error::PoolTimedOut)).respond(request_id)
-        }
-    }
 }
 
 /// How long whoever asks for this waits for an answer.
@@ -159,7 +146,6 @@ async fn answer(
     if !ONLOOKERS.iter().any(|begin| route.starts_with(begin)) {
         app.pulse.answered(&method, status, started.elapsed());
     }
-    app.doors.left(route, problem.as_ref().is_some_and(is_overload));
     log(&app, status, problem.as_ref(), method.as_str(), route, started);
     problem.map_or(response, |problem| problem.respond(&request_id))
 }
@@ -190,9 +176,16 @@ fn log(
     let (status, duration_ms) = (status.as_u16(), started.elapsed().as_secs_f64() * 1_000.0);
     let code = problem.map(|problem| problem.code.as_str());
     let cause = problem.and_then(|problem| problem.cause.as_deref());
-    if problem.is_some_and(is_overload) {
-        tell_turned_away(app);
-    } else if status >= 500 {
+    let is_overload = problem.is_some_and(|problem| problem.code == Code::Overloaded);
+    if is_overload && let Some(requests) = app.turned_away.tell() {
+        tracing::warn!(
+            http.requests = requests,
+            http.route = route,
+            cause,
+            "turned away since this was told last"
+        );
+    }
+    if status >= 500 && !is_overload {
         tracing::error!(
             http.method = method,
             http.route = route,
@@ -213,29 +206,6 @@ fn log(
             "answered"
         );
     }
-}
-
-fn is_overload(problem: &Problem) -> bool {
-    problem.code == Code::Overloaded
-}
-
-fn tell_turned_away(app: &App) {
-    if let Some(requests) = app.turned_away.tell() {
-        tracing::warn!(http.requests = requests, "turned away since this was said last: too much is asked");
-    }
-}
-
-/// Answers a request of a route that most are turned away from, before anything of it was looked at.
-async fn turn_away(app: &App, request: Request, mut under_way: UnderWay, request_id: &str) -> Response {
-    let method = request.method().clone();
-    // For what is left unread takes the answer with it, if the connection ends.
-    let _unread = extract::whole(request.into_body()).await;
-    let response = Problem::from(&LockError::Overloaded).respond(request_id);
-    let status = response.status();
-    under_way.status = Some(status);
-    app.pulse.answered(&method, status, under_way.started.elapsed());
-    tell_turned_away(app);
-    response
 }
 
 /// For paths that lead nowhere.

@@ -47,3 +47,34 @@ impl Turn {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_few_begin_at_a_time_and_the_next_when_one_of_them_waits_or_is_done() {
+        let turnstile = Turnstile::default();
+        let mut come = Vec::new();
+        for _ in 0..AT_ONCE {
+            let Poll::Ready(turn) = poll(pin!(turnstile.pass())) else { panic!("few have come") };
+            come.push(turn);
+        }
+        let (mut next, mut last) = (pin!(turnstile.pass()), pin!(turnstile.pass()));
+        assert!(poll(next.as_mut()).is_pending() && poll(last.as_mut()).is_pending());
+        let mut waits = pin!(come.remove(0).begin(pending::<()>()));
+        assert!(poll(waits.as_mut()).is_pending());
+        assert!(poll(last.as_mut()).is_pending(), "first come, first served");
+        let Poll::Ready(turn) = poll(next.as_mut()) else { panic!("one of them waits") };
+        assert!(poll(last.as_mut()).is_pending());
+        assert!(poll(pin!(turn.begin(ready(())))).is_ready());
+        assert!(poll(last.as_mut()).is_ready());
+    }
+}

@@ -58,9 +58,11 @@ const CORES_A_SECTION: usize = 2;
 /// A repetition looks whether its answer is there already when it has waited for this part of the time it has: a half.
 /// Before that, a look would be a load more on what is slow, and nearly always for nothing.
 const LOOK_AFTER_PART: u32 = 2;
-/// How long it waits for those who look before it. A few look at a time, for a crowd that looks would leave no connection to
-/// those who are served; whoever does not come to it is told as if it were no repetition, and may ask again.
-const LOOK_WITHIN: Duration = Duration::from_millis(50);
+/// How many look at a time, for a crowd that looks would leave no connection to those who are served.
+const LOOKS: usize = 2;
+/// How long it waits for those who look before it. Whoever does not come to it is told as if it were no repetition, and may ask
+/// again.
+const LOOK_WITHIN: Duration = Duration::from_millis(200);
 
 /// What a request that may share a section wants.
 #[derive(Debug)]
@@ -160,7 +162,7 @@ impl Sections {
             slots,
             pace: Pace::default(),
             large,
-            looking: Gate::new(at_once()).before_which(LOOK_WITHIN),
+            looking: Gate::new(LOOKS).before_which(LOOK_WITHIN),
             metrics: SectionMetrics::default(),
         }
     }
@@ -240,9 +242,13 @@ where
 {
     let claim = request.claim()?.clone();
     tokio::time::sleep_until(request.arrived + app.locks.longest_wait() / LOOK_AFTER_PART).await;
-    let _few_at_a_time = app.sections.may_look().await?;
+    let leave = app.sections.may_look().await?;
     let (shared, verb) = (app.clone(), verb.clone());
-    let look = async move { shared.db.in_time(verb.known_answer(&shared.db, &claim)).await };
+    let look = async move {
+        let looked = shared.db.in_time(verb.known_answer(&shared.db, &claim)).await;
+        drop(leave);
+        looked
+    };
     let look = app.tasks.spawn(look);
     // What it fails with is told by the section's answer too.
     look.await.ok()?.ok()?.ok()?

@@ -1,14 +1,11 @@
 //! What every request goes through, whatever it asks for.
 
-use std::time::Duration;
-
 use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::support::client::order_body;
-use crate::support::{Reply, TestApp, eventually, unique};
+use crate::support::{Reply, TestApp, unique};
 
-const SOON: Duration = Duration::from_secs(15);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Holds for every refusal: a problem document that names its request, and nothing else.
@@ -235,37 +232,5 @@ async fn a_page_is_asked_for_head_first() {
         let reply = app.client.send(Method::HEAD, &path, &[], "").await.unwrap().expect(200);
         assert!(reply.bytes.is_empty());
     }
-    app.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_comes_to_a_route_that_turned_a_crowd_away_is_told_so_before_anything_of_it_is_looked_at() {
-    const ROUTE: &str = "/api/v1/inventory/{variant_id}/decrement";
-    let app = TestApp::without_redis().await;
-    let id = app.client.variant(1_000).await;
-    let (path, mut sold) = (format!("/api/v1/inventory/{id}/decrement"), 0);
-    let mut buy = async || {
-        let reply = app.client.send(Method::POST, &path, &[JSON], r#"{"quantity":1}"#).await.unwrap();
-        sold += i64::from(reply.status == 200);
-        reply
-    };
-    let mut refused = None;
-    eventually(SOON, "somebody is turned away at the door", async || {
-        // As if so many had been let in, and turned away.
-        (0..1_000).for_each(|_| app.app.doors.left(ROUTE, true));
-        refused = Some(buy().await).filter(|reply| reply.status != 200);
-        refused.is_some()
-    })
-    .await;
-    let refused = refused.unwrap();
-    assert_is_problem(&refused, 503, "overloaded");
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    app.client.get("/variants").await.expect(200);
-    eventually(SOON, "all are let in again", async || {
-        let replies = [buy().await, buy().await, buy().await];
-        replies.iter().all(|reply| reply.status == 200)
-    })
-    .await;
-    assert_eq!(app.client.on_hand(id).await, 1_000 - sold);
     app.finish().await;
 }

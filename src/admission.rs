@@ -4,8 +4,6 @@
 //! before it will take longer than it may wait, is turned away. A queue that does not move at all turns nobody away, for
 //! nothing is known of it; those in it are told when their time is over.
 
-pub mod doors;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -173,6 +171,9 @@ struct Served {
 
 /// After so many more, what was served before counts half.
 const HALF_AFTER: f64 = 256.0;
+/// So long it is known how fast somebody was served, or for the limit if that is longer: a crowd may hold up those whom it waits
+/// for, and is not to be let in for that.
+const KNOWN_FOR: Duration = Duration::from_secs(2);
 /// Of so few nothing can be told.
 const TELLING: f64 = 64.0;
 
@@ -194,11 +195,11 @@ impl Pace {
         self.state().last = Some(Instant::now());
     }
 
-    /// Whether serving so many takes longer than `limit`, as far as that can be told: not by what was longer ago than that.
+    /// Whether serving so many takes longer than `limit`, as far as that can be told: not by what was long ago.
     #[must_use]
     pub fn is_too_slow(&self, requests: usize, limit: Duration) -> bool {
         let served = self.state();
-        let is_recent = served.last.is_some_and(|last| last.elapsed() <= limit);
+        let is_recent = served.last.is_some_and(|last| last.elapsed() <= limit.max(KNOWN_FOR));
         is_recent
             && served.requests >= TELLING
             && requests as f64 * served.seconds / served.requests > limit.as_secs_f64()
@@ -317,7 +318,9 @@ mod tests {
         assert!(!pace.is_too_slow(10_000, LIMIT), "nothing is known yet");
         serve(50, 5_000).await;
         assert!(pace.is_too_slow(11, LIMIT) && !pace.is_too_slow(9, LIMIT), "some 100 ms each");
-        tokio::time::advance(ms(1_001)).await;
+        tokio::time::advance(KNOWN_FOR).await;
+        assert!(pace.is_too_slow(11, LIMIT), "nobody was served since");
+        tokio::time::advance(ms(1)).await;
         assert!(!pace.is_too_slow(11, LIMIT), "that was long ago");
         // Nobody wanted anything for a while.
         tokio::time::advance(ms(60_000)).await;
