@@ -1,7 +1,7 @@
 //! What every request goes through: an id, a task of its own, a log line, and problems written out.
 //!
-//! What must stay true: once it has [begun](super::turnstile), a request runs to its end in a task counted by [`App::tasks`], whatever its client
-//! does. A hung-up client drops the future that waits for the task, never the task; it only cancels
+//! What must stay true: once it has [begun](super::turnstile), a request runs to its end in a task counted by
+//! [`App::tasks`], whatever its client does. A hung-up client drops the future that waits for the task, never the task; it only cancels
 //! [`RequestContext::gone`], which a wait for a lock listens to. Nor does a caller wait for ever: past
 //! [`App::answer_max`] it is told that the outcome is unknown, and the task goes on. It goes on for as long as a
 //! transaction may take: what is still not over then waits for a Postgres that has fallen silent, and is given up.

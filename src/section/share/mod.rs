@@ -162,7 +162,7 @@ impl Sections {
             slots,
             pace: Pace::default(),
             large,
-            looking: Gate::new(LOOKS).before_which(LOOK_WITHIN),
+            looking: Gate::new(LOOKS),
             metrics: SectionMetrics::default(),
         }
     }
@@ -301,5 +301,24 @@ impl Sections {
             return true;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_look_at_a_time_and_whoever_does_not_come_to_it_goes_without() {
+        let (sections, came) = (Sections::new(Duration::from_secs(1)), Instant::now());
+        let mut looking = Vec::new();
+        for _ in 0..LOOKS {
+            looking.push(sections.may_look().await.expect("nobody looks"));
+        }
+        assert_eq!(came.elapsed(), Duration::ZERO);
+        assert!(sections.may_look().await.is_none());
+        assert_eq!(came.elapsed(), LOOK_WITHIN);
+        drop(looking);
+        assert!(sections.may_look().await.is_some());
     }
 }
