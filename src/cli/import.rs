@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -48,6 +49,7 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let caller = Caller {
         principal: Arc::new(Principal { subject: "import".to_owned(), scopes: vec![Scope::Operator] }),
         request_id: ids::fresh().to_string().into(),
+        came: Instant::now(),
         gone: CancellationToken::new(),
         patience: Patience::default(),
         trace: Trace::default(),

@@ -100,6 +100,8 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     /// The request's id.
     pub request_id: Arc<str>,
+    /// When the request came.
+    pub came: Instant,
     /// Cancelled when the caller hangs up.
     pub gone: CancellationToken,
     /// How long the caller is ready to wait.
@@ -117,8 +119,8 @@ impl Caller {
     }
 
     fn within(context: RequestContext, principal: Arc<Principal>) -> Self {
-        let RequestContext { request_id, gone, patience, trace } = context;
-        Self { principal, request_id, gone, patience, trace }
+        let RequestContext { request_id, came, gone, patience, trace } = context;
+        Self { principal, request_id, came, gone, patience, trace }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::inventory::store as stock;
 use crate::locks::{LockKey, LockKeys};
 use crate::orders::model::Order;
 use crate::orders::rules::Offered;
-use crate::orders::store as orders;
+use crate::orders::store::{self as orders, LockedTogether};
 
 /// What a section decides on.
 pub(super) struct Rows<'a> {
@@ -46,7 +46,12 @@ pub(super) async fn lock<'a>(
     let requests: Vec<_> = running.iter().map(|index| joined[*index].request).collect();
     let cancelled = lock_orders(conn, Wanted::of(&requests, cancels), may_wait).await?;
     let captured = lock_holds(conn, Wanted::of(&requests, captures), may_wait).await?;
-    let ledger = lock_levels(conn, &requests, may_wait).await?;
+    let placing: Vec<_> =
+        running.iter().filter_map(|index| Some((*index, claims_order(joined[*index].request)?))).collect();
+    let claims: Vec<_> = placing.iter().map(|(_, claim)| *claim).collect();
+    let locked = lock_levels(conn, &requests, &claims, may_wait).await?;
+    let whose =
+        |places: Vec<usize>| places.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
 
     let (mut orders, mut holds) = (HashMap::new(), HashMap::new());
     if !cancelled.is_empty() {
@@ -58,20 +63,14 @@ pub(super) async fn lock<'a>(
         let found = holds::find_holds(conn, &captured).await.map_err(Failed::inside)?;
         holds.extend(found.into_iter().map(|hold| (hold.hold_id, hold)));
     }
-
-    let placing: Vec<_> =
-        running.iter().filter_map(|index| Some((*index, claims_order(joined[*index].request)?))).collect();
-    if placing.is_empty() {
-        let (catalogue, cancelled, placed) = Default::default();
-        return Ok(Rows { ledger, catalogue, cancelled, placed, orders, holds });
-    }
-    let wanted = LockKeys::variant_ids_of(placing.iter().map(|(index, _)| joined[*index].request.keys()));
-    let claims: Vec<_> = placing.iter().map(|(_, claim)| *claim).collect();
-    let read = orders::read_catalogue_in_tx(conn, &wanted, &claims).await.map_err(Failed::inside)?;
-    let whose =
-        |places: Vec<usize>| places.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
-    let (cancelled, placed) = (whose(read.cancelled), whose(read.placed));
-    Ok(Rows { ledger, catalogue: read.catalogue, cancelled, placed, orders, holds })
+    Ok(Rows {
+        ledger: Ledger::over(locked.levels.into_values()),
+        catalogue: locked.catalogue,
+        cancelled: whose(locked.cancelled),
+        placed: whose(locked.placed),
+        orders,
+        holds,
+    })
 }
 
 fn cancels(request: &Request) -> Option<Uuid> {
@@ -152,29 +151,33 @@ async fn lock_holds(conn: &mut PgConnection, wanted: Wanted, may_wait: bool) -> 
     }
 }
 
-async fn lock_levels<'a>(
+/// The levels, and with them what orders need that are placed by `claims`.
+async fn lock_levels(
     conn: &mut PgConnection,
     requests: &[&Request],
+    claims: &[&Claim],
     may_wait: bool,
-) -> Result<Ledger<'a>, Failed> {
+) -> Result<LockedTogether, Failed> {
     // Only what all of them need is worth a wait, and is waited for first: nobody waits who has locked a row out of order.
     let all_need = |id: &Uuid| {
         let key = LockKey::Inventory(*id);
         requests.iter().all(|request| request.keys().contains(&key))
     };
-    let mut levels = HashMap::new();
-    let mut rest = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
+    let ids = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
     if may_wait {
-        let needed: Vec<_> = rest.extract_if(.., |id| all_need(id)).collect();
-        levels = stock::lock_levels_in_tx(conn, &needed).await.map_err(waited)?;
+        let needed: Vec<_> = ids.iter().copied().filter(all_need).collect();
+        stock::lock_levels_in_tx(conn, &needed).await.map_err(waited)?;
     }
-    if !rest.is_empty() {
-        levels.extend(stock::lock_free_levels_in_tx(conn, &rest).await.map_err(Failed::inside)?);
-    }
-    if !may_wait && rest.iter().any(|id| !levels.contains_key(id) && all_need(id)) {
+    let locked = if claims.is_empty() {
+        let levels = stock::lock_free_levels_in_tx(conn, &ids).await.map_err(Failed::inside)?;
+        LockedTogether { levels, ..LockedTogether::default() }
+    } else {
+        orders::lock_free_items_in_tx(conn, &ids, claims).await.map_err(Failed::inside)?
+    };
+    if !may_wait && ids.iter().any(|id| !locked.levels.contains_key(id) && all_need(id)) {
         return Err(Failed::WouldWait);
     }
-    Ok(Ledger::over(levels.into_values()))
+    Ok(locked)
 }
 
 /// All of them needed the row, so all are told that it stayed locked.

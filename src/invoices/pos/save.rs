@@ -93,7 +93,7 @@ pub async fn save_in_tx(
     let mut ids: Vec<_> = cmd.items.iter().map(|item| item.variant_id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let catalogue = read_catalogue_in_tx(conn, &ids, &[]).await?.catalogue;
+    let catalogue = read_catalogue_in_tx(conn, &ids).await?;
     let (items, currency, total) = rules::priced(&cmd.items, &catalogue)?;
     let mut invoice = PosInvoice {
         name: name.as_str().to_owned(),

@@ -12,30 +12,44 @@ local locks = (#ARGV - 2) / 2
 local index = KEYS[2 * locks + 1]
 local now = clock()
 
-local owned, called = {}, {}
+local names, lines, has_successors = {}, {}, false
 for i = 1, locks do
-    local key, line = KEYS[2 * i - 1], KEYS[2 * i]
-    if redis.pcall('GET', key) == token then
-        redis.call('DEL', key)
-        owned[#owned + 1] = key
-    end
-    -- Its turn is kept until it asks: else whoever is called now would overtake it. Who gives a key back only to ask
-    -- for it again comes after itself.
-    local successor = ARGV[1 + 2 * i]
-    if successor ~= token then
-        redis.call('HDEL', line, token)
-    end
-    if successor ~= '' then
-        local arrival = arrival_in(line, successor) or now - tonumber(ARGV[2 + 2 * i])
-        stand_in(line, successor, arrival, now + linger)
-    end
-    local head = head_of(line, now)
-    if head and head ~= successor and not called[head] then
-        called[head] = true
-        call(head)
+    names[i], lines[i] = KEYS[2 * i - 1], KEYS[2 * i]
+    has_successors = has_successors or ARGV[1 + 2 * i] ~= ''
+end
+
+local owned = {}
+for i, holder in ipairs(redis.call('MGET', unpack(names))) do
+    if holder == token then
+        owned[#owned + 1] = names[i]
     end
 end
-if index and #owned > 0 then
-    redis.call('ZREM', index, unpack(owned))
+if #owned > 0 then
+    redis.call('DEL', unpack(owned))
+    if index then
+        redis.call('ZREM', index, unpack(owned))
+    end
+end
+
+-- Nearly always nobody waits for any of them.
+if has_successors or redis.call('EXISTS', unpack(lines)) > 0 then
+    local called = {}
+    for i = 1, locks do
+        local line, successor = lines[i], ARGV[1 + 2 * i]
+        -- Its turn is kept until it asks: else whoever is called now would overtake it. Who gives a key back only to ask
+        -- for it again comes after itself.
+        if successor ~= token then
+            redis.call('HDEL', line, token)
+        end
+        if successor ~= '' then
+            local arrival = arrival_in(line, successor) or now - tonumber(ARGV[2 + 2 * i])
+            stand_in(line, successor, arrival, now + linger)
+        end
+        local head = head_of(line, now)
+        if head and head ~= successor and not called[head] then
+            called[head] = true
+            call(head)
+        end
+    end
 end
 return #owned

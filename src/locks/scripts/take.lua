@@ -8,29 +8,41 @@
 --
 -- Answers {0}, or {i, ms left of lock i or 0, its holder or ''}: lock i is held, or free but promised to somebody who
 -- came earlier.
+-- A small sorted set of short names is a list, gone through for each of them: a long name among them ends that. Nobody holds
+-- it, so nobody is told of it, and it goes with the first beat after its time.
+local LONG_NAME, MANY = string.rep('-', 65), 8
+
 local token, waited, linger = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local locks = #ARGV - 3
 local index = KEYS[2 * locks + 1]
 local now = clock()
 
+local names, lines = {}, {}
+for i = 1, locks do
+    names[i], lines[i] = KEYS[2 * i - 1], KEYS[2 * i]
+end
+
 local busy, left, holder
 local in_line = {}
-for i = 1, locks do
-    holder = redis.pcall('GET', KEYS[2 * i - 1])
-    if holder then
-        -- A key of another type is somebody's mistake, not ours to fail on.
-        holder = type(holder) == 'string' and holder or 'not a lock'
-        busy, left = i, math.max(redis.call('PTTL', KEYS[2 * i - 1]), 0)
-        break
-    end
-    local head = head_of(KEYS[2 * i], now)
-    if head == token then
-        in_line[i] = true
-    elseif head then
-        -- It has been called already, unless arrivals crossed on their way here: then nobody else would tell it.
-        call(head)
-        busy, left, holder = i, 0, ''
-        break
+-- Nearly always all are free and nobody waits, which two calls tell for hundreds of locks.
+if redis.call('EXISTS', unpack(names)) + redis.call('EXISTS', unpack(lines)) > 0 then
+    for i = 1, locks do
+        holder = redis.pcall('GET', names[i])
+        if holder then
+            -- A key of another type is somebody's mistake, not ours to fail on.
+            holder = type(holder) == 'string' and holder or 'not a lock'
+            busy, left = i, math.max(redis.call('PTTL', names[i]), 0)
+            break
+        end
+        local head = head_of(lines[i], now)
+        if head == token then
+            in_line[i] = true
+        elseif head then
+            -- It has been called already, unless arrivals crossed on their way here: then nobody else would tell it.
+            call(head)
+            busy, left, holder = i, 0, ''
+            break
+        end
     end
 end
 
@@ -38,13 +50,16 @@ if not busy then
     local entries = {}
     for i = 1, locks do
         local ttl = ARGV[3 + i]
-        redis.call('SET', KEYS[2 * i - 1], token, 'PX', ttl)
+        redis.call('SET', names[i], token, 'PX', ttl)
         if in_line[i] then
-            redis.call('HDEL', KEYS[2 * i], token)
+            redis.call('HDEL', lines[i], token)
         end
-        entries[2 * i - 1], entries[2 * i] = text(now / 1000 + ttl), KEYS[2 * i - 1]
+        entries[2 * i - 1], entries[2 * i] = text(now / 1000 + ttl), names[i]
     end
     if index then
+        if locks > MANY then
+            redis.call('ZADD', index, entries[1], LONG_NAME)
+        end
         redis.call('ZADD', index, unpack(entries))
     end
     return {0}
@@ -55,11 +70,11 @@ end
 -- off by the way here, and nobody may be overtaken because of that.
 local arrival
 for i = 1, locks do
-    local known = arrival_in(KEYS[2 * i], token)
+    local known = arrival_in(lines[i], token)
     arrival = known and math.min(known, arrival or known) or arrival
 end
 arrival = arrival or now - waited
 for i = 1, locks do
-    stand_in(KEYS[2 * i], token, arrival, now + linger)
+    stand_in(lines[i], token, arrival, now + linger)
 end
 return {busy, left, holder}

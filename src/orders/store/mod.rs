@@ -16,7 +16,8 @@ pub(crate) use self::cancelling::{
     NewCancellation, insert_cancellations_in_tx, lock_free_orders_in_tx, lock_order_in_tx,
 };
 pub(crate) use self::placing::{
-    Locked, NewOrder, insert_orders_in_tx, is_cancelled_early_in_tx, lock_items_in_tx, read_catalogue_in_tx,
+    Locked, LockedTogether, NewOrder, insert_orders_in_tx, is_cancelled_early_in_tx, lock_free_items_in_tx,
+    lock_items_in_tx, read_catalogue_in_tx,
 };
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;

@@ -133,9 +133,12 @@ pub(crate) async fn insert_orders_in_tx(
     if whole { Ok(inserted.at) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// What the orders of a section are made of, and what became of their keys before.
-pub(crate) struct Catalogue {
-    /// What the variants are and cost; unknown ones are missing.
+/// What the orders of a section are made of, under lock, and what became of their keys before.
+#[derive(Default)]
+pub(crate) struct LockedTogether {
+    /// The levels that were locked.
+    pub(crate) levels: HashMap<Uuid, Level>,
+    /// What the same variants are and cost.
     pub(crate) catalogue: HashMap<Uuid, Offered>,
     /// The claims, by their place among them, whose orders were cancelled before they came.
     pub(crate) cancelled: Vec<usize>,
@@ -143,40 +146,62 @@ pub(crate) struct Catalogue {
     pub(crate) placed: Vec<usize>,
 }
 
-/// What a section of several requests reads once its rows are locked. As for [`lock_items_in_tx`], the claims were taken
-/// before.
-pub(crate) async fn read_catalogue_in_tx(
+/// As [`lock_items_in_tx`] for the orders of several claims, which were taken before; but for those rows that somebody has
+/// locked: they are missing too.
+pub(crate) async fn lock_free_items_in_tx(
     conn: &mut PgConnection,
     ids: &[Uuid],
     claims: &[&Claim],
-) -> Result<Catalogue, DbError> {
+) -> Result<LockedTogether, DbError> {
     let users: Vec<_> = claims.iter().map(|claim| claim.user_id().unwrap_or_default()).collect();
     let keys: Vec<_> = claims.iter().map(|claim| claim.key.as_str()).collect();
     let rows = sqlx::query!(
-        r#"SELECT variant_id, sku, price, currency,
+        r#"SELECT variant_id, on_hand, held, version, sku, price, currency,
                   ARRAY(SELECT c.place FROM UNNEST($2::text[], $3::text[]) WITH ORDINALITY AS c (user_id, key, place)
                         JOIN early_cancellations e ON e.user_id = c.user_id AND e.idempotency_key = c.key)
                       AS "cancelled!",
                   ARRAY(SELECT c.place FROM UNNEST($2::text[], $3::text[]) WITH ORDINALITY AS c (user_id, key, place)
                         JOIN orders o ON o.user_id = c.user_id AND o.idempotency_key = c.key)
                       AS "placed!"
-           FROM variants WHERE variant_id = ANY($1)"#,
+           FROM stock JOIN variants USING (variant_id)
+           WHERE variant_id = ANY($1) ORDER BY variant_id FOR UPDATE OF stock SKIP LOCKED"#,
         ids,
         &users as &[&str],
         &keys as &[&str],
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
     let places = |all: &[i64]| all.iter().filter_map(|place| usize::try_from(place - 1).ok()).collect();
+    let (mut levels, mut catalogue) =
+        (HashMap::with_capacity(rows.len()), HashMap::with_capacity(rows.len()));
     let first = rows.first();
     let cancelled = first.map(|row| places(&row.cancelled)).unwrap_or_default();
     let placed = first.map(|row| places(&row.placed)).unwrap_or_default();
+    for row in rows {
+        let (variant_id, on_hand, held, version) = (row.variant_id, row.on_hand, row.held, row.version);
+        levels.insert(variant_id, Level { variant_id, on_hand, held, version });
+        let currency = stored_currency(&row.currency)?;
+        catalogue.insert(variant_id, Offered { sku: row.sku, price: row.price, currency });
+    }
+    forget_lapsed_in_tx(conn, levels.values_mut()).await?;
+    Ok(LockedTogether { levels, catalogue, cancelled, placed })
+}
+
+/// What variants are and cost; unknown ones are missing.
+pub(crate) async fn read_catalogue_in_tx(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Offered>, DbError> {
+    let rows =
+        sqlx::query!("SELECT variant_id, sku, price, currency FROM variants WHERE variant_id = ANY($1)", ids)
+            .fetch_all(conn)
+            .await?;
     let mut catalogue = HashMap::with_capacity(rows.len());
     for row in rows {
         let currency = stored_currency(&row.currency)?;
         catalogue.insert(row.variant_id, Offered { sku: row.sku, price: row.price, currency });
     }
-    Ok(Catalogue { catalogue, cancelled, placed })
+    Ok(catalogue)
 }
 
 /// Whether the cancellation of the order that `claim` is about to place came before it.
