@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -49,7 +48,6 @@ pub async fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let caller = Caller {
         principal: Arc::new(Principal { subject: "import".to_owned(), scopes: vec![Scope::Operator] }),
         request_id: ids::fresh().to_string().into(),
-        came: Instant::now(),
         gone: CancellationToken::new(),
         patience: Patience::default(),
         trace: Trace::default(),

@@ -100,8 +100,6 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     /// The request's id.
     pub request_id: Arc<str>,
-    /// When the request came.
-    pub came: Instant,
     /// Cancelled when the caller hangs up.
     pub gone: CancellationToken,
     /// How long the caller is ready to wait.
@@ -119,8 +117,8 @@ impl Caller {
     }
 
     fn within(context: RequestContext, principal: Arc<Principal>) -> Self {
-        let RequestContext { request_id, came, gone, patience, trace } = context;
-        Self { principal, request_id, came, gone, patience, trace }
+        let RequestContext { request_id, gone, patience, trace } = context;
+        Self { principal, request_id, gone, patience, trace }
     }
 }
 

@@ -41,8 +41,6 @@ const UNHURRIED_MAX: Duration = Duration::from_secs(600);
 pub struct RequestContext {
     /// The id given by the caller, or a new one.
     pub request_id: Arc<str>,
-    /// When it came: before it [began](super::turnstile).
-    pub came: Instant,
     /// Cancelled when the caller hangs up.
     pub gone: CancellationToken,
     /// How long the caller is ready to wait.
@@ -55,7 +53,6 @@ impl Default for RequestContext {
     fn default() -> Self {
         Self {
             request_id: ids::fresh().to_string().into(),
-            came: Instant::now(),
             gone: CancellationToken::new(),
             patience: Patience::default(),
             trace: Trace::default(),
@@ -68,7 +65,7 @@ pub async fn run_to_completion(State(app): State<Arc<App>>, mut request: Request
     let (patience, came) = (Patience::of(request.headers()), Instant::now());
     // Whoever hangs up here has begun nothing.
     let turn = app.turnstile.pass().await;
-    let mut context = RequestContext { came, patience: patience.clone(), ..RequestContext::default() };
+    let mut context = RequestContext { patience: patience.clone(), ..RequestContext::default() };
     if let Some(given) = request.headers().get(REQUEST_ID).and_then(usable_id) {
         context.request_id = given.into();
     }

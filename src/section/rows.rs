@@ -164,15 +164,20 @@ async fn lock_levels(
         requests.iter().all(|request| request.keys().contains(&key))
     };
     let ids = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
+    let mut levels = HashMap::new();
+    let mut rest = ids.clone();
     if may_wait {
-        let needed: Vec<_> = ids.iter().copied().filter(all_need).collect();
-        stock::lock_levels_in_tx(conn, &needed).await.map_err(waited)?;
+        let needed: Vec<_> = rest.extract_if(.., |id| all_need(id)).collect();
+        levels = stock::lock_levels_in_tx(conn, &needed).await.map_err(waited)?;
     }
-    let locked = if claims.is_empty() {
-        let levels = stock::lock_free_levels_in_tx(conn, &ids).await.map_err(Failed::inside)?;
-        LockedTogether { levels, ..LockedTogether::default() }
-    } else {
+    // Orders are told with their levels what these cost, and so read again what is locked already.
+    let locked = if !claims.is_empty() {
         orders::lock_free_items_in_tx(conn, &ids, claims).await.map_err(Failed::inside)?
+    } else {
+        if !rest.is_empty() {
+            levels.extend(stock::lock_free_levels_in_tx(conn, &rest).await.map_err(Failed::inside)?);
+        }
+        LockedTogether { levels, ..LockedTogether::default() }
     };
     if !may_wait && ids.iter().any(|id| !locked.levels.contains_key(id) && all_need(id)) {
         return Err(Failed::WouldWait);

@@ -8,8 +8,8 @@
 --
 -- Answers {0}, or {i, ms left of lock i or 0, its holder or ''}: lock i is held, or free but promised to somebody who
 -- came earlier.
--- A small sorted set of short names is a list, gone through for each of them: a long name among them ends that. Nobody holds
--- it, so nobody is told of it, and it goes with the first beat after its time.
+-- A small sorted set of short names is a list, gone through for each of them: a long name among them ends that. No lock has
+-- such a name, and whoever lists them leaves it out. It goes with the first beat after its time.
 local LONG_NAME, MANY = string.rep('-', 65), 8
 
 local token, waited, linger = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

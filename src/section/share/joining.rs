@@ -153,9 +153,9 @@ impl State {
         self.rounds.remove(&ticket);
     }
 
-    /// Whether those of earlier rounds will be served too late for this request.
-    pub(super) fn comes_too_late(&self, app: &App, request: &Request) -> bool {
-        let ahead = app.locks.last_in(&request.keys);
+    /// Whether those of earlier rounds will be served too late for who needs `keys`.
+    pub(super) fn comes_too_late(&self, app: &App, keys: &LockKeys) -> bool {
+        let ahead = app.locks.last_in(keys);
         let Some(latest) = self.latest(&ahead).filter(|_| !ahead.is_empty()) else { return false };
         // Of the latest round itself, what may still be joined is no wait.
         let is_before = |ticket: &u64, open: &Open| {
@@ -167,8 +167,7 @@ impl State {
         let before = self.open.iter().filter(|(ticket, open)| is_before(ticket, open));
         let requests = before.map(|(_, open)| open.members.len()).sum();
         let wait = app.locks.longest_wait();
-        let left = wait.saturating_sub(SPARE).max(wait / 2).saturating_sub(request.arrived.elapsed());
-        left.is_zero() || app.sections.pace.is_too_slow(requests, left)
+        app.sections.pace.is_too_slow(requests, wait.saturating_sub(SPARE).max(wait / 2))
     }
 
     /// Joins a section that will take this request. Gives it back if there is none.

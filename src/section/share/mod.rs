@@ -90,10 +90,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request of so many lines. It has waited since it came, be it before it could begin.
+    /// A request of so many lines that has just come.
     #[must_use]
     pub fn new(caller: &Caller, keys: LockKeys, lines: usize, work: Work) -> Self {
-        Self { work, caller: caller.clone(), keys, lines, arrived: caller.came }
+        Self { work, caller: caller.clone(), keys, lines, arrived: Instant::now() }
     }
 
     /// Its idempotency claim, if it has a key.
@@ -278,7 +278,7 @@ impl Sections {
         let state = &mut *guard;
         let id = state.next_id;
         state.next_id += 1;
-        if state.comes_too_late(app, &request) {
+        if state.comes_too_late(app, &request.keys) {
             app.locks.count_refused(request.keys.class(), &LockError::Overloaded);
             let _gone = answer.send(Outcome::NoLease(LockError::Overloaded));
             return id;

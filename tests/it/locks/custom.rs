@@ -13,7 +13,6 @@ use holdfast::locks::{LockError, LockKey, LockKeys, lock_names_in_tx};
 use holdfast::section::{Section, Verb};
 use holdfast::telemetry::trace::Trace;
 use sqlx::{Connection, PgConnection};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::PATIENT;
@@ -39,14 +38,7 @@ async fn count_one(app: &App, names: &[&str]) -> Result<(), StockError> {
     let principal = Principal { subject: "test".into(), scopes: Vec::new() };
     let gone = CancellationToken::new();
     let (principal, patience) = (Arc::new(principal), Patience::default());
-    let caller = Caller {
-        principal,
-        request_id: "test".into(),
-        came: Instant::now(),
-        gone,
-        patience,
-        trace: Trace::default(),
-    };
+    let caller = Caller { principal, request_id: "test".into(), gone, patience, trace: Trace::default() };
     let section = Section { app, caller: &caller, claim: None, success: StatusCode::OK };
     section.run(&keys(names), &CountOne).await.map(drop)
 }

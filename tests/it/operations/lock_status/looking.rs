@@ -53,6 +53,8 @@ async fn a_look_costs_what_live_locks_cost_and_nothing_for_what_else_redis_keeps
     assert_eq!(few["get"], 3, "{few:?}");
 
     let forty = take(40).await;
+    let kept_as: String = stranger.ask(&["OBJECT", "ENCODING", "holdfast:{fleet}:locks"]).await;
+    assert_eq!(kept_as, "skiplist", "no list to be gone through for each of many locks");
     let more = commands_of(&locks, &stranger, 10).await;
     assert_eq!((more["get"], more["pttl"]), (43, 43));
     let rest = |stats: &BTreeMap<String, u64>| {
