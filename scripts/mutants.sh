@@ -25,7 +25,7 @@ no row lock (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDE
 no row lock (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY variant_id|row_order|sql
 rows locked in any order (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE"|row_order|sql
 rows locked in any order (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock|row_order|sql
-release without asking whose key it is|src/locks/scripts/release.lua|if redis.pcall('GET', key) == token then|if true then|owner interop
+release without asking whose key it is|src/locks/scripts/release.lua|    if holder == token then|    if true then|owner interop
 take whatever the key holds|src/locks/scripts/take.lua|    if holder then|    if false then|strangers interop
 one token for all sections|src/locks/claim.rs|format!("{replica}{}{OURS}", ids::token()).into()|format!("{replica}{replica}{OURS}").into()|every_section_has_a_token
 renew without asking whose key it is|src/locks/scripts/renew.lua|if redis.pcall('GET', KEYS[i]) == token then|if true then|renewal
@@ -41,7 +41,7 @@ the living are taken for dead|src/locks/owners.rs|        if self.seems_alive(re
 a jump of Redis's clock keeps the dead alive|src/locks/owners.rs|        self.looked_at - self.seen_at < allowed|        self.beat.is_some() \|\| self.looked_at - self.seen_at < allowed|set_back_does_not_seem
 who has no beat is dead at once|src/locks/owners.rs|else { BEAT_MISSED_FOR };|else { BEAT_MISSED_FOR * 0 };|after_a_flush
 nobody disowns a token|src/locks/owners.rs|        if !is_ours \|\| |        if true \|\| |missed_the_last_releases given_up_and_swept
-no line across replicas|src/locks/scripts/take.lua|local head = head_of(KEYS[2 * i], now)|local head = nil|arrival_order
+no line across replicas|src/locks/scripts/take.lua|local head = head_of(lines[i], now)|local head = nil|arrival_order
 arrival counts from asking Redis|src/locks/scripts/release.lua|now - tonumber(ARGV[2 + 2 * i])|now|arrival_order
 no successor is announced|src/locks/scripts/release.lua|    if successor ~= '' then|    if false then|further_from_redis
 no message at release|src/locks/scripts/line.lua|redis.call('PUBLISH', 'holdfast:wake:' .. string.sub(token, 1, 32), token)|redis.call('ECHO', token)|wake_up fair_share
