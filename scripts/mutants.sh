@@ -22,9 +22,9 @@ only=${1:-}
 mutants() {
     cat <<'TABLE'
 no row lock (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY variant_id"|emptied_in_mid_section sell_as_one|sql
-no row lock (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY variant_id|row_order|sql
+no row lock (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock"|ORDER BY variant_id"|row_order|sql
 rows locked in any order (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE"|row_order|sql
-rows locked in any order (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock|row_order|sql
+rows locked in any order (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock"|row_order|sql
 release without asking whose key it is|src/locks/scripts/release.lua|    if holder == token then|    if true then|owner interop
 take whatever the key holds|src/locks/scripts/take.lua|    if holder then|    if false then|strangers interop
 one token for all sections|src/locks/claim.rs|format!("{replica}{}{OURS}", ids::token()).into()|format!("{replica}{replica}{OURS}").into()|every_section_has_a_token
