@@ -22,7 +22,7 @@
 //! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |
 //! | `HOLDFAST_BLIND_COUNTS` | false | whether no counter sees what is expected of its own count before that is posted |
 //! | `HOLDFAST_SYNC_BATCHES_PER_MINUTE` | 10 | batches of count records a user may send in a minute |
-//! | `TOKIO_WORKER_THREADS` | half the cores | threads that serve |
+//! | `TOKIO_WORKER_THREADS` | the cores | threads that serve |
 //! | `OTEL_…` | no traces | where traces are told: [`TraceSettings`] |
 //! | `HOLDFAST_LOG` | `info` | log filter, as in `info,holdfast=debug` |
 //! | `HOLDFAST_LOG_FORMAT` | `text` | `text` or `json` |
@@ -250,15 +250,14 @@ pub fn log_settings() -> Result<(String, LogFormat), ConfigError> {
     Ok((filter.unwrap_or_else(|| "info".to_owned()), format))
 }
 
-/// The threads that serve: half as many as cores, unless `TOKIO_WORKER_THREADS` says otherwise. The work is
-/// waiting for Postgres and Redis, and more threads wake each other for nothing (measured: a third more
-/// answers on two cores).
+/// The threads that serve: as many as cores, unless `TOKIO_WORKER_THREADS` says otherwise. While one answers those of a
+/// section, another goes on with the next.
 ///
 /// # Errors
 /// [`ConfigError`] if the variable is not a number of threads.
 pub fn threads() -> Result<usize, ConfigError> {
     let set = |name: &'static str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    number(&set, "TOKIO_WORKER_THREADS", (cores() / 2).max(1), 1..=1_024)
+    number(&set, "TOKIO_WORKER_THREADS", cores(), 1..=1_024)
 }
 
 /// The cores this process may use.

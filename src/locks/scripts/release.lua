@@ -10,7 +10,6 @@
 local token, linger = ARGV[1], tonumber(ARGV[2])
 local locks = (#ARGV - 2) / 2
 local index = KEYS[2 * locks + 1]
-local now = clock()
 
 local names, lines, has_successors = {}, {}, false
 for i = 1, locks do
@@ -33,7 +32,7 @@ end
 
 -- Nearly always nobody waits for any of them.
 if has_successors or redis.call('EXISTS', unpack(lines)) > 0 then
-    local called = {}
+    local now, called = clock(), {}
     for i = 1, locks do
         local line, successor = lines[i], ARGV[1 + 2 * i]
         -- Its turn is kept until it asks: else whoever is called now would overtake it. Who gives a key back only to ask

@@ -188,11 +188,12 @@ pub async fn share<V>(
 where
     V: Verb<Error: 'static> + Clone + Send + 'static,
 {
+    // What few come to is boxed: each request is moved about with room for all that it may come to.
     let caller = &request.caller;
     // Whoever sets the limit of its wait has it kept to the letter, which is easier alone.
     let is_large = request.keys.as_slice().len() > SHARED_KEYS_MAX || request.lines > SHARED_LINES_MAX;
     if is_large || caller.patience.left().is_some() {
-        return alone.run(&request.keys, verb).await;
+        return Box::pin(alone.run(&request.keys, verb)).await;
     }
     app.pulse.wanted(&request.keys);
     let (answer, mut answered) = oneshot::channel();
@@ -224,10 +225,10 @@ where
     app.sections.metrics.count(outcome.as_ref().map_or("failed", Outcome::name));
     match outcome {
         Ok(Outcome::Answered(answer)) => Ok(answer),
-        Ok(Outcome::Alone) => alone.run_since(request.arrived, &request.keys, verb).await,
+        Ok(Outcome::Alone) => Box::pin(alone.run_since(request.arrived, &request.keys, verb)).await,
         Ok(Outcome::NoLease(error)) => {
             caller.trace.span_since("lock.wait", || request.arrived).failed();
-            alone.answer_if_busy(error).await
+            Box::pin(alone.answer_if_busy(error)).await
         }
         Ok(Outcome::Failed(error)) => Err(error.into()),
         Err(_) => Err(DbError::Unavailable(sqlx::Error::WorkerCrashed).into()),
