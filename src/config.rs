@@ -22,7 +22,7 @@
 //! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |
 //! | `HOLDFAST_BLIND_COUNTS` | false | whether no counter sees what is expected of its own count before that is posted |
 //! | `HOLDFAST_SYNC_BATCHES_PER_MINUTE` | 10 | batches of count records a user may send in a minute |
-//! | `TOKIO_WORKER_THREADS` | the cores | threads that serve |
+//! | `TOKIO_WORKER_THREADS` | as many as cores | threads that serve |
 //! | `OTEL_…` | no traces | where traces are told: [`TraceSettings`] |
 //! | `HOLDFAST_LOG` | `info` | log filter, as in `info,holdfast=debug` |
 //! | `HOLDFAST_LOG_FORMAT` | `text` | `text` or `json` |
@@ -250,8 +250,8 @@ pub fn log_settings() -> Result<(String, LogFormat), ConfigError> {
     Ok((filter.unwrap_or_else(|| "info".to_owned()), format))
 }
 
-/// The threads that serve: as many as cores, unless `TOKIO_WORKER_THREADS` says otherwise. While one answers those of a
-/// section, another goes on with the next.
+/// The threads that serve: as many as cores, unless `TOKIO_WORKER_THREADS` says otherwise. While one sends the answers of
+/// a section, another goes on with the next section (measured: `docs/decisions/0007-shared-sections.md`).
 ///
 /// # Errors
 /// [`ConfigError`] if the variable is not a number of threads.

@@ -1,7 +1,4 @@
 //! The one source of identifiers and secrets.
-//!
-//! Random bits come from a generator fit for secrets, one a thread, that the operating system seeds and seeds again: each
-//! request needs several ids, and a call of the system for each would be a fiftieth of what it costs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +10,7 @@ pub fn fresh() -> Uuid {
     Uuid::now_v7()
 }
 
-/// 32 hexadecimal characters (122 random bits): unguessable, unique across hosts.
+/// 32 hexadecimal characters (122 random bits from the operating system): unguessable, unique across hosts.
 #[must_use]
 pub fn token() -> String {
     Uuid::new_v4().simple().to_string()
