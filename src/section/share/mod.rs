@@ -188,11 +188,11 @@ pub async fn share<V>(
 where
     V: Verb<Error: 'static> + Clone + Send + 'static,
 {
-    // What few come to is boxed: each request is moved about with room for all that it may come to.
     let caller = &request.caller;
     // Whoever sets the limit of its wait has it kept to the letter, which is easier alone.
     let is_large = request.keys.as_slice().len() > SHARED_KEYS_MAX || request.lines > SHARED_LINES_MAX;
     if is_large || caller.patience.left().is_some() {
+        // Boxed, as below, since few come to it: each request is moved about with room for all that it may come to.
         return Box::pin(alone.run(&request.keys, verb)).await;
     }
     app.pulse.wanted(&request.keys);
