@@ -23,6 +23,8 @@ mutants() {
     cat <<'TABLE'
 no row lock (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY variant_id"|emptied_in_mid_section sell_as_one|sql
 no row lock (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock"|ORDER BY variant_id"|row_order|sql
+no row lock (levels of a section)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE SKIP LOCKED"|ORDER BY variant_id"|a_row_is_waited_for|sql
+no row lock (orders of a section)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock SKIP LOCKED"|ORDER BY variant_id"|a_row_is_waited_for|sql
 rows locked in any order (levels)|src/inventory/store.rs|ORDER BY variant_id FOR UPDATE"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE"|row_order|sql
 rows locked in any order (orders)|src/orders/store/placing.rs|ORDER BY variant_id FOR UPDATE OF stock"|ORDER BY md5(variant_id::text \|\| pg_backend_pid()) FOR UPDATE OF stock"|row_order|sql
 release without asking whose key it is|src/locks/scripts/release.lua|    if holder == token then|    if true then|owner interop

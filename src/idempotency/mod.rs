@@ -87,7 +87,7 @@ impl Stored {
 
     /// Where `claim` is another request; nothing, if that is not known.
     fn differences(&self, claim: &Claim) -> Vec<Difference> {
-        let first = self.outline.as_deref().and_then(Outline::kept);
+        let first = self.outline.as_deref().map(Outline::kept);
         first.zip(claim.outline.as_ref()).map_or_else(Vec::new, |(first, other)| first.differences(other))
     }
 }

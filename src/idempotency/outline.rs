@@ -19,7 +19,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// The most bytes an outline may have: room for the 2,000 lines of the longest order, a number each.
@@ -31,9 +32,10 @@ const FREE: [&str; 1] = ["metadata"];
 /// How deep what is too long is told instead: by elements of a list that is a field, by fields, as a whole.
 const COARSER: [usize; 3] = [2, 1, 0];
 
-/// A request in outline: an object of names, lists, and sixteen bits for each value.
+/// A request in outline, as it is kept: short JSON, of names, lists, and sixteen bits for each value. It is taken of every
+/// request with a key and nearly never compared, so no tree is made of it before that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline(Value);
+pub struct Outline(String);
 
 /// Where two requests with one key differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,69 +72,101 @@ impl Outline {
     /// [fingerprint](super::Fingerprint::of).
     #[must_use]
     pub fn of(key: &str, method: &str, path: &str, body: &Value) -> Self {
-        let salted = Sha256::new_with_prefix(key.as_bytes());
+        let salted = &Sha256::new_with_prefix(key.as_bytes());
         let hash = |text: &str| hashed(salted.clone(), text.as_bytes());
-        let body = outlined(body, &salted);
-        let whole = json!({"method": hash(method), "path": hash(&path.to_ascii_lowercase()), "body": body});
-        let mut outline = Self(whole);
-        for depth in COARSER {
-            if outline.to_string().len() <= OUTLINE_MAX_BYTES {
-                break;
-            }
-            let body = &mut outline.0["body"];
-            *body = coarser(body, depth);
-        }
-        outline
+        let whole = Whole {
+            method: hash(method),
+            path: hash(&path.to_ascii_lowercase()),
+            body: Part { value: body, is_free: false, salted },
+        };
+        let text = serde_json::to_string(&whole).unwrap_or_default();
+        Self(if text.len() <= OUTLINE_MAX_BYTES { text } else { shortened(&text) })
     }
 
-    /// Reads one that was kept.
+    /// One that was kept.
     #[must_use]
-    pub fn kept(text: &str) -> Option<Self> {
-        let whole: Value = serde_json::from_str(text).ok()?;
-        whole.is_object().then_some(Self(whole))
+    pub fn kept(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
-    /// Where `other` differs from this, the first: up to [`NAMED_MAX`] places, from the top.
+    /// As it is kept.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where `other` differs from this, the first: up to [`NAMED_MAX`] places, from the top. Nothing, if one of them can't be
+    /// read.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
-        for part in ["method", "path"] {
-            compare(&self.0[part], &other.0[part], part, &mut found);
+        let (first, other) = (tree(&self.0), tree(&other.0));
+        if !first.is_object() || !other.is_object() {
+            return found;
         }
-        compare(&self.0["body"], &other.0["body"], "", &mut found);
+        for part in ["method", "path"] {
+            compare(&first[part], &other[part], part, &mut found);
+        }
+        compare(&first["body"], &other["body"], "", &mut found);
         found.truncate(NAMED_MAX);
         found
     }
 }
 
-/// As it is kept: short JSON.
-impl fmt::Display for Outline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+/// What is written of a request.
+#[derive(Serialize)]
+struct Whole<'a> {
+    method: u16,
+    path: u16,
+    body: Part<'a>,
 }
 
-fn outlined(value: &Value, salted: &Sha256) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| {
-                let free = FREE.contains(&name.as_str());
-                (name.clone(), if free { whole(value, salted) } else { outlined(value, salted) })
-            };
-            Value::Object(fields.iter().map(field).collect())
+/// What is written of a value: the names and lists in it, and hashes.
+struct Part<'a> {
+    value: &'a Value,
+    is_free: bool,
+    salted: &'a Sha256,
+}
+
+impl Serialize for Part<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { value, is_free, salted } = *self;
+        match value {
+            Value::Object(fields) if !is_free => {
+                serializer.collect_map(fields.iter().map(|(name, value)| {
+                    (name, Part { value, is_free: FREE.contains(&name.as_str()), salted })
+                }))
+            }
+            Value::Array(items) if !is_free => {
+                serializer.collect_seq(items.iter().map(|value| Part { value, is_free, salted }))
+            }
+            value => serializer.serialize_u16(hashed(salted.clone(), value.to_string().as_bytes())),
         }
-        Value::Array(items) => Value::Array(items.iter().map(|item| outlined(item, salted)).collect()),
-        value => whole(value, salted),
     }
-}
-
-fn whole(value: &Value, salted: &Sha256) -> Value {
-    hashed(salted.clone(), value.to_string().as_bytes()).into()
 }
 
 fn hashed(salted: Sha256, bytes: &[u8]) -> u16 {
     let hash = salted.chain_update(bytes).finalize();
     u16::from_be_bytes([hash[0], hash[1]])
+}
+
+/// What was written before; none if that can't be read.
+fn tree(outline: &str) -> Value {
+    serde_json::from_str(outline).unwrap_or_default()
+}
+
+/// As fine as it can be told in so many bytes.
+fn shortened(outline: &str) -> String {
+    let (mut whole, mut text) = (tree(outline), String::new());
+    for depth in COARSER {
+        let body = &mut whole["body"];
+        *body = coarser(body, depth);
+        text = whole.to_string();
+        if text.len() <= OUTLINE_MAX_BYTES {
+            break;
+        }
+    }
+    text
 }
 
 /// What stands deeper than so many levels, each as one hash.
@@ -199,6 +233,8 @@ fn compare_part(first: Option<&Value>, other: Option<&Value>, path: &str, found:
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const KEY: &str = "key";
@@ -208,9 +244,8 @@ mod tests {
     }
 
     fn differing(first: &Value, other: &Value) -> Vec<(String, How)> {
-        // Through its kept form, as it is compared.
-        let first = Outline::kept(&outline(first).to_string()).unwrap();
-        first.differences(&outline(other)).into_iter().map(|found| (found.field, found.how)).collect()
+        let found = outline(first).differences(&outline(other)).into_iter();
+        found.map(|found| (found.field, found.how)).collect()
     }
 
     fn order(lines: usize) -> Value {
@@ -261,7 +296,8 @@ mod tests {
     #[test]
     fn no_value_is_kept_and_nothing_of_what_is_free() {
         let body = json!({"user_id": "ann@example.org", "metadata": {"secret-name": {"phone": "555-0199"}}});
-        let text = outline(&body).to_string();
+        let text = outline(&body);
+        let text = text.as_str();
         for kept in ["ann", "secret", "phone", "555", "POST", "orders"] {
             assert!(!text.contains(kept), "{kept} is in {text}");
         }
@@ -279,7 +315,7 @@ mod tests {
     #[test]
     fn what_is_long_is_told_more_coarsely_and_still_compared_with_what_is_short() {
         let (short, long) = (order(2), order(2_000));
-        assert!(outline(&long).to_string().len() <= OUTLINE_MAX_BYTES);
+        assert!(outline(&long).as_str().len() <= OUTLINE_MAX_BYTES);
         let mut other = long.clone();
         other["lines"][1_998]["quantity"] = json!(9_999);
         assert_eq!(differing(&long, &other), [("lines[1998]".to_owned(), How::Changed)]);
@@ -288,7 +324,7 @@ mod tests {
         assert_eq!(named[0], ("lines[2]".to_owned(), How::New));
         assert_eq!(differing(&long, &short)[0], ("lines[2]".to_owned(), How::Gone));
         let endless = json!({"user_id": "ann", "operations": vec![1; 100_000]});
-        assert!(outline(&endless).to_string().len() <= OUTLINE_MAX_BYTES);
+        assert!(outline(&endless).as_str().len() <= OUTLINE_MAX_BYTES);
         let shorter = json!({"user_id": "ann", "operations": vec![1; 99_999]});
         assert_eq!(differing(&endless, &shorter), [("operations".to_owned(), How::Changed)]);
         let list: Value = vec![1; 100_000].into();

@@ -18,7 +18,7 @@ pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool
         claim.scope,
         claim.key,
         claim.fingerprint.0.as_slice(),
-        claim.outline.as_ref().map(Outline::to_string),
+        claim.outline.as_ref().map(Outline::as_str),
     )
     .execute(conn)
     .await?;
@@ -93,8 +93,7 @@ pub(super) async fn claim_all(
 ) -> Result<HashSet<Owned>, DbError> {
     let (scopes, keys) = scopes_and_keys(claims);
     let hashes: Vec<_> = claims.iter().map(|claim| claim.fingerprint.0.as_slice()).collect();
-    let outlines: Vec<_> =
-        claims.iter().map(|claim| claim.outline.as_ref().map(Outline::to_string)).collect();
+    let outlines: Vec<_> = claims.iter().map(|claim| claim.outline.as_ref().map(Outline::as_str)).collect();
     let ours = sqlx::query!(
         r#"WITH patience AS MATERIALIZED (
             SELECT current_setting('lock_timeout') AS before,
@@ -111,7 +110,7 @@ pub(super) async fn claim_all(
         &scopes as &[&str],
         &keys as &[&str],
         &hashes as &[&[u8]],
-        &outlines as &[Option<String>],
+        &outlines as &[Option<&str>],
         limit.map(|limit| format!("{}ms", limit.as_millis())),
     )
     .fetch_one(conn)

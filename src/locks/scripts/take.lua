@@ -47,14 +47,16 @@ if redis.call('EXISTS', unpack(KEYS, 1, 2 * locks)) > 0 then
 end
 
 if not busy then
-    local entries = {}
+    -- Nearly always one TTL for all: numbers are dear to write.
+    local entries, ends = {}, {}
     for i = 1, locks do
         local ttl = ARGV[3 + i]
         redis.call('SET', names[i], token, 'PX', ttl)
         if in_line[i] then
             redis.call('HDEL', lines[i], token)
         end
-        entries[2 * i - 1], entries[2 * i] = text(now / 1000 + ttl), names[i]
+        ends[ttl] = ends[ttl] or text(now / 1000 + ttl)
+        entries[2 * i - 1], entries[2 * i] = ends[ttl], names[i]
     end
     if index then
         if locks > MANY then

@@ -38,13 +38,21 @@ async fn a_row_is_waited_for_as_long_as_its_requests_may_wait_and_a_key_shortens
     sell(&app.client, variant, "free").await.expect(200);
     assert_eq!(noted().await, 5_000, "as its session waits");
 
-    let row = HeldRow::of(&app.database, variant).await;
-    let shared = tokio::spawn(sell(&app.client, variant, "shared"));
-    until_at_a_row(&app.database.pool, 1).await;
-    row.let_go().await;
-    shared.await.unwrap().expect(200);
-    let limit = noted().await;
-    assert!((1..=4_500).contains(&limit), "{limit} ms");
+    for is_order in [false, true] {
+        let (row, client) = (HeldRow::of(&app.database, variant).await, app.client.clone());
+        let shared = tokio::spawn(async move {
+            if is_order {
+                client.order("ann", "shared", &[(variant, 1)]).await.expect(201)
+            } else {
+                sell(&client, variant, "shared").await.expect(200)
+            }
+        });
+        until_at_a_row(&app.database.pool, 1).await;
+        row.let_go().await;
+        shared.await.unwrap();
+        let limit = noted().await;
+        assert!((1..=4_500).contains(&limit), "{limit} ms, of an order: {is_order}");
+    }
 
     let hold = json!({"user_id": "ann", "lines": [{"variant_id": variant, "quantity": 1}]});
     app.client.post_keyed("/holds", &hold, "alone").await.expect(201);
