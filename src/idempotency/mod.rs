@@ -62,7 +62,7 @@ pub struct Stored {
     /// What the first request was.
     pub fingerprint: Vec<u8>,
     /// The same in outline, if that was kept.
-    pub outline: Option<String>,
+    pub outline: Option<Outline>,
     /// The status it was answered with.
     pub status: StatusCode,
     /// The bytes it was answered with.
@@ -87,7 +87,7 @@ impl Stored {
 
     /// Where `claim` is another request; nothing, if that is not known.
     fn differences(&self, claim: &Claim) -> Vec<Difference> {
-        let first = self.outline.as_deref().map(Outline::kept);
+        let first = self.outline.as_ref();
         first.zip(claim.outline.as_ref()).map_or_else(Vec::new, |(first, other)| first.differences(other))
     }
 }

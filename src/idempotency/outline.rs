@@ -83,10 +83,10 @@ impl Outline {
         Self(if text.len() <= OUTLINE_MAX_BYTES { text } else { shortened(&text) })
     }
 
-    /// One that was kept.
+    /// One that was kept, by this version or another.
     #[must_use]
-    pub fn kept(text: &str) -> Self {
-        Self(text.to_owned())
+    pub fn kept(text: String) -> Self {
+        Self(text)
     }
 
     /// As it is kept.
@@ -101,7 +101,7 @@ impl Outline {
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
         let (first, other) = (tree(&self.0), tree(&other.0));
-        if !first.is_object() || !other.is_object() {
+        if ![&first, &other].iter().all(|whole| whole["method"].is_u64() && whole["path"].is_u64()) {
             return found;
         }
         for part in ["method", "path"] {
@@ -138,7 +138,7 @@ impl Serialize for Part<'_> {
                 }))
             }
             Value::Array(items) if !is_free => {
-                serializer.collect_seq(items.iter().map(|value| Part { value, is_free, salted }))
+                serializer.collect_seq(items.iter().map(|value| Part { value, is_free: false, salted }))
             }
             value => serializer.serialize_u16(hashed(salted.clone(), value.to_string().as_bytes())),
         }
@@ -150,7 +150,7 @@ fn hashed(salted: Sha256, bytes: &[u8]) -> u16 {
     u16::from_be_bytes([hash[0], hash[1]])
 }
 
-/// What was written before; none if that can't be read.
+/// What was written before; none if that can't be read. (What a body may be nested is far from what can't.)
 fn tree(outline: &str) -> Value {
     serde_json::from_str(outline).unwrap_or_default()
 }
@@ -304,6 +304,30 @@ mod tests {
         let mut other = body.clone();
         other["metadata"]["secret-name"]["phone"] = json!("555-0100");
         assert_eq!(differing(&body, &other), [("metadata".to_owned(), How::Changed)]);
+    }
+
+    #[test]
+    fn one_that_is_kept_is_compared_whatever_the_order_of_its_parts_and_no_other_text_tells_of_differences() {
+        let body = json!({"user_id": "ann", "lines": [{"quantity": 1}, {"quantity": 2}]});
+        let whole: Value = serde_json::from_str(outline(&body).as_str()).unwrap();
+        let text = |part: &Value| {
+            Outline::kept(format!(
+                r#"{{"body":{part},"method":{},"path":{}}}"#,
+                whole["method"], whole["path"]
+            ))
+        };
+        let mut other = body.clone();
+        other["lines"][1]["quantity"] = json!(3);
+        let named = |first: &Outline| {
+            let found = first.differences(&outline(&other)).into_iter();
+            found.map(|found| found.field).collect::<Vec<_>>()
+        };
+        let grains = [3, 2, 1, 0].map(|depth| named(&text(&coarser(&whole["body"], depth))));
+        assert_eq!(grains, [["lines[1].quantity"], ["lines[1]"], ["lines"], ["body"]]);
+        for text in ["", "garbage", "[]", "{}", r#"{"body":null}"#, r#"{"body":7,"method":"POST","path":1}"#]
+        {
+            assert_eq!(named(&Outline::kept(text.to_owned())), [""; 0], "{text}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(crate) async fn find(conn: &mut PgConnection, scope: &str, key: &str) -> Res
     .await?;
     Ok(row.map(|row| Stored {
         fingerprint: row.request_hash,
-        outline: row.outline,
+        outline: row.outline.map(Outline::kept),
         status: stored_status(row.status),
         body: row.body,
         expired: row.expired,
@@ -156,7 +156,7 @@ pub(super) async fn find_all(
     for row in rows {
         let stored = Stored {
             fingerprint: row.request_hash,
-            outline: row.outline,
+            outline: row.outline.map(Outline::kept),
             status: stored_status(row.status),
             body: row.body,
             expired: row.expired,

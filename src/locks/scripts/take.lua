@@ -47,7 +47,7 @@ if redis.call('EXISTS', unpack(KEYS, 1, 2 * locks)) > 0 then
 end
 
 if not busy then
-    -- Nearly always one TTL for all: numbers are dear to write.
+    -- Few TTLs for many locks: numbers are dear to write.
     local entries, ends = {}, {}
     for i = 1, locks do
         local ttl = ARGV[3 + i]

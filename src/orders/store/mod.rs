@@ -22,6 +22,7 @@ pub(crate) use self::placing::{
 use super::model::{Line, Order, OrderStatus};
 use crate::db::DbError;
 use crate::http::page::{Limit, cut_to_a_page};
+use crate::idempotency::outline::Outline;
 use crate::idempotency::store::stored_status;
 use crate::idempotency::{Stored, user_scope};
 use crate::inventory::model::LockSeen;
@@ -62,7 +63,7 @@ pub(super) async fn find_by_key(
     .await?;
     let answer = match (row.hash, row.status, row.body, row.first_seen) {
         (Some(fingerprint), Some(status), Some(body), Some(first_seen)) => {
-            let (outline, status) = (row.outline, stored_status(status));
+            let (outline, status) = (row.outline.map(Outline::kept), stored_status(status));
             Some(Stored { fingerprint, outline, status, body, expired: false, first_seen })
         }
         _ => None,

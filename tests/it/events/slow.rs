@@ -15,12 +15,14 @@ const BESIDE: usize = 2 * 1024 * 1024;
 
 /// The largest packet that a stuck reader is sent, in bytes. The sender keeps room for as many packets as may be on their way,
 /// and over loopback one has 64 KiB: megabytes of events would be taken from the service before it noticed anything.
+#[cfg(target_os = "linux")]
 const PACKET: u32 = 536;
 
 /// Asks for events from `id` on, and takes nothing of them.
 async fn stuck(app: &TestApp, id: &str, types: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
+    #[cfg(target_os = "linux")]
     socket2::SockRef::from(&socket).set_tcp_mss(PACKET).unwrap();
     let mut stuck = socket.connect(app.client.address).await.unwrap();
     let ask = format!(
