@@ -3,7 +3,7 @@
 //! # Doctrine
 //!
 //! Two layers. The **Redis lock** decides who goes next, between requests and between replicas, and it is
-//! taken *before* a pool connection: a crowd on one item costs cheap waits and no connections. The
+//! waited for *without* a pool connection: a crowd on one item costs cheap waits and no connections. The
 //! **Postgres row lock** (`SELECT … FOR UPDATE`) decides what is true: every decision rests on rows read
 //! under it, in the transaction that writes. A Redis lock can expire, be flushed, fail over, be paused or
 //! lie; then two requests meet at the row, and the row lets one pass at a time. So answers never depend on
@@ -13,7 +13,8 @@
 //! [`lock_names_in_tx`].
 //!
 //! Order, always: the keys of one lease ([`LockKeys`]: orders, then names, then variants, each sorted), all in one
-//! step → a pool connection → `BEGIN` with the server's own timeouts → the idempotency row → names → leases that
+//! step → a pool connection → `BEGIN` with the server's own timeouts (both asked for already while Redis is, by a section
+//! that has its slot, and given back if the keys have to be waited for) → the idempotency row → names → leases that
 //! outlive it → other rows the verb owns → stock rows `ORDER BY variant_id FOR UPDATE` → decide → write → `COMMIT` →
 //! release. Only the outermost verb takes a lease. No call to anyone else is made while a lease or a row lock is held.
 //!

@@ -40,8 +40,8 @@ pub trait Verb: Sync {
     /// How it can fail.
     type Error: Refuses + Collides + From<IdempotencyError> + From<LockError> + Send;
 
-    /// The answer to this request that is there already, if it is a repetition. Asked before anything is
-    /// locked: a retry does not stand in line.
+    /// The answer to this request that is there already, if it is a repetition. Whoever runs alone asks before anything is
+    /// locked, and does not stand in line; whoever [shares](share) asks when it has waited for a while.
     ///
     /// # Errors
     /// A key that refuses, and faults.

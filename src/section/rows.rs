@@ -185,7 +185,7 @@ async fn lock_levels(
     Ok(locked)
 }
 
-/// All of them needed the row, so all are told that it stayed locked.
+/// All of them needed the row, so all whose time is over are told that it stayed locked.
 fn waited(error: DbError) -> Failed {
     match error {
         DbError::RowLocked(_) => Failed::ForAll(error),

@@ -69,8 +69,10 @@ impl Open {
             app.locks.unseat(ticket, &member.request.keys);
         }
         let stay = self.members.iter().flat_map(|member| member.request.keys.as_slice()).cloned();
-        // As many keys as there were at most.
-        if let Ok(keys) = LockKeys::new(stay.collect()) {
+        // As many keys as there were at most. One that all have left gives up its place with the keys that it has.
+        if let Ok(keys) = LockKeys::new(stay.collect())
+            && !self.members.is_empty()
+        {
             self.keys = keys.clone();
             if let Some(turn) = taken.or(self.turn.as_mut()) {
                 turn.shrink(keys);

@@ -144,7 +144,7 @@ impl Sections {
             member.tell(since, (started, database), members.len(), evidence, ended.is_err());
         }
         drop(joined);
-        answer(members, &guards, database, ended);
+        answer(members, &guards, database, ended, app.locks.longest_wait());
     }
 
     /// Waits for the place to be served, and for a slot. None if all have left.
@@ -250,6 +250,7 @@ fn answer(
     guards: &[Evidence],
     database: Duration,
     ended: Result<Vec<Option<Answer>>, Failed>,
+    wait: Duration,
 ) {
     match ended {
         Ok(answers) => {
@@ -259,8 +260,14 @@ fn answer(
             }
         }
         Err(Failed::ForAll(error)) => {
+            // A row was waited for as long as the first of them may wait. Whoever came later has time left.
+            let may_wait = |member: &Member| {
+                matches!(error, DbError::RowLocked(_)) && member.request.arrived.elapsed() < wait
+            };
             for member in members {
-                let _gone = member.answer.send(Outcome::Failed(error.repeated()));
+                let outcome =
+                    if may_wait(&member) { Outcome::Alone } else { Outcome::Failed(error.repeated()) };
+                let _gone = member.answer.send(outcome);
             }
         }
         Err(ended) => {

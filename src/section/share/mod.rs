@@ -16,7 +16,8 @@
 //!   next in line, here or elsewhere.
 //! - A section waits for another replica, or for a row, only if every one of its requests needs what is waited for. Else
 //!   those that do leave it, for one of their own, and the rest go on. So do those who stand behind a section that waits so,
-//!   and nobody comes to stand behind it for company's sake: nobody is held up by a stranger's hot item.
+//!   and nobody comes to stand behind it for company's sake: nobody is held up by a stranger's hot item, but for who wants
+//!   another item of one who came since and waits for both, and waits with him as behind any order of both.
 //! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
 //! - No more stands before the slots than goes through them in a short time, and in earlier rounds no more than is served within

@@ -62,6 +62,29 @@ async fn a_row_is_waited_for_as_long_as_its_requests_may_wait_and_a_key_shortens
 }
 
 #[tokio::test]
+async fn whoever_came_late_to_a_section_that_waits_for_a_row_in_vain_waits_on_for_its_own_time() {
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_WAIT_MS", "4000")]).await;
+    let variant = app.client.variant(10).await;
+    let row = HeldRow::of(&app.database, variant).await;
+    let later = async || sqlx::query("SELECT pg_sleep(1.2)").execute(&app.database.pool).await.unwrap();
+    let alone = tokio::spawn(sell(&app.client, variant, "alone"));
+    until_at_a_row(&app.database.pool, 1).await;
+    let mut shared = Vec::new();
+    for key in ["first", "second"] {
+        later().await;
+        shared.push(tokio::spawn(sell(&app.client, variant, key)));
+        eventually(SOON, "it is in line", async || app.app.locks.in_line(variant) == 1 + shared.len()).await;
+    }
+    let [first, second] = shared.try_into().unwrap();
+    assert_eq!(alone.await.unwrap().expect(429).code(), "lock_timeout");
+    assert_eq!(first.await.unwrap().expect(429).code(), "lock_timeout");
+    row.let_go().await;
+    second.await.unwrap().expect(200);
+    assert_eq!(app.client.on_hand(variant).await, 9);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_in_hand_elsewhere_keeps_its_own_request_and_no_other_from_its_section() {
     let app = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
     let peer = Peer::start(&app.database.url, None, &[]).await;
