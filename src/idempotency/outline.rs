@@ -150,7 +150,8 @@ fn hashed(salted: Sha256, bytes: &[u8]) -> u16 {
     u16::from_be_bytes([hash[0], hash[1]])
 }
 
-/// What was written before; none if that can't be read. (What a body may be nested is far from what can't.)
+/// What was written before; none if that can't be read. (Bodies are nested less
+/// deeply than what this can read: see [`json::read`](crate::json::read).)
 fn tree(outline: &str) -> Value {
     serde_json::from_str(outline).unwrap_or_default()
 }
