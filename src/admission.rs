@@ -10,8 +10,27 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// How much of what is known of the pace one grant makes: an eighth.
-const WEIGHT: u32 = 8;
+/// How long one takes after the other: the mean of the first `OF`, and then smoothed, as if it were that of the last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stride<const OF: u32> {
+    each: Duration,
+    /// How many there were, up to `OF`.
+    seen: u32,
+}
+
+impl<const OF: u32> Stride<OF> {
+    /// One more took so long.
+    pub fn took(&mut self, took: Duration) {
+        self.seen = OF.min(self.seen + 1);
+        self.each = (self.each * (self.seen - 1) + took) / self.seen;
+    }
+
+    /// Whether so many will take longer than `limit`, as far as can be told: by fewer than `telling` it can't.
+    #[must_use]
+    pub fn is_too_slow(&self, number: u32, limit: Duration, telling: u32) -> bool {
+        self.seen >= telling && self.each.saturating_mul(number) > limit
+    }
+}
 
 /// Those who wait for one thing, and how fast they get it.
 #[derive(Debug, Default)]
@@ -22,8 +41,8 @@ struct State {
     waiting: u32,
     /// When somebody was served while others waited on.
     last: Option<Instant>,
-    /// The time from one grant to the next, smoothed. Forgotten when nobody waits.
-    pace: Option<Duration>,
+    /// The time from one grant to the next. Forgotten when nobody waits.
+    stride: Stride<8>,
 }
 
 /// A place in a queue. Dropped, it is given up.
@@ -45,7 +64,7 @@ impl Queue {
     /// [`TooLong`]; then nothing was joined.
     pub fn join(&self, limit: Duration) -> Result<Waiting<'_>, TooLong> {
         let mut state = self.state();
-        if state.pace.is_some_and(|pace| pace.saturating_mul(state.waiting) > limit) {
+        if state.stride.is_too_slow(state.waiting, limit, 1) {
             return Err(TooLong);
         }
         state.waiting += 1;
@@ -69,9 +88,7 @@ impl Waiting<'_> {
         let (mut state, now) = (self.queue.state(), Instant::now());
         if let Some(last) = state.last {
             // While it was not there, nobody need have wanted what was to be had.
-            let took = now.saturating_duration_since(last.max(self.since));
-            let smoothed = |pace: Duration| (pace * (WEIGHT - 1) + took) / WEIGHT;
-            state.pace = Some(state.pace.map_or(took, smoothed));
+            state.stride.took(now.saturating_duration_since(last.max(self.since)));
         }
         state.last = Some(now);
     }
@@ -82,7 +99,7 @@ impl Drop for Waiting<'_> {
         let mut state = self.queue.state();
         state.waiting -= 1;
         if state.waiting == 0 {
-            (state.last, state.pace) = (None, None);
+            (state.last, state.stride) = (None, Stride::default());
         }
     }
 }

@@ -36,6 +36,12 @@ pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(48 * 60 * 60);
 /// How often a claim is tried that is neither free nor answered.
 const CLAIM_TRIES: u32 = 3;
 
+/// How long whoever holds what others wait for waits for a first request that is running.
+pub const IN_HAND_WAIT: Duration = Duration::from_millis(50);
+
+/// What became of a claim: none if it is ours now, else the answer that its first request had, or why it has none.
+pub type Begun = Result<Option<Answer>, IdempotencyError>;
+
 /// How a key can fail its request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdempotencyError {
@@ -174,22 +180,20 @@ where
     Err(IdempotencyError::InFlight.into())
 }
 
-/// Claims many different keys at once, and says of each, in the same order, what [`begin_in_tx`] would. With a `limit` it
-/// waits no longer for first requests that are running.
+/// Claims many different keys at once, and says of each, in the same order, what [`begin_in_tx`] would: for those who hold
+/// what others wait for. None, and the transaction can only be rolled back, if a first request with one of them is still
+/// running after `limit`.
 ///
 /// # Errors
-/// [`IdempotencyError::InFlight`] if a first request with one of them is running, or a [`DbError`].
-pub async fn begin_all_in_tx<E>(
+/// A [`DbError`].
+pub async fn begin_all_in_tx(
     conn: &mut PgConnection,
     claims: &[&Claim],
-    limit: Option<Duration>,
-) -> Result<Vec<Result<Option<Answer>, IdempotencyError>>, E>
-where
-    E: From<IdempotencyError> + From<DbError>,
-{
-    let mut ours = claim_all::<E>(conn, claims, limit).await?;
+    limit: Duration,
+) -> Result<Option<Vec<Begun>>, DbError> {
+    let Some(mut ours) = claim_all(conn, claims, limit).await? else { return Ok(None) };
     if ours.len() == claims.len() {
-        return Ok(claims.iter().map(|_| Ok(None)).collect());
+        return Ok(Some(claims.iter().map(|_| Ok(None)).collect()));
     }
     let others: Vec<&Claim> = claims.iter().copied().filter(|claim| !ours.contains(&owned(claim))).collect();
     let mut stored = store::find_all(conn, &others).await?;
@@ -199,30 +203,30 @@ where
     if !old.is_empty() {
         store::forget_all(conn, &old).await?;
         stored.retain(|_, stored| !stored.expired);
-        ours.extend(claim_all::<E>(conn, &old, limit).await?);
+        let Some(again) = claim_all(conn, &old, limit).await? else { return Ok(None) };
+        ours.extend(again);
     }
     let each = |claim: &&Claim| match stored.remove(&owned(claim)) {
-        Some(stored) => stored.replay(claim).map(Some),
-        None if ours.contains(&owned(claim)) => Ok(None),
-        None => Err(IdempotencyError::InFlight),
+        Some(stored) => Some(stored.replay(claim).map(Some)),
+        None if ours.contains(&owned(claim)) => Some(Ok(None)),
+        // It was forgotten in between: for another try.
+        None => None,
     };
     Ok(claims.iter().map(each).collect())
 }
 
-async fn claim_all<E>(
+/// Those that are ours now; none if one is in hand elsewhere.
+async fn claim_all(
     conn: &mut PgConnection,
     claims: &[&Claim],
-    limit: Option<Duration>,
-) -> Result<HashSet<store::Owned>, E>
-where
-    E: From<IdempotencyError> + From<DbError>,
-{
+    limit: Duration,
+) -> Result<Option<HashSet<store::Owned>>, DbError> {
     if claims.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(Some(HashSet::new()));
     }
     match store::claim_all(conn, claims, limit).await {
-        Err(DbError::RowLocked(_)) => Err(IdempotencyError::InFlight.into()),
-        ours => Ok(ours?),
+        Err(DbError::RowLocked(_)) => Ok(None),
+        ours => ours.map(Some),
     }
 }
 

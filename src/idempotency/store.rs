@@ -84,12 +84,12 @@ pub(crate) async fn answer(conn: &mut PgConnection, claim: &Claim, answer: &Answ
     if kept.rows_affected() == 1 { Ok(()) } else { Err(DbError::Unexpected(sqlx::Error::RowNotFound)) }
 }
 
-/// Claims keys, in one order for everybody, and gives those that are ours now. With a `limit`, it waits no longer for whoever
-/// has one of them in hand. (What the session waits for a row is what it was again, once all are claimed.)
+/// Claims keys, in one order for everybody, and gives those that are ours now. It waits no longer than `limit` for whoever has
+/// one of them in hand. (What the session waits for a row is what it was again, once all are claimed.)
 pub(super) async fn claim_all(
     conn: &mut PgConnection,
     claims: &[&Claim],
-    limit: Option<Duration>,
+    limit: Duration,
 ) -> Result<HashSet<Owned>, DbError> {
     let (scopes, keys) = scopes_and_keys(claims);
     let hashes: Vec<_> = claims.iter().map(|claim| claim.fingerprint.0.as_slice()).collect();
@@ -97,7 +97,7 @@ pub(super) async fn claim_all(
     let ours = sqlx::query!(
         r#"WITH patience AS MATERIALIZED (
             SELECT current_setting('lock_timeout') AS before,
-                   set_config('lock_timeout', coalesce($5::text, current_setting('lock_timeout')), true)
+                   set_config('lock_timeout', $5, true)
          ),
          ours AS (
             INSERT INTO idempotency_keys (scope, key, request_hash, outline)
@@ -111,7 +111,8 @@ pub(super) async fn claim_all(
         &keys as &[&str],
         &hashes as &[&[u8]],
         &outlines as &[Option<&str>],
-        limit.map(|limit| format!("{}ms", limit.as_millis())),
+        // Zero would be no limit.
+        format!("{}ms", limit.as_millis().max(1)),
     )
     .fetch_one(conn)
     .await?;

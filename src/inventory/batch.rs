@@ -21,7 +21,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::http::extract::Body;
 use crate::http::problem::{FieldError, Problem};
-use crate::idempotency::{self, Claim, IdempotencyError};
+use crate::idempotency::{self, Claim, IN_HAND_WAIT, IdempotencyError};
 use crate::locks::{Evidence, LockKeys};
 use crate::section::{Section, Verb};
 
@@ -185,7 +185,8 @@ async fn claim_each(
 ) -> Result<(), StockError> {
     let (indices, claims): (Vec<_>, Vec<_>) =
         wanted.iter().enumerate().filter_map(|(index, wanted)| Some((index, wanted.claim.as_ref()?))).unzip();
-    let found = idempotency::begin_all_in_tx::<StockError>(conn, &claims, None).await?;
+    let found = idempotency::begin_all_in_tx(conn, &claims, IN_HAND_WAIT).await?;
+    let found = found.ok_or(IdempotencyError::InFlight)?;
     for (index, found) in indices.into_iter().zip(found) {
         match found {
             Ok(None) => {}

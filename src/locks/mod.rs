@@ -94,6 +94,9 @@ pub use self::topology::{Topology, TopologyError};
 pub(crate) use self::turn::TakenOrNot;
 pub use self::turn::Turn;
 
+/// How much earlier than its wait ends whoever comes is to be served, as far as can be told: for what the pace does not tell of.
+const SPARE: Duration = Duration::from_millis(100);
+
 /// Which layers protected a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -138,7 +141,7 @@ pub enum LockError {
         /// How long the caller waited.
         waited: Duration,
     },
-    /// Too many wait for one key already.
+    /// Too many wait for one key already, or will take too long.
     #[error("too many requests wait already")]
     Overloaded,
     /// The caller went away while it waited.
@@ -254,6 +257,19 @@ impl Locks {
     #[must_use]
     pub fn longest_wait(&self) -> Duration {
         self.0.timing.wait
+    }
+
+    /// Within how long whoever comes is to be served, as far as can be told; else it is told so at once.
+    #[must_use]
+    pub fn served_within(&self) -> Duration {
+        let wait = self.longest_wait();
+        wait.saturating_sub(SPARE).max(wait / 2)
+    }
+
+    /// The pause between two looks at what somebody else has.
+    #[must_use]
+    pub fn look_every(&self) -> Duration {
+        self.0.timing.retry
     }
 
     /// Whether somebody holds `key` or stands in line for it, here or (if Redis can tell) elsewhere.

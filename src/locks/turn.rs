@@ -53,7 +53,7 @@ impl Locks {
     /// Joins the lines of `keys`.
     ///
     /// # Errors
-    /// [`LockError::Overloaded`] if one of them is full.
+    /// [`LockError::Overloaded`] if one of them is full, or those in it will take too long.
     pub fn queue(&self, keys: LockKeys) -> Result<Turn, LockError> {
         self.queue_since(keys, Instant::now())
     }
@@ -61,11 +61,11 @@ impl Locks {
     /// The same for somebody who has waited since `started`: other replicas' waiters are told so.
     ///
     /// # Errors
-    /// [`LockError::Overloaded`] if one of the lines is full.
+    /// [`LockError::Overloaded`] if one of the lines is full, or those in it will take too long.
     pub fn queue_since(&self, keys: LockKeys, started: Instant) -> Result<Turn, LockError> {
         let inner = self.0.clone();
         let token = inner.layer.as_ref().map_or_else(|| Arc::from(""), Layer::token);
-        let place = inner.lines.join(keys, token.clone())?;
+        let place = inner.lines.join(keys, token.clone(), self.served_within())?;
         Ok(Turn { inner, place, token, started })
     }
 }
@@ -129,7 +129,11 @@ impl Turn {
     }
 
     /// The lease on what was taken.
-    pub(crate) fn lease(self, taken: TakenOrNot) -> Lease {
+    pub(crate) fn lease(mut self, taken: TakenOrNot) -> Lease {
+        // How long Redis held somebody up before it failed tells nothing of those who come.
+        if !matches!(taken, Err(DatabaseOnly::Fault)) {
+            self.place.has_lease();
+        }
         Lease::new(self.inner, self.place, taken, self.started)
     }
 

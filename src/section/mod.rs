@@ -4,7 +4,7 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released; its transaction ends in time, or is
 //! [given up](crate::db::give_up_after), and then nobody knows what became of it; a row is waited for no longer than what
-//! was left of the wait for the lease.
+//! was left of the wait for the lease; the first request with its key, if that runs elsewhere, is not waited for under a lease.
 
 pub mod metrics;
 mod rows;
@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::db::{Collides, Db, DbError, run_again_if_it_collides};
 use crate::http::answer::Answer;
 use crate::http::auth::Caller;
-use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
+use crate::idempotency::{self, Claim, IN_HAND_WAIT, IdempotencyError, Refuses};
 use crate::inventory::model::Witness;
 use crate::locks::{Evidence, LockError, LockKeys, lock_names_in_tx};
 
@@ -95,18 +95,29 @@ impl Section<'_> {
         verb: &V,
     ) -> Result<Answer, V::Error> {
         let deadline = arrived + self.app.locks.longest_wait();
-        let started = Instant::now();
         self.caller.patience.heed();
-        if let Some(claim) = self.claim
-            && let Some(first) = verb.known_answer(&self.app.db, claim).await?
-        {
-            let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
-            return Ok(first.guarded(unlocked, started.elapsed()));
+        loop {
+            let started = Instant::now();
+            if let Some(claim) = self.claim
+                && let Some(first) = verb.known_answer(&self.app.db, claim).await?
+            {
+                let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
+                return Ok(first.guarded(unlocked, started.elapsed()));
+            }
+            if let Some(answer) = run_again_if_it_collides(|| self.once(deadline, keys, verb)).await? {
+                return Ok(answer);
+            }
+            self.wait_for_the_first::<V::Error>(deadline).await?;
         }
-        run_again_if_it_collides(|| self.once(deadline, keys, verb)).await
     }
 
-    async fn once<V: Verb>(&self, deadline: Instant, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
+    /// None if the first request with its key is running elsewhere: that is not waited for under a lease.
+    async fn once<V: Verb>(
+        &self,
+        deadline: Instant,
+        keys: &LockKeys,
+        verb: &V,
+    ) -> Result<Option<Answer>, V::Error> {
         let trace = &self.caller.trace;
         let mut waiting = trace.span("lock.wait");
         let (mut limit, gone) = (self.left(deadline), &self.caller.gone);
@@ -117,7 +128,7 @@ impl Section<'_> {
                 Err(error) => {
                     waiting.failed();
                     drop(waiting);
-                    return self.answer_of_the_first_or(error).await;
+                    return self.answer_of_the_first_or(error).await.map(Some);
                 }
             };
             limit = limit.saturating_sub(came.elapsed());
@@ -130,7 +141,7 @@ impl Section<'_> {
             Err(busy) => {
                 waiting.failed();
                 drop(waiting);
-                return self.answer_if_busy(busy).await;
+                return self.answer_if_busy(busy).await.map(Some);
             }
         };
         let (evidence, started) = (lease.evidence(), Instant::now());
@@ -148,6 +159,30 @@ impl Section<'_> {
         };
         let answer = lease.release_after(timed).await;
         section.ended_with(answer)
+    }
+
+    /// Waits, holding nothing, until the first request with its key has ended.
+    async fn wait_for_the_first<E>(&self, deadline: Instant) -> Result<(), E>
+    where
+        E: From<IdempotencyError> + From<DbError> + From<LockError>,
+    {
+        let Some(claim) = self.claim else { return Ok(()) };
+        loop {
+            let left = self.left(deadline);
+            if left.is_zero() {
+                return Err(IdempotencyError::InFlight.into());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.app.locks.look_every().min(left)) => {}
+                () = self.caller.gone.cancelled() => return Err(LockError::CallerGone.into()),
+            }
+            let Some(_few_at_a_time) = self.app.sections.may_look().await else { continue };
+            if idempotency::known_answer::<E>(&self.app.db, claim).await?.is_some()
+                || !idempotency::is_claimed_now(&self.app.db, &claim.scope, &claim.key).await?
+            {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until it is its turn among the large requests of this process.
@@ -170,12 +205,16 @@ impl Section<'_> {
         deadline: Instant,
         keys: &LockKeys,
         verb: &V,
-    ) -> Result<Answer, V::Error> {
+    ) -> Result<Option<Answer>, V::Error> {
         let Self { app, caller, claim, success } = *self;
         let started = Instant::now();
         let transaction = async {
-            let mut tx = app.db.begin_within(Some(self.left(deadline))).await?;
-            let answer = match idempotency::begin_in_tx::<V::Error>(&mut tx, claim).await? {
+            let left = self.left(deadline);
+            let mut tx = app.db.begin_within(Some(left)).await?;
+            let claims: Vec<_> = claim.into_iter().collect();
+            let begun = idempotency::begin_all_in_tx(&mut tx, &claims, IN_HAND_WAIT.min(left)).await?;
+            let Some(mut begun) = begun else { return Ok(None) };
+            let answer = match begun.pop().transpose()?.flatten() {
                 Some(first) => first,
                 None => {
                     lock_names_in_tx(&mut tx, keys).await?;
@@ -190,10 +229,10 @@ impl Section<'_> {
                 }
             };
             tx.commit().await.map_err(DbError::from)?;
-            Ok::<_, V::Error>(answer)
+            Ok::<_, V::Error>(Some(answer))
         };
         let answer = app.db.in_time(transaction).await??;
-        Ok(answer.guarded(lock, started.elapsed()))
+        Ok(answer.map(|answer| answer.guarded(lock, started.elapsed())))
     }
 
     /// What is left of its wait.

@@ -19,7 +19,7 @@ use crate::db::{Db, DbError, Tx};
 use crate::holds::capture;
 use crate::holds::model::Hold;
 use crate::http::answer::Answer;
-use crate::idempotency::{self, Claim, IdempotencyError, Refuses};
+use crate::idempotency::{self, Begun, Claim, IN_HAND_WAIT, Refuses};
 use crate::inventory::ledger::Ledger;
 use crate::inventory::model::{Movement, Witness};
 use crate::locks::Evidence;
@@ -28,9 +28,6 @@ use crate::orders::states::Actor;
 use crate::orders::store::{NewOrder, insert_orders_in_tx};
 use crate::orders::{cancel, place};
 
-/// How long a section waits for the first request with one of its keys, which runs elsewhere. Then it is left to whoever
-/// repeats it.
-const CLAIM_WAIT: Duration = Duration::from_millis(50);
 /// How often a section waits so long to find out which of its keys they are: one of 256, and a few more.
 const CLAIM_WAITS_MAX: usize = 12;
 
@@ -182,14 +179,10 @@ async fn claim(
             Some(_) => {}
         }
     }
-    let found = if !may_wait {
-        claim_all(conn, &claiming, Some(CLAIM_WAIT)).await?.ok_or(Failed::WouldWait)?
-    } else if joined.len() == 1 {
-        let in_use =
-            || Failed::Nothing(DbError::RowLocked(sqlx::Error::Protocol("the key is in hand".into())));
-        claim_all(conn, &claiming, None).await?.ok_or_else(in_use)?
-    } else {
+    let found = if may_wait {
         claim_free(conn, &claiming).await?
+    } else {
+        claim_all(conn, &claiming).await?.ok_or(Failed::WouldWait)?
     };
     for (index, found) in found {
         match found {
@@ -204,20 +197,13 @@ async fn claim(
 }
 
 /// What was found out about the keys of some requests.
-type Found = Vec<(usize, Result<Option<Answer>, IdempotencyError>)>;
+type Found = Vec<(usize, Begun)>;
 
-/// Claims all of these keys; none of them if one is still in hand elsewhere after `limit`.
-async fn claim_all(
-    conn: &mut PgConnection,
-    claiming: &[(usize, &Claim)],
-    limit: Option<Duration>,
-) -> Result<Option<Found>, Failed> {
+/// Claims all of these keys; none of them if one is in hand elsewhere.
+async fn claim_all(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Result<Option<Found>, Failed> {
     let claims: Vec<&Claim> = claiming.iter().map(|(_, claim)| *claim).collect();
-    match idempotency::begin_all_in_tx::<ClaimError>(conn, &claims, limit).await {
-        Ok(found) => Ok(Some(claiming.iter().map(|(index, _)| *index).zip(found).collect())),
-        Err(ClaimError::Idempotency(_)) => Ok(None),
-        Err(ClaimError::Db(error)) => Err(Failed::inside(error)),
-    }
+    let found = idempotency::begin_all_in_tx(conn, &claims, IN_HAND_WAIT).await.map_err(Failed::inside)?;
+    Ok(found.map(|found| claiming.iter().map(|(index, _)| *index).zip(found).collect()))
 }
 
 /// Claims those of these keys that are not in hand elsewhere. Which are is found out half by half, so that all the others
@@ -232,7 +218,7 @@ async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Re
             continue;
         }
         let mut attempt = conn.begin().await.map_err(failed)?;
-        if let Some(theirs) = claim_all(&mut attempt, part, Some(CLAIM_WAIT)).await? {
+        if let Some(theirs) = claim_all(&mut attempt, part).await? {
             attempt.commit().await.map_err(failed)?;
             found.extend(theirs);
             continue;
@@ -252,14 +238,6 @@ async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Re
         );
     }
     Ok(found)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ClaimError {
-    #[error(transparent)]
-    Db(#[from] DbError),
-    #[error(transparent)]
-    Idempotency(#[from] IdempotencyError),
 }
 
 /// Decides on one request. None if it has to run alone.

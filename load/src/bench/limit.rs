@@ -81,7 +81,7 @@ impl Limit {
     pub fn prepare(database: &str, kind: Kind, clients: LimitClients, seconds: u64) -> anyhow::Result<Self> {
         let script = match kind {
             Kind::Spread | Kind::Others => SPREAD,
-            Kind::Hot => HOT,
+            Kind::Hot | Kind::Batches => HOT,
             Kind::Zipf { .. } => ZIPF,
             Kind::Orders { lines: 3, hot_line: false } => ORDER_SPREAD,
             Kind::Orders { lines: 3, hot_line: true } => ORDER_HOT,

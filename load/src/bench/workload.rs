@@ -23,6 +23,8 @@ pub enum Kind {
     Others,
     /// Single units of one item, the hot one.
     Hot,
+    /// The same in batches of one, each alone in its transaction.
+    Batches,
     /// Single units of many items, the item of rank k in proportion to 1 / k^skew.
     Zipf { skew: f64 },
     /// Orders of so many lines; with a hot line, one of them is always the same item.
@@ -71,6 +73,7 @@ impl Kind {
             Self::Spread => "spread",
             Self::Others => "spread over the others",
             Self::Hot => "hot",
+            Self::Batches => "batches",
             Self::Zipf { .. } => "zipf",
             Self::Orders { hot_line: false, .. } => "orders",
             Self::Orders { hot_line: true, .. } => "hot orders",
@@ -80,7 +83,7 @@ impl Kind {
     /// How many items it needs if `asked` are asked for.
     pub fn items(self, asked: usize) -> usize {
         match self {
-            Self::Hot => 1,
+            Self::Hot | Self::Batches => 1,
             Self::Spread | Self::Zipf { .. } => asked.max(1),
             Self::Others => asked.max(2),
             Self::Orders { lines, .. } => asked.max(lines),
@@ -90,7 +93,7 @@ impl Kind {
     /// The status of success.
     pub const fn success(self) -> StatusCode {
         match self {
-            Self::Spread | Self::Others | Self::Hot | Self::Zipf { .. } => StatusCode::OK,
+            Self::Spread | Self::Others | Self::Hot | Self::Batches | Self::Zipf { .. } => StatusCode::OK,
             Self::Orders { .. } => StatusCode::CREATED,
         }
     }
@@ -144,6 +147,7 @@ impl Workload {
                 Ok(self.decrement(item))
             }
             (Kind::Hot, _) => Ok(self.decrement(HOT)),
+            (Kind::Batches, _) => Ok(self.batch(HOT)),
         }
     }
 
@@ -151,6 +155,14 @@ impl Workload {
         let body = Bytes::from_static(br#"{"quantity":1}"#);
         let call = Call::prepared(self.catalogue.decrements[item].clone(), None, body);
         Shot { call, items: vec![item] }
+    }
+
+    fn batch(&self, item: usize) -> Shot {
+        let variant = &self.catalogue.variants[item];
+        let body =
+            format!(r#"{{"operations":[{{"op":"decrement","variant_id":"{variant}","quantity":1}}]}}"#);
+        let batches = Uri::from_static("/api/v1/inventory/batch");
+        Shot { call: Call::prepared(batches, None, body.into()), items: vec![item] }
     }
 
     /// An order of different items, one from each part of the catalogue.
@@ -231,8 +243,10 @@ mod tests {
     #[test]
     fn a_crowd_takes_the_hot_item_and_the_others_never_do() -> anyhow::Result<()> {
         let (mut crowd, mut others) = (workload(Kind::Hot, 5)?, workload(Kind::Others, 5)?);
+        let mut batches = workload(Kind::Batches, 5)?;
         for _ in 0..200 {
             assert_eq!(crowd.next()?.items, [HOT]);
+            assert_eq!(batches.next()?.items, [HOT]);
             assert_ne!(others.next()?.items, [HOT]);
         }
         Ok(())

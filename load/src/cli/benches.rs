@@ -145,6 +145,8 @@ pub struct BulkArgs {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Requests {
     Hot,
+    /// Those of `hot`, each in a batch, which shares nothing with others
+    Batches,
     Spread,
     Zipf,
     Orders,
@@ -320,6 +322,7 @@ impl Requests {
     const fn kind(self) -> Kind {
         match self {
             Self::Hot => Kind::Hot,
+            Self::Batches => Kind::Batches,
             Self::Spread => Kind::Spread,
             Self::Zipf => Kind::Zipf { skew: SKEW },
             Self::Orders => Kind::Orders { lines: SMALL, hot_line: false },

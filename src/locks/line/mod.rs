@@ -8,6 +8,8 @@
 //! - A [`Place`] leaves its lines when it is dropped, served or not, so a caller that gives up or hangs up
 //!   holds nobody back.
 //! - Nothing here is a lock anyone's safety rests on. It keeps a crowd away from Redis and from the pool.
+//! - Whoever comes when those before it in a line will take longer than it may wait is told so at once, by how long those took
+//!   who had their lease since the line was last empty. A line that does not move turns nobody away before it is full.
 //!
 //! Redis sees only the head of a line: one taker a replica. So that arrival counts across replicas all the same, a
 //! taker tells Redis how long it has waited here, and whoever lets go announces its [`Successor`] there.
@@ -25,11 +27,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::keys::{LockClass, LockKey, LockKeys};
+use crate::admission::Stride;
 
 /// The most requests that may stand in one key's line; one more is turned away at once. As many as there are connections.
 pub const MAX_LINE: usize = 4_096;
 /// The most places that they have there: those who share none go one after the other.
 pub const MAX_PLACES: usize = 2_000;
+/// Of fewer who had their lease nothing can be told.
+const TELLING: u32 = 8;
 
 /// All lines of this process.
 #[derive(Debug, Default)]
@@ -56,6 +61,8 @@ struct Line {
     tickets: VecDeque<Ticket>,
     /// Since when the one at the head has been there.
     headed_since: Instant,
+    /// How long those headed it who had their lease. Of many, so that one who is held up for once does not make it slow.
+    stride: Stride<32>,
 }
 
 /// A place in one line, and how many requests want the key by it: one, or all who share a section.
@@ -80,6 +87,8 @@ struct Waiting {
 /// A request's place in the lines of its keys.
 #[derive(Debug)]
 pub struct Place {
+    /// Whether there was a lease for it.
+    had_lease: bool,
     lines: Arc<Lines>,
     keys: LockKeys,
     ticket: u64,
@@ -120,20 +129,30 @@ pub struct LineSeen {
     pub is_served: bool,
 }
 
-/// A key's line was full.
+/// A key's line was full, or those in it will take too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many wait for one lock already")]
 pub struct LineFull;
 
 impl Lines {
-    /// Joins the lines of all `keys` at once, under the token that Redis will know.
+    /// Joins the lines of all `keys` at once, under the token that Redis will know, to be served `within` that time.
     ///
     /// # Errors
-    /// [`LineFull`] if one of them is full; then none was joined.
-    pub fn join(self: &Arc<Self>, keys: LockKeys, token: Arc<str>) -> Result<Place, LineFull> {
+    /// [`LineFull`] if one of them is full, or too slow; then none was joined.
+    pub fn join(
+        self: &Arc<Self>,
+        keys: LockKeys,
+        token: Arc<str>,
+        within: Duration,
+    ) -> Result<Place, LineFull> {
         let mut state = self.state();
-        let places = |key| state.lines.get(key).map_or(0, |line: &Line| line.tickets.len());
-        if keys.as_slice().iter().any(|key| state.is_full(key) || places(key) >= MAX_PLACES) {
+        let has_room = |line: &Line| {
+            let places = line.tickets.len();
+            line.requests() < MAX_LINE
+                && places < MAX_PLACES
+                && !line.stride.is_too_slow(places as u32, within, TELLING)
+        };
+        if !keys.as_slice().iter().filter_map(|key| state.lines.get(key)).all(has_room) {
             return Err(LineFull);
         }
         let ahead = state.last_in(&keys);
@@ -153,7 +172,7 @@ impl Lines {
             state.waiting.insert(ticket, waiting);
         }
         drop(state);
-        Ok(Place { lines: self.clone(), keys, ticket, called, announced, ahead })
+        Ok(Place { had_lease: false, lines: self.clone(), keys, ticket, called, announced, ahead })
     }
 
     /// How many requests stand in `key`'s line, the one being served included.
@@ -218,6 +237,11 @@ impl Place {
         &self.keys
     }
 
+    /// There is a lease for it: how long it headed its lines tells how fast they move.
+    pub fn has_lease(&mut self) {
+        self.had_lease = true;
+    }
+
     /// The first key for which somebody else is still ahead, and how long that one has headed its line.
     #[must_use]
     pub fn blocked_by(&self) -> Option<(LockKey, Duration)> {
@@ -277,7 +301,7 @@ impl Drop for Place {
         let mut state = self.lines.state();
         state.waiting.remove(&self.ticket);
         state.seated.remove(&self.ticket);
-        self.keys.as_slice().iter().for_each(|key| state.leave(key, self.ticket));
+        self.keys.as_slice().iter().for_each(|key| state.leave(key, self.ticket, self.had_lease));
     }
 }
 
@@ -298,7 +322,8 @@ impl State {
 
     /// Joins a line for so many requests, and says how many places are ahead there.
     fn stand(&mut self, key: &LockKey, id: u64, requests: usize) -> usize {
-        let empty = || Line { tickets: VecDeque::new(), headed_since: Instant::now() };
+        let empty =
+            || Line { tickets: VecDeque::new(), headed_since: Instant::now(), stride: Stride::default() };
         let line = self.lines.entry(key.clone()).or_insert_with(empty);
         line.tickets.push_back(Ticket { id, requests });
         line.tickets.len() - 1
@@ -313,12 +338,16 @@ impl State {
     }
 
     /// Leaves a line, and calls the next there if that one heads all its lines now.
-    fn leave(&mut self, key: &LockKey, id: u64) {
+    fn leave(&mut self, key: &LockKey, id: u64, had_lease: bool) {
         let Some(line) = self.lines.get_mut(key) else { return };
         let headed = line.head() == Some(id);
         if headed {
             line.tickets.pop_front();
-            line.headed_since = Instant::now();
+            let now = Instant::now();
+            let since = std::mem::replace(&mut line.headed_since, now);
+            if had_lease {
+                line.stride.took(now - since);
+            }
         } else {
             line.tickets.retain(|ticket| ticket.id != id);
         }

@@ -121,7 +121,7 @@ impl Place {
         let given_up: Vec<_> = self.keys.as_slice().iter().filter(|key| !to.contains(key)).collect();
         let heads = |key: &&LockKey| state.lines.get(key).and_then(Line::head) == Some(self.ticket);
         let behind = given_up.iter().filter(|key| !heads(key)).count();
-        given_up.into_iter().for_each(|key| state.leave(key, self.ticket));
+        given_up.into_iter().for_each(|key| state.leave(key, self.ticket, false));
         state.goes_on(self.ticket, behind);
         self.keys = to;
     }

@@ -5,12 +5,14 @@ use uuid::Uuid;
 
 use super::*;
 
+const WITHIN: Duration = Duration::from_secs(1);
+
 fn keys(ids: &[u128]) -> LockKeys {
     LockKeys::variants(ids.iter().map(|id| Uuid::from_u128(*id))).unwrap()
 }
 
 fn join(lines: &Arc<Lines>, keys: LockKeys) -> Result<Place, LineFull> {
-    lines.join(keys, "a token".into())
+    lines.join(keys, "a token".into(), WITHIN)
 }
 
 fn is_served(place: &Place) -> bool {
@@ -63,9 +65,9 @@ fn whoever_leaves_early_holds_nobody_back() {
 fn only_those_who_will_be_served_next_are_announced() {
     let lines = Arc::new(Lines::default());
     let holder = join(&lines, keys(&[1, 2, 3])).unwrap();
-    let next = lines.join(keys(&[1, 2]), "next".into()).unwrap();
+    let next = lines.join(keys(&[1, 2]), "next".into(), WITHIN).unwrap();
     let elsewhere = join(&lines, keys(&[4])).unwrap();
-    let held_up_elsewhere = lines.join(keys(&[3, 4]), "held up".into()).unwrap();
+    let held_up_elsewhere = lines.join(keys(&[3, 4]), "held up".into(), WITHIN).unwrap();
     let tokens: Vec<_> =
         holder.successors().into_iter().map(|successor| successor.map(|next| next.token)).collect();
     assert_eq!(tokens, [Some(Arc::from("next")), Some(Arc::from("next")), None]);
@@ -157,4 +159,33 @@ fn a_place_that_leaves_the_line_it_waited_in_is_served() {
     assert!(is_served(&last));
     drop((one, all, last));
     assert!(lines.state().lines.is_empty() && lines.state().waiting.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_when_those_before_it_will_take_too_long_is_turned_away_and_joins_nothing() {
+    let lines = Arc::new(Lines::default());
+    let mut crowd: VecDeque<_> = (0..20).map(|_| join(&lines, keys(&[1])).unwrap()).collect();
+    let serve = async |ms, mut place: Place| {
+        place.has_lease();
+        tokio::time::advance(Duration::from_millis(ms)).await;
+    };
+    for _ in 1..TELLING {
+        serve(200, crowd.pop_front().unwrap()).await;
+    }
+    crowd.push_back(join(&lines, keys(&[1])).unwrap());
+    serve(200, crowd.pop_front().unwrap()).await;
+    assert_eq!(join(&lines, keys(&[2, 1])).unwrap_err(), LineFull, "each takes 200 ms");
+    assert_eq!(lines.length(&LockKey::Inventory(Uuid::from_u128(2))), 0);
+    join(&lines, keys(&[2])).expect("another line");
+    crowd.truncate(5);
+    crowd.push_back(join(&lines, keys(&[1])).expect("the sixth is served after a second"));
+    assert_eq!(join(&lines, keys(&[1])).unwrap_err(), LineFull);
+    // One that never had its lease tells nothing of how long a lease is held.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    drop(crowd.pop_front());
+    crowd.push_back(join(&lines, keys(&[1])).expect("as fast as before"));
+    for place in crowd.drain(..) {
+        serve(100, place).await;
+    }
+    let _crowd: Vec<_> = (0..100).map(|_| join(&lines, keys(&[1])).expect("it was empty since")).collect();
 }

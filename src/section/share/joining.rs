@@ -18,8 +18,6 @@ const REQUESTS_MAX: usize = 256;
 const KEYS_MAX: usize = 512;
 /// The most lines that its requests have in all: so many rows and more it writes.
 const LINES_MAX: usize = 4_096;
-/// How much earlier than its wait ends whoever comes is to be served, as far as can be told: for what the pace does not tell of.
-const SPARE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -168,8 +166,7 @@ impl State {
         };
         let before = self.open.iter().filter(|(ticket, open)| is_before(ticket, open));
         let requests = before.map(|(_, open)| open.members.len()).sum();
-        let wait = app.locks.longest_wait();
-        app.sections.pace.is_too_slow(requests, wait.saturating_sub(SPARE).max(wait / 2))
+        app.sections.pace.is_too_slow(requests, app.locks.served_within())
     }
 
     /// Joins a section that will take this request. Gives it back if there is none.
@@ -284,7 +281,8 @@ impl State {
         self.set_apart(app, leaving, keys);
     }
 
-    /// Those who left a section because of `keys`, which others hold, go on for themselves.
+    /// Those who left a section because of `keys`, which others hold, go on for themselves. With no keys, they join others or
+    /// begin anew.
     pub(super) fn set_apart(&mut self, app: &Arc<App>, mut leaving: Vec<Member>, keys: &[LockKey]) {
         leaving.sort_unstable_by_key(|member| member.id);
         for mut member in leaving {

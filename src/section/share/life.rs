@@ -108,10 +108,10 @@ impl Sections {
         sections.keep_pace(&members, prepared.slot.is_some());
         // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
         prepared.slot = prepared.slot.or_else(|| sections.slots.try_pass());
-        let turn_keys = turn.keys().as_slice().len();
+        let turn_keys = turn.keys().clone();
         let lease = turn.lease(taken);
         let (started, evidence, since) = (Instant::now(), lease.evidence(), lease.since());
-        sections.metrics.begun(members.len(), turn_keys);
+        sections.metrics.begun(members.len(), turn_keys.as_slice().len());
         let guard = |member: &Member| {
             let waited = lease.since().saturating_duration_since(member.request.arrived);
             Evidence { wait_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX), ..evidence }
@@ -125,14 +125,22 @@ impl Sections {
                 // No longer than the first of them may.
                 Err(Failed::WouldWait) => {
                     let all = members.iter().flat_map(|member| member.request.keys.as_slice()).cloned();
-                    if let Ok(all) = LockKeys::new(all.collect()) {
-                        let needed = all.as_slice().iter().filter(|key| all_need(&members, key));
-                        let needed: Vec<_> = needed.cloned().collect();
-                        sections.state().let_others_pass(&app, ticket, &all, &needed);
-                    }
+                    let all = LockKeys::new(all.collect()).unwrap_or_else(|_| turn_keys.clone());
+                    let needed = all.as_slice().iter().filter(|key| all_need(&members, key));
+                    let needed: Vec<_> = needed.cloned().collect();
                     let deadline = first_deadline(&members, app.locks.longest_wait()).unwrap_or(started);
                     let left = deadline.saturating_duration_since(Instant::now());
-                    together(&app.db, &joined, Some(left), Prepared::default()).await
+                    let mut waits = pin!(together(&app.db, &joined, Some(left), Prepared::default()));
+                    let mut look = tokio::time::interval(app.locks.look_every());
+                    loop {
+                        tokio::select! {
+                            biased;
+                            _ = look.tick() => {
+                                sections.state().let_others_pass(&app, ticket, &all, &needed);
+                            }
+                            ended = &mut waits => break ended,
+                        }
+                    }
                 }
                 ended => ended,
             }
@@ -144,7 +152,7 @@ impl Sections {
             member.tell(since, (started, database), members.len(), evidence, ended.is_err());
         }
         drop(joined);
-        answer(members, &guards, database, ended, app.locks.longest_wait());
+        answer(&app, members, &guards, database, ended);
     }
 
     /// Waits for the place to be served, and for a slot. None if all have left.
@@ -246,11 +254,11 @@ impl Drop for Closes<'_> {
 
 /// Tells each what became of it. Whoever is gone does not need to know.
 fn answer(
+    app: &Arc<App>,
     members: Vec<Member>,
     guards: &[Evidence],
     database: Duration,
     ended: Result<Vec<Option<Answer>>, Failed>,
-    wait: Duration,
 ) {
     match ended {
         Ok(answers) => {
@@ -260,15 +268,16 @@ fn answer(
             }
         }
         Err(Failed::ForAll(error)) => {
-            // A row was waited for as long as the first of them may wait. Whoever came later has time left.
-            let may_wait = |member: &Member| {
-                matches!(error, DbError::RowLocked(_)) && member.request.arrived.elapsed() < wait
+            // A row was waited for as long as the first of them may wait. Whoever came later has time left, and goes round again.
+            let has_time = |member: &Member| {
+                matches!(error, DbError::RowLocked(_))
+                    && member.request.arrived.elapsed() < app.locks.longest_wait()
             };
-            for member in members {
-                let outcome =
-                    if may_wait(&member) { Outcome::Alone } else { Outcome::Failed(error.repeated()) };
-                let _gone = member.answer.send(outcome);
+            let (again, told): (Vec<_>, Vec<_>) = members.into_iter().partition(has_time);
+            for member in told {
+                let _gone = member.answer.send(Outcome::Failed(error.repeated()));
             }
+            app.sections.state().set_apart(app, again, &[]);
         }
         Err(ended) => {
             // A request whose key is in use elsewhere is ordinary: it is told so alone.

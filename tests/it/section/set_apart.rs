@@ -9,7 +9,7 @@ use super::SOON;
 use crate::support::row::until_at_a_row;
 use crate::support::stranger::inventory_lock;
 use crate::support::{
-    Client, HeldRow, Peer, Reply, Stranger, TestApp, TestDatabase, eventually, shared_redis,
+    Client, HeldRow, Peer, Reply, Scrape, Stranger, TestApp, TestDatabase, eventually, shared_redis,
 };
 
 const MANY: usize = 12;
@@ -176,12 +176,15 @@ async fn a_row_that_a_stranger_holds_holds_up_nobody_who_does_not_want_it_howeve
         assert!(order.expect(201).header("lock-wait-ms").unwrap().parse::<u64>().unwrap() < 1_000);
     };
     at_once(app.client.order("ann", "key-1", &[(free, 1)]).await);
-    // Nor do those who repeat them at another replica, where they meet at their keys, without a lock before them.
+    // Nor do those who repeat them at another replica, where they meet at their keys, without a lock before them: they wait
+    // without a lease or a connection.
     for n in 1..=MANY {
         let variant = stuck[n - 1].0;
         stuck.push((variant, tokio::spawn(sell(&peer.client, variant))));
     }
-    until_at_a_row(&app.database.pool, 2 * MANY).await;
+    let have_met = async || Scrape::of(&peer.client).await.get("section_requests_sum") >= 2.0 * MANY as f64;
+    eventually(SOON, "they have met, sharing sections and alone", have_met).await;
+    until_at_a_row(&app.database.pool, MANY).await;
     at_once(peer.client.order("ann", "key-2", &[(free, 1)]).await);
     for row in rows {
         row.let_go().await;

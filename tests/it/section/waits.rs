@@ -3,12 +3,13 @@
 
 use serde_json::json;
 use sqlx::Executor;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::SOON;
 use super::shared::transactions;
 use crate::support::row::until_at_a_row;
-use crate::support::{Client, HeldRow, Peer, Reply, TestApp, TestDatabase, eventually};
+use crate::support::{Client, HeldRow, Peer, Reply, Scrape, TestApp, TestDatabase, eventually};
 
 /// Has it written down how long a transaction waits for a row when it writes.
 const NOTE: &str = "
@@ -70,17 +71,42 @@ async fn whoever_came_late_to_a_section_that_waits_for_a_row_in_vain_waits_on_fo
     let alone = tokio::spawn(sell(&app.client, variant, "alone"));
     until_at_a_row(&app.database.pool, 1).await;
     let mut shared = Vec::new();
-    for key in ["first", "second"] {
+    for keys in [&["first"][..], &["second", "third"]] {
         later().await;
-        shared.push(tokio::spawn(sell(&app.client, variant, key)));
-        eventually(SOON, "it is in line", async || app.app.locks.in_line(variant) == 1 + shared.len()).await;
+        for key in keys {
+            shared.push(tokio::spawn(sell(&app.client, variant, key)));
+            let all = 1 + shared.len();
+            eventually(SOON, "it is in line", async || app.app.locks.in_line(variant) == all).await;
+        }
     }
-    let [first, second] = shared.try_into().unwrap();
+    let [first, second, third] = shared.try_into().unwrap();
     assert_eq!(alone.await.unwrap().expect(429).code(), "lock_timeout");
     assert_eq!(first.await.unwrap().expect(429).code(), "lock_timeout");
     row.let_go().await;
     second.await.unwrap().expect(200);
-    assert_eq!(app.client.on_hand(variant).await, 9);
+    third.await.unwrap().expect(200);
+    assert_eq!(transactions(&app, variant, 2).await, 1, "they go round again together");
+    assert_eq!(app.client.on_hand(variant).await, 8);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_joins_one_who_stands_behind_a_row_s_wait_and_does_not_need_the_row_goes_on() {
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
+    let (held, free) = (app.client.variant(10).await, app.client.variant(10).await);
+    let row = HeldRow::of(&app.database, held).await;
+    let waits = tokio::spawn(sell(&app.client, held, "at-the-row"));
+    until_at_a_row(&app.database.pool, 1).await;
+    let client = app.client.clone();
+    let both = tokio::spawn(async move { client.order("ann", "both", &[(held, 1), (free, 1)]).await });
+    eventually(SOON, "the order stands behind it", async || app.app.locks.in_line(held) == 2).await;
+    // Though the order came first.
+    sell(&app.client, free, "another-item").await.expect(200);
+    assert!(!waits.is_finished() && !both.is_finished());
+    row.let_go().await;
+    waits.await.unwrap().expect(200);
+    both.await.unwrap().expect(201);
+    assert_eq!((app.client.on_hand(held).await, app.client.on_hand(free).await), (8, 8));
     app.finish().await;
 }
 
@@ -108,11 +134,91 @@ async fn a_key_that_is_in_hand_elsewhere_keeps_its_own_request_and_no_other_from
         sale.await.unwrap().expect(200);
     }
     assert_eq!(transactions(&app, hot, 3).await, 1, "one commit for all the others");
+    // Nor does it keep the item while it waits, nor does a batch wait for it.
+    let free = async || app.app.locks.in_line(hot) == 0;
+    eventually(SOON, "it waits without the item", free).await;
+    let operation = json!({"op": "decrement", "variant_id": hot, "quantity": 1, "key": "key-2"});
+    let batch =
+        app.client.post("/inventory/batch", &json!({"mode": "atomic", "operations": [operation]})).await;
+    assert_eq!(batch.expect(409).code(), "idempotency_in_flight");
+    assert!(!in_use.is_finished());
     other_row.let_go().await;
     elsewhere.await.unwrap().expect(200);
     assert_eq!(in_use.await.unwrap().expect(422).code(), "idempotency_key_reused");
     assert_eq!((app.client.on_hand(hot).await, app.client.on_hand(other).await), (5, 9));
     peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_in_hand_elsewhere_is_not_waited_for_under_a_lease() {
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
+    let peer = Peer::start(&app.database.url, None, &[]).await;
+    let (hot, other) = (app.client.variant(10).await, app.client.variant(10).await);
+    let hold = |client: &Client, variant| {
+        let body = json!({"user_id": "ann", "lines": [{"variant_id": variant, "quantity": 1}]});
+        let client = client.clone();
+        tokio::spawn(async move { client.post_keyed("/holds", &body, "the-same").await })
+    };
+    let row = HeldRow::of(&app.database, other).await;
+    let first = hold(&peer.client, other);
+    until_at_a_row(&app.database.pool, 1).await;
+    let (again, misused) = (hold(&app.client, other), hold(&app.client, hot));
+    let held = r#"lock_hold_seconds_count{class="inventory",mode="database_only"}"#;
+    let have_had_leases = async || Scrape::of(&app.client).await.get(held) == 2.0;
+    eventually(SOON, "both have found the key in hand, and let go", have_had_leases).await;
+    sell(&app.client, hot, "a-sale").await.expect(200);
+    assert!(!again.is_finished() && !misused.is_finished());
+    row.let_go().await;
+    let first = first.await.unwrap().expect(201);
+    let again = again.await.unwrap().expect(201);
+    assert!(again.was_replayed() && again.bytes == first.bytes);
+    assert_eq!(misused.await.unwrap().expect(422).code(), "idempotency_key_reused");
+    peer.finish().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_runs_alone_is_told_at_once_too_if_those_before_it_will_take_too_long() {
+    /// How many are served before anything is known of the pace, and how many come then.
+    const FIRST: usize = 12;
+    const MORE: usize = 40;
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_WAIT_MS", "4000")]).await;
+    let variant = app.client.variant(1_000).await;
+    let hold = |n: usize| {
+        let (user, client) = (format!("user-{n}"), app.client.clone());
+        let body = json!({"user_id": user, "lines": [{"variant_id": variant, "quantity": 1}]});
+        tokio::spawn(async move { client.post_keyed("/holds", &body, &user).await })
+    };
+    // A Postgres that takes a fifth of a second for each.
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$;
+        CREATE TRIGGER slow AFTER INSERT ON holds EXECUTE FUNCTION slow()";
+    app.database.pool.execute(slow).await.unwrap();
+    let mut holds: Vec<_> = (0..FIRST).map(hold).collect();
+    let in_line = || app.app.locks.in_line(variant);
+    let finished = |holds: &[JoinHandle<Reply>]| holds.iter().filter(|hold| hold.is_finished()).count();
+    eventually(SOON, "the pace is known", async || finished(&holds) >= 8).await;
+    // While nobody is served.
+    let row = HeldRow::of(&app.database, variant).await;
+    holds.extend((FIRST..FIRST + MORE).map(hold));
+    let all_came = async || finished(&holds) + in_line() == holds.len();
+    eventually(SOON, "some wait, and some have been told", all_came).await;
+    let told = finished(&holds[FIRST..]);
+    assert!((MORE / 2..MORE).contains(&told), "{told}");
+    app.database.pool.execute("DROP TRIGGER slow ON holds").await.unwrap();
+    row.let_go().await;
+    let mut held = 0;
+    for hold in holds {
+        match hold.await.unwrap() {
+            answer if answer.status == 503 => assert_eq!(answer.code(), "overloaded"),
+            answer => {
+                answer.expect(201);
+                held += 1;
+            }
+        }
+    }
+    assert_eq!(held, FIRST + MORE - told);
     app.finish().await;
 }
 
