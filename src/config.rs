@@ -16,7 +16,7 @@
 //! | `HOLDFAST_INVENTORY_LOCK_TTL_MS` | 30000 | TTL of an inventory lock |
 //! | `HOLDFAST_ORDER_LOCK_TTL_MS` | 60000, or the former if that is longer | TTL of an order lock |
 //! | `HOLDFAST_LOCK_WAIT_MS` | 5000 | how long a request waits for its locks |
-//! | `HOLDFAST_LOCK_RETRY_MS` | 100 | pause between two looks at a busy lock |
+//! | `HOLDFAST_LOCK_RETRY_MS` | 100 | pause between two looks at a busy lock, at a key in hand, and at who stands behind a row |
 //! | `HOLDFAST_REDIS_TIMEOUT_MS` | 250 | what Redis may cost a request, and the budget of any other call |
 //! | `HOLDFAST_BREAKER_FAILURES` | 5 | Redis failures in a row that open the breaker |
 //! | `HOLDFAST_BREAKER_PROBE_MS` | 1000 | pause between two probes of an open breaker |

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::outline::Outline;
 use super::{Answer, Claim, Stored};
-use crate::db::DbError;
+use crate::db::{DbError, ROW_LOCK_TIMEOUT_MIN};
 
 /// True if the key was free and is now ours. Waits for a transaction that holds it.
 pub(crate) async fn claim(conn: &mut PgConnection, claim: &Claim) -> Result<bool, DbError> {
@@ -111,8 +111,7 @@ pub(super) async fn claim_all(
         &keys as &[&str],
         &hashes as &[&[u8]],
         &outlines as &[Option<&str>],
-        // Zero would be no limit.
-        format!("{}ms", limit.as_millis().max(1)),
+        format!("{}ms", limit.max(ROW_LOCK_TIMEOUT_MIN).as_millis()),
     )
     .fetch_one(conn)
     .await?;

@@ -92,7 +92,7 @@ pub use self::store::lock_names_in_tx;
 pub use self::timing::Timing;
 pub use self::topology::{Topology, TopologyError};
 pub(crate) use self::turn::TakenOrNot;
-pub use self::turn::Turn;
+pub use self::turn::{Arrival, Turn};
 
 /// How much earlier than its wait ends whoever comes is to be served, as far as can be told: for what the pace does not tell of.
 const SPARE: Duration = Duration::from_millis(100);
@@ -202,8 +202,8 @@ impl Locks {
         self.acquire_within(None, keys, gone).await
     }
 
-    /// The same, waiting no longer than `limit`, if there is one. At a limit of zero whoever has to wait is refused, and
-    /// what is free is taken: a call to Redis is no wait.
+    /// The same, waiting no longer than `limit`, if there is one; then it is not told before that it comes too late. At a
+    /// limit of zero whoever has to wait is refused, and what is free is taken: a call to Redis is no wait.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -213,9 +213,23 @@ impl Locks {
         keys: LockKeys,
         gone: &CancellationToken,
     ) -> Result<Lease, LockError> {
+        let arrival = if limit.is_some() { Arrival::Admitted } else { Arrival::New };
+        self.acquire_as(arrival, limit.unwrap_or_else(|| self.longest_wait()), keys, gone).await
+    }
+
+    /// The same for somebody who comes in that way.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_as(
+        &self,
+        arrival: Arrival,
+        limit: Duration,
+        keys: LockKeys,
+        gone: &CancellationToken,
+    ) -> Result<Lease, LockError> {
         let class = keys.class();
-        let longest = self.longest_wait();
-        let lease = self.lease(limit.map_or(longest, |limit| limit.min(longest)), keys, gone).await;
+        let lease = self.lease(arrival, limit.min(self.longest_wait()), keys, gone).await;
         if let Err(error) = &lease {
             self.count_refused(class, error);
         }
@@ -234,11 +248,12 @@ impl Locks {
 
     async fn lease(
         &self,
+        arrival: Arrival,
         limit: Duration,
         keys: LockKeys,
         gone: &CancellationToken,
     ) -> Result<Lease, LockError> {
-        let mut turn = self.queue(keys)?;
+        let mut turn = self.queue_since(Instant::now(), arrival, keys)?;
         let deadline = turn.started + limit;
         tokio::select! {
             biased;

@@ -23,6 +23,15 @@ pub struct Turn {
     pub(super) started: Instant,
 }
 
+/// How somebody comes to a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It may be told at once that it comes too late.
+    New,
+    /// It was let in before, or says itself how long it waits.
+    Admitted,
+}
+
 /// What Redis gave, or why a lease is without it.
 pub(crate) type TakenOrNot = Result<Taken, DatabaseOnly>;
 
@@ -50,22 +59,15 @@ impl Locks {
         self.0.lines.unseat(ticket, keys);
     }
 
-    /// Joins the lines of `keys`.
-    ///
-    /// # Errors
-    /// [`LockError::Overloaded`] if one of them is full, or those in it will take too long.
-    pub fn queue(&self, keys: LockKeys) -> Result<Turn, LockError> {
-        self.queue_since(keys, Instant::now())
-    }
-
-    /// The same for somebody who has waited since `started`: other replicas' waiters are told so.
+    /// Joins the lines of `keys`, for somebody who has waited since `started`: other replicas' waiters are told so.
     ///
     /// # Errors
     /// [`LockError::Overloaded`] if one of the lines is full, or those in it will take too long.
-    pub fn queue_since(&self, keys: LockKeys, started: Instant) -> Result<Turn, LockError> {
+    pub fn queue_since(&self, started: Instant, arrival: Arrival, keys: LockKeys) -> Result<Turn, LockError> {
         let inner = self.0.clone();
         let token = inner.layer.as_ref().map_or_else(|| Arc::from(""), Layer::token);
-        let place = inner.lines.join(keys, token.clone(), self.served_within())?;
+        let within = (arrival == Arrival::New).then(|| self.served_within());
+        let place = inner.lines.join(keys, token.clone(), within)?;
         Ok(Turn { inner, place, token, started })
     }
 }

@@ -4,7 +4,8 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released; its transaction ends in time, or is
 //! [given up](crate::db::give_up_after), and then nobody knows what became of it; a row is waited for no longer than what
-//! was left of the wait for the lease; the first request with its key, if that runs elsewhere, is not waited for under a lease.
+//! was left of the wait for the lease; the first request with its key, if that runs elsewhere, is waited for under a lease for a moment
+//! only.
 
 pub mod metrics;
 mod rows;
@@ -19,6 +20,7 @@ use sqlx::PgConnection;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use self::together::Left;
 use crate::admission::TooLong;
 use crate::app::App;
 use crate::db::{Collides, Db, DbError, run_again_if_it_collides};
@@ -26,12 +28,16 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::{self, Claim, IN_HAND_WAIT, IdempotencyError, Refuses};
 use crate::inventory::model::Witness;
-use crate::locks::{Evidence, LockError, LockKeys, lock_names_in_tx};
+use crate::locks::{Arrival, Evidence, LockError, LockKeys, lock_names_in_tx};
 
 /// A request over more keys than so many is large. It shares no section, for those who shared with it would wait for its
 /// size; and it stands in no line before it is its turn among the large, for it would stand in the lines of nearly
 /// everybody.
 const SHARED_KEYS_MAX: usize = 64;
+
+/// Who waits for the first request with its key looks each time whether that has its answer, and so often whether it has ended
+/// without one.
+const CLAIM_LOOKED_AT_EVERY: u32 = 5;
 
 /// A guarded verb: what it does inside the transaction.
 pub trait Verb: Sync {
@@ -84,17 +90,32 @@ impl Section<'_> {
     /// The verb's, but for refusals by the business, which are answers; no lease; a key that refuses.
     pub async fn run<V: Verb>(&self, keys: &LockKeys, verb: &V) -> Result<Answer, V::Error> {
         self.app.pulse.wanted(keys);
-        self.run_since(Instant::now(), keys, verb).await
+        let sets_its_wait = self.caller.patience.left().is_some();
+        let arrival = if sets_its_wait { Arrival::Admitted } else { Arrival::New };
+        self.run_from(Instant::now(), arrival, None, keys, verb).await
     }
 
-    /// The same for a request that has waited since `arrived` already.
-    pub(crate) async fn run_since<V: Verb>(
+    /// The same for a request that `left` a section, and has waited since `arrived`.
+    async fn run_on<V: Verb>(
         &self,
         arrived: Instant,
+        left: Left,
+        keys: &LockKeys,
+        verb: &V,
+    ) -> Result<Answer, V::Error> {
+        self.run_from(arrived, Arrival::Admitted, Some(left), keys, verb).await
+    }
+
+    async fn run_from<V: Verb>(
+        &self,
+        arrived: Instant,
+        mut arrival: Arrival,
+        left: Option<Left>,
         keys: &LockKeys,
         verb: &V,
     ) -> Result<Answer, V::Error> {
         let deadline = arrived + self.app.locks.longest_wait();
+        let mut in_hand = left == Some(Left::InHand);
         self.caller.patience.heed();
         loop {
             let started = Instant::now();
@@ -104,16 +125,20 @@ impl Section<'_> {
                 let unlocked = Evidence { mode: self.app.locks.mode(), wait_ms: 0 };
                 return Ok(first.guarded(unlocked, started.elapsed()));
             }
-            if let Some(answer) = run_again_if_it_collides(|| self.once(deadline, keys, verb)).await? {
+            let mut once =
+                || self.once(std::mem::replace(&mut arrival, Arrival::Admitted), deadline, keys, verb);
+            if !in_hand && let Some(answer) = run_again_if_it_collides(&mut once).await? {
                 return Ok(answer);
             }
             self.wait_for_the_first::<V::Error>(deadline).await?;
+            in_hand = false;
         }
     }
 
     /// None if the first request with its key is running elsewhere: that is not waited for under a lease.
     async fn once<V: Verb>(
         &self,
+        arrival: Arrival,
         deadline: Instant,
         keys: &LockKeys,
         verb: &V,
@@ -136,7 +161,7 @@ impl Section<'_> {
         } else {
             None
         };
-        let lease = match self.app.locks.acquire_within(Some(limit), keys.clone(), gone).await {
+        let lease = match self.app.locks.acquire_as(arrival, limit, keys.clone(), gone).await {
             Ok(lease) => lease,
             Err(busy) => {
                 waiting.failed();
@@ -167,22 +192,30 @@ impl Section<'_> {
         E: From<IdempotencyError> + From<DbError> + From<LockError>,
     {
         let Some(claim) = self.claim else { return Ok(()) };
-        loop {
+        let Self { app, caller, .. } = *self;
+        for looks in 1.. {
             let left = self.left(deadline);
             if left.is_zero() {
                 return Err(IdempotencyError::InFlight.into());
             }
             tokio::select! {
-                () = tokio::time::sleep(self.app.locks.look_every().min(left)) => {}
-                () = self.caller.gone.cancelled() => return Err(LockError::CallerGone.into()),
+                () = tokio::time::sleep(app.locks.look_every().min(left)) => {}
+                () = caller.gone.cancelled() => return Err(LockError::CallerGone.into()),
             }
-            let Some(_few_at_a_time) = self.app.sections.may_look().await else { continue };
-            if idempotency::known_answer::<E>(&self.app.db, claim).await?.is_some()
-                || !idempotency::is_claimed_now(&self.app.db, &claim.scope, &claim.key).await?
-            {
-                return Ok(());
+            let Some(_few_at_a_time) = app.sections.may_look_again().await else { continue };
+            let ended = app.db.in_time(async {
+                // That nobody has the key though there is no answer is seldom, and costs more to see.
+                Ok::<_, E>(
+                    idempotency::known_answer::<E>(&app.db, claim).await?.is_some()
+                        || looks % CLAIM_LOOKED_AT_EVERY == 0
+                            && !idempotency::is_claimed_now(&app.db, &claim.scope, &claim.key).await?,
+                )
+            });
+            if ended.await?? {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Waits until it is its turn among the large requests of this process.

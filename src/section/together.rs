@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::rows::{self, Rows};
 use super::share::{Request, Work};
-use crate::db::{Db, DbError, Tx};
+use crate::db::{Db, DbError, ROW_LOCK_TIMEOUT_MIN, Tx};
 use crate::holds::capture;
 use crate::holds::model::Hold;
 use crate::http::answer::Answer;
@@ -28,7 +28,9 @@ use crate::orders::states::Actor;
 use crate::orders::store::{NewOrder, insert_orders_in_tx};
 use crate::orders::{cancel, place};
 
-/// How often a section waits so long to find out which of its keys they are: one of 256, and a few more.
+/// How long a section waits that has found some of its keys in hand, to find out which they are.
+const FOUND_IN_HAND_WAIT: Duration = ROW_LOCK_TIMEOUT_MIN;
+/// How often: one of 256, and a few more.
 const CLAIM_WAITS_MAX: usize = 12;
 
 /// A request of the section, and how it was guarded.
@@ -58,6 +60,18 @@ pub(super) struct Prepared {
     /// cancelled.
     pub(super) tx: Option<JoinHandle<Result<Tx, DbError>>>,
 }
+
+/// Why a request has no answer by its section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It is to run alone.
+    Alone,
+    /// Its key is in hand: of another in the section, or elsewhere.
+    InHand,
+}
+
+/// What became of each request.
+pub(super) type Answers = Vec<Result<Answer, Left>>;
 
 /// Why nobody has an answer.
 #[derive(Debug)]
@@ -93,14 +107,14 @@ enum Decided {
     Captured(Box<(Order, Hold)>),
 }
 
-/// Carries out all of `joined`. Who has no answer then, runs alone. Waits for a row only if it has a `limit` for that. Its
+/// Carries out all of `joined`. Waits for a row only if it has a `limit` for that. Its
 /// slot is free again when it commits. If Postgres says nothing more it is given up, and what became of it is not known.
 pub(super) async fn together(
     db: &Db,
     joined: &[Joined<'_>],
     limit: Option<Duration>,
     prepared: Prepared,
-) -> Result<Vec<Option<Answer>>, Failed> {
+) -> Result<Answers, Failed> {
     if joined.is_empty() {
         return Ok(Vec::new());
     }
@@ -113,7 +127,7 @@ async fn in_one_tx(
     joined: &[Joined<'_>],
     limit: Option<Duration>,
     Prepared { slot, tx }: Prepared,
-) -> Result<Vec<Option<Answer>>, Failed> {
+) -> Result<Answers, Failed> {
     let begun = match tx {
         Some(begun) => begun.await.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed.into())),
         None => db.begin_within(limit).await,
@@ -138,8 +152,8 @@ async fn all_in_tx(
     conn: &mut PgConnection,
     joined: &[Joined<'_>],
     may_wait: bool,
-) -> Result<Vec<Option<Answer>>, Failed> {
-    let mut answers: Vec<Option<Answer>> = joined.iter().map(|_| None).collect();
+) -> Result<Answers, Failed> {
+    let mut answers: Answers = joined.iter().map(|_| Err(Left::Alone)).collect();
     let running = claim(conn, joined, may_wait, &mut answers).await?;
     let mut rows = rows::lock(conn, joined, &running, may_wait).await?;
     let mut decided: Vec<(usize, Decided)> = Vec::with_capacity(running.len());
@@ -155,7 +169,7 @@ async fn all_in_tx(
     let kept: Vec<_> = joined
         .iter()
         .zip(&answers)
-        .filter_map(|(joined, answer)| Some((joined.request.claim()?, answer.as_ref()?)))
+        .filter_map(|(joined, answer)| Some((joined.request.claim()?, answer.as_ref().ok()?)))
         .filter(|(_, answer)| !answer.is_replayed())
         .collect();
     idempotency::finish_all_in_tx(conn, &kept, &freed).await.map_err(Failed::inside)?;
@@ -168,29 +182,36 @@ async fn claim(
     conn: &mut PgConnection,
     joined: &[Joined<'_>],
     may_wait: bool,
-    answers: &mut [Option<Answer>],
+    answers: &mut [Result<Answer, Left>],
 ) -> Result<Vec<usize>, Failed> {
     let mut seen = HashSet::new();
     let (mut running, mut claiming) = (Vec::with_capacity(joined.len()), Vec::new());
     for (index, joined) in joined.iter().enumerate() {
         match joined.request.claim() {
             None => running.push(index),
-            Some(claim) if seen.insert((&claim.scope, &claim.key)) => claiming.push((index, claim)),
-            Some(_) => {}
+            Some(claim) => {
+                answers[index] = Err(Left::InHand);
+                if seen.insert((&claim.scope, &claim.key)) {
+                    claiming.push((index, claim));
+                }
+            }
         }
     }
     let found = if may_wait {
         claim_free(conn, &claiming).await?
     } else {
-        claim_all(conn, &claiming).await?.ok_or(Failed::WouldWait)?
+        claim_all(conn, &claiming, IN_HAND_WAIT).await?.ok_or(Failed::WouldWait)?
     };
     for (index, found) in found {
-        match found {
-            Ok(None) => running.push(index),
-            Ok(Some(first)) => answers[index] = Some(first),
+        answers[index] = match found {
+            Ok(Some(first)) => Ok(first),
+            Ok(None) => {
+                running.push(index);
+                Err(Left::Alone)
+            }
             // It is told alone.
-            Err(_) => {}
-        }
+            Err(_) => Err(Left::Alone),
+        };
     }
     running.sort_unstable();
     Ok(running)
@@ -199,10 +220,14 @@ async fn claim(
 /// What was found out about the keys of some requests.
 type Found = Vec<(usize, Begun)>;
 
-/// Claims all of these keys; none of them if one is in hand elsewhere.
-async fn claim_all(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Result<Option<Found>, Failed> {
+/// Claims all of these keys; none of them if one is still in hand elsewhere after `limit`.
+async fn claim_all(
+    conn: &mut PgConnection,
+    claiming: &[(usize, &Claim)],
+    limit: Duration,
+) -> Result<Option<Found>, Failed> {
     let claims: Vec<&Claim> = claiming.iter().map(|(_, claim)| *claim).collect();
-    let found = idempotency::begin_all_in_tx(conn, &claims, IN_HAND_WAIT).await.map_err(Failed::inside)?;
+    let found = idempotency::begin_all_in_tx(conn, &claims, limit).await.map_err(Failed::inside)?;
     Ok(found.map(|found| claiming.iter().map(|(index, _)| *index).zip(found).collect()))
 }
 
@@ -218,7 +243,7 @@ async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Re
             continue;
         }
         let mut attempt = conn.begin().await.map_err(failed)?;
-        if let Some(theirs) = claim_all(&mut attempt, part).await? {
+        if let Some(theirs) = claim_all(&mut attempt, part, FOUND_IN_HAND_WAIT).await? {
             attempt.commit().await.map_err(failed)?;
             found.extend(theirs);
             continue;
@@ -231,7 +256,7 @@ async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Re
         }
     }
     if left > 0 {
-        tracing::warn!(
+        tracing::debug!(
             section.keys = claiming.len(),
             section.keys_in_hand = left,
             "keys are in hand elsewhere"
@@ -294,7 +319,7 @@ async fn write(
     joined: &[Joined<'_>],
     ledger: Ledger<'_>,
     decided: Vec<(usize, Decided)>,
-    answers: &mut [Option<Answer>],
+    answers: &mut [Result<Answer, Left>],
 ) -> Result<(), DbError> {
     let (mut orders, mut cancelled, mut captured) = (Vec::new(), Vec::new(), Vec::new());
     for (index, decided) in &decided {
@@ -327,11 +352,11 @@ async fn write(
     };
     for (index, decided) in decided {
         answers[index] = match decided {
-            Decided::Answer(answer) => Some(answer),
-            Decided::Moved(number) => movements.get(number).map(moved),
-            Decided::Ordered(order) => Some(placed(*order)),
-            Decided::Captured(both) => Some(placed(both.0)),
-            Decided::Cancelled(decided) => Some(Answer::json(StatusCode::OK, &decided.order)),
+            Decided::Answer(answer) => Ok(answer),
+            Decided::Moved(number) => movements.get(number).map(moved).ok_or(Left::Alone),
+            Decided::Ordered(order) => Ok(placed(*order)),
+            Decided::Captured(both) => Ok(placed(both.0)),
+            Decided::Cancelled(decided) => Ok(Answer::json(StatusCode::OK, &decided.order)),
         };
     }
     Ok(())

@@ -159,8 +159,9 @@ impl Workload {
 
     fn batch(&self, item: usize) -> Shot {
         let variant = &self.catalogue.variants[item];
-        let body =
-            format!(r#"{{"operations":[{{"op":"decrement","variant_id":"{variant}","quantity":1}}]}}"#);
+        let body = format!(
+            r#"{{"mode":"atomic","operations":[{{"op":"decrement","variant_id":"{variant}","quantity":1}}]}}"#
+        );
         let batches = Uri::from_static("/api/v1/inventory/batch");
         Shot { call: Call::prepared(batches, None, body.into()), items: vec![item] }
     }

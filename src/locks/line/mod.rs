@@ -33,8 +33,8 @@ use crate::admission::Stride;
 pub const MAX_LINE: usize = 4_096;
 /// The most places that they have there: those who share none go one after the other.
 pub const MAX_PLACES: usize = 2_000;
-/// Of fewer who had their lease nothing can be told.
-const TELLING: u32 = 8;
+/// Of fewer who had their lease nothing can be told: one may have been held up for once.
+const TELLING: u32 = 32;
 
 /// All lines of this process.
 #[derive(Debug, Default)]
@@ -61,8 +61,8 @@ struct Line {
     tickets: VecDeque<Ticket>,
     /// Since when the one at the head has been there.
     headed_since: Instant,
-    /// How long those headed it who had their lease. Of many, so that one who is held up for once does not make it slow.
-    stride: Stride<32>,
+    /// How long those headed it who had their lease.
+    stride: Stride<TELLING>,
 }
 
 /// A place in one line, and how many requests want the key by it: one, or all who share a section.
@@ -135,7 +135,8 @@ pub struct LineSeen {
 pub struct LineFull;
 
 impl Lines {
-    /// Joins the lines of all `keys` at once, under the token that Redis will know, to be served `within` that time.
+    /// Joins the lines of all `keys` at once, under the token that Redis will know, to be served `within` that time, if there
+    /// is one.
     ///
     /// # Errors
     /// [`LineFull`] if one of them is full, or too slow; then none was joined.
@@ -143,14 +144,14 @@ impl Lines {
         self: &Arc<Self>,
         keys: LockKeys,
         token: Arc<str>,
-        within: Duration,
+        within: Option<Duration>,
     ) -> Result<Place, LineFull> {
         let mut state = self.state();
         let has_room = |line: &Line| {
             let places = line.tickets.len();
             line.requests() < MAX_LINE
                 && places < MAX_PLACES
-                && !line.stride.is_too_slow(places as u32, within, TELLING)
+                && !within.is_some_and(|within| line.stride.is_too_slow(places as u32, within, TELLING))
         };
         if !keys.as_slice().iter().filter_map(|key| state.lines.get(key)).all(has_room) {
             return Err(LineFull);

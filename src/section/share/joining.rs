@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Request, Sections};
 use crate::app::App;
-use crate::locks::{Evidence, LockKey, LockKeys, Turn};
+use crate::locks::{Arrival, Evidence, LockError, LockKey, LockKeys, Turn};
+use crate::section::together::Left;
 
 /// The most requests that share one section.
 const REQUESTS_MAX: usize = 256;
@@ -281,27 +282,59 @@ impl State {
         self.set_apart(app, leaving, keys);
     }
 
-    /// Those who left a section because of `keys`, which others hold, go on for themselves. With no keys, they join others or
-    /// begin anew.
-    pub(super) fn set_apart(&mut self, app: &Arc<App>, mut leaving: Vec<Member>, keys: &[LockKey]) {
-        leaving.sort_unstable_by_key(|member| member.id);
-        for mut member in leaving {
-            let key = member.needs(keys);
+    /// Those who left a section because of `keys`, which others hold, go on for themselves.
+    pub(super) fn set_apart(&mut self, app: &Arc<App>, leaving: Vec<Member>, keys: &[LockKey]) {
+        self.go_on(app, leaving, |member| {
             // One that needs several busy items would be sent from one to the other: it takes a place of its own.
             if std::mem::replace(&mut member.was_apart, true) {
-                let _gone = member.answer.send(Outcome::Alone);
+                Err(Left::Alone)
+            } else {
+                Ok(member.needs(keys))
+            }
+        });
+    }
+
+    /// Those who have time left when their section has waited in vain join others, or begin anew.
+    pub(super) fn go_round_again(&mut self, app: &Arc<App>, those: Vec<Member>) {
+        self.go_on(app, those, |_| Ok(None));
+    }
+
+    fn go_on<'a>(
+        &mut self,
+        app: &Arc<App>,
+        mut those: Vec<Member>,
+        apart: impl Fn(&mut Member) -> Result<Option<&'a LockKey>, Left>,
+    ) {
+        those.sort_unstable_by_key(|member| member.id);
+        for mut member in those {
+            // Nobody hears what becomes of whoever is gone.
+            if member.request.caller.gone.is_cancelled() {
+                let _gone = member.answer.send(Outcome::NoLease(LockError::CallerGone));
                 continue;
             }
-            if let Some(member) = self.join(app, member, key) {
-                self.begin(app, member, key);
+            match apart(&mut member) {
+                Err(left) => {
+                    let _gone = member.answer.send(Outcome::Left(left));
+                }
+                Ok(key) => {
+                    if let Some(member) = self.join(app, member, key) {
+                        self.begin(app, member, key, Arrival::Admitted);
+                    }
+                }
             }
         }
     }
 
     /// Opens a section for a request.
-    pub(super) fn begin(&mut self, app: &Arc<App>, member: Member, apart: Option<&LockKey>) {
+    pub(super) fn begin(
+        &mut self,
+        app: &Arc<App>,
+        member: Member,
+        apart: Option<&LockKey>,
+        arrival: Arrival,
+    ) {
         let keys = member.request.keys.clone();
-        let turn = match app.locks.queue_since(keys.clone(), member.request.arrived) {
+        let turn = match app.locks.queue_since(member.request.arrived, arrival, keys.clone()) {
             Ok(turn) => turn,
             Err(full) => {
                 app.locks.count_refused(keys.class(), &full);

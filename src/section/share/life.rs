@@ -14,8 +14,8 @@ use crate::admission::TooLong;
 use crate::app::App;
 use crate::db::DbError;
 use crate::http::answer::Answer;
-use crate::locks::{Evidence, LockError, LockKey, LockKeys, TakenOrNot, Turn};
-use crate::section::together::{Failed, Joined, Prepared, together};
+use crate::locks::{Evidence, LockError, LockKey, TakenOrNot, Turn};
+use crate::section::together::{Answers, Failed, Joined, Left, Prepared, together};
 
 impl Sections {
     /// When the first of a section's requests has waited too long; none if all have left.
@@ -108,10 +108,10 @@ impl Sections {
         sections.keep_pace(&members, prepared.slot.is_some());
         // Given up for a wait. If there is none now it goes on without, for others wait for its lease.
         prepared.slot = prepared.slot.or_else(|| sections.slots.try_pass());
-        let turn_keys = turn.keys().clone();
+        let keys = turn.keys().clone();
         let lease = turn.lease(taken);
         let (started, evidence, since) = (Instant::now(), lease.evidence(), lease.since());
-        sections.metrics.begun(members.len(), turn_keys.as_slice().len());
+        sections.metrics.begun(members.len(), keys.as_slice().len());
         let guard = |member: &Member| {
             let waited = lease.since().saturating_duration_since(member.request.arrived);
             Evidence { wait_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX), ..evidence }
@@ -124,9 +124,7 @@ impl Sections {
             match together(&app.db, &joined, None, prepared).await {
                 // No longer than the first of them may.
                 Err(Failed::WouldWait) => {
-                    let all = members.iter().flat_map(|member| member.request.keys.as_slice()).cloned();
-                    let all = LockKeys::new(all.collect()).unwrap_or_else(|_| turn_keys.clone());
-                    let needed = all.as_slice().iter().filter(|key| all_need(&members, key));
+                    let needed = keys.as_slice().iter().filter(|key| all_need(&members, key));
                     let needed: Vec<_> = needed.cloned().collect();
                     let deadline = first_deadline(&members, app.locks.longest_wait()).unwrap_or(started);
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -136,7 +134,7 @@ impl Sections {
                         tokio::select! {
                             biased;
                             _ = look.tick() => {
-                                sections.state().let_others_pass(&app, ticket, &all, &needed);
+                                sections.state().let_others_pass(&app, ticket, &keys, &needed);
                             }
                             ended = &mut waits => break ended,
                         }
@@ -258,13 +256,13 @@ fn answer(
     members: Vec<Member>,
     guards: &[Evidence],
     database: Duration,
-    ended: Result<Vec<Option<Answer>>, Failed>,
+    ended: Result<Answers, Failed>,
 ) {
     match ended {
         Ok(answers) => {
             for ((member, lock), answer) in members.into_iter().zip(guards).zip(answers) {
                 let answered = |answer: Answer| Outcome::Answered(answer.guarded(*lock, database));
-                let _gone = member.answer.send(answer.map_or(Outcome::Alone, answered));
+                let _gone = member.answer.send(answer.map_or_else(Outcome::Left, answered));
             }
         }
         Err(Failed::ForAll(error)) => {
@@ -277,13 +275,10 @@ fn answer(
             for member in told {
                 let _gone = member.answer.send(Outcome::Failed(error.repeated()));
             }
-            app.sections.state().set_apart(app, again, &[]);
+            app.sections.state().go_round_again(app, again);
         }
         Err(ended) => {
-            // A request whose key is in use elsewhere is ordinary: it is told so alone.
-            if let Failed::Nothing(error) = ended
-                && !matches!(error, DbError::RowLocked(_))
-            {
+            if let Failed::Nothing(error) = ended {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
                     section.requests = members.len(),
@@ -292,7 +287,7 @@ fn answer(
                 );
             }
             for member in members {
-                let _gone = member.answer.send(Outcome::Alone);
+                let _gone = member.answer.send(Outcome::Left(Left::Alone));
             }
         }
     }

@@ -18,14 +18,14 @@
 //!   those that do leave it, for one of their own, and the rest go on. So do those who stand behind a section that waits so, as
 //!   often as it looks, and nobody comes to stand behind it for company's sake: nobody is held up by a stranger's hot item, but
 //!   for who wants another item of one who waits for both by himself, as behind any order of both.
-//! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms, and no
-//!   lease is held for longer either.
+//! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms. Its lease
+//!   is held for as long as it then takes to find out which keys they are, a third of a second at most.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
 //! - No more stands before the slots than goes through them in a short time, and in earlier rounds no more than is served within
 //!   the wait of who comes: whoever comes then is told so at once.
 //! - Whoever was not answered goes round again or runs alone, unless its fate is unknown: then it is told so.
 //!
-//! Who joins, is set apart and waits is searched state by state, with mistakes planted: `tests/model/section.pml`.
+//! Who joins, is set apart and waits for a lease is searched state by state, with mistakes planted: `tests/model/section.pml`.
 
 mod joining;
 mod life;
@@ -39,6 +39,7 @@ use tokio::time::Instant;
 
 use self::joining::{Member, State};
 use super::metrics::SectionMetrics;
+use super::together::Left;
 use super::{SHARED_KEYS_MAX, Section, Verb};
 use crate::admission::{Gate, Pace};
 use crate::app::App;
@@ -48,7 +49,7 @@ use crate::http::answer::Answer;
 use crate::http::auth::Caller;
 use crate::idempotency::Claim;
 use crate::inventory::change::StockChange;
-use crate::locks::{Evidence, LockError, LockKeys};
+use crate::locks::{Arrival, Evidence, LockError, LockKeys};
 use crate::orders::cancel::Cancelling;
 use crate::orders::place::Placing;
 
@@ -120,8 +121,8 @@ impl Request {
 #[derive(Debug)]
 enum Outcome {
     Answered(Answer),
-    /// Nothing was done: it is to run alone.
-    Alone,
+    /// Nothing was done: it goes on alone.
+    Left(Left),
     NoLease(LockError),
     /// The database failed all of them.
     Failed(DbError),
@@ -131,7 +132,7 @@ impl Outcome {
     fn name(&self) -> &'static str {
         match self {
             Self::Answered(_) => "answered",
-            Self::Alone => "alone",
+            Self::Left(_) => "alone",
             Self::NoLease(_) => "no_lease",
             Self::Failed(_) => "failed",
         }
@@ -149,6 +150,8 @@ pub struct Sections {
     pub large: Gate,
     /// What those pass who look whether they are repetitions.
     looking: Gate,
+    /// What those pass who know that they are, and look whether the first has ended.
+    looking_again: Gate,
     /// What is counted of them.
     pub metrics: SectionMetrics,
 }
@@ -165,6 +168,7 @@ impl Sections {
             pace: Pace::default(),
             large,
             looking: Gate::new(LOOKS),
+            looking_again: Gate::new(LOOKS),
             metrics: SectionMetrics::default(),
         }
     }
@@ -227,7 +231,7 @@ where
     app.sections.metrics.count(outcome.as_ref().map_or("failed", Outcome::name));
     match outcome {
         Ok(Outcome::Answered(answer)) => Ok(answer),
-        Ok(Outcome::Alone) => Box::pin(alone.run_since(request.arrived, &request.keys, verb)).await,
+        Ok(Outcome::Left(left)) => Box::pin(alone.run_on(request.arrived, left, &request.keys, verb)).await,
         Ok(Outcome::NoLease(error)) => {
             caller.trace.span_since("lock.wait", || request.arrived).failed();
             Box::pin(alone.answer_if_busy(error)).await
@@ -263,6 +267,11 @@ impl Sections {
         self.looking.pass_in_time(LOOK_WITHIN).await.ok()
     }
 
+    /// The same for whoever knows that the first is running.
+    pub(super) async fn may_look_again(&self) -> Option<OwnedSemaphorePermit> {
+        self.looking_again.pass_in_time(LOOK_WITHIN).await.ok()
+    }
+
     /// Brings those metrics up to date that are looked at and not counted.
     pub fn update_metrics(&self) {
         let all = at_once();
@@ -288,7 +297,7 @@ impl Sections {
         }
         let member = Member { id, was_apart: false, request, answer };
         if let Some(member) = state.join(app, member, None) {
-            state.begin(app, member, None);
+            state.begin(app, member, None, Arrival::New);
         }
         id
     }

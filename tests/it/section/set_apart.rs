@@ -182,9 +182,9 @@ async fn a_row_that_a_stranger_holds_holds_up_nobody_who_does_not_want_it_howeve
         let variant = stuck[n - 1].0;
         stuck.push((variant, tokio::spawn(sell(&peer.client, variant))));
     }
-    let have_met = async || Scrape::of(&peer.client).await.get("section_requests_sum") >= 2.0 * MANY as f64;
-    eventually(SOON, "they have met, sharing sections and alone", have_met).await;
-    until_at_a_row(&app.database.pool, MANY).await;
+    let left = r#"section_outcomes_total{outcome="alone"}"#;
+    let have_left = async || Scrape::of(&peer.client).await.get(left) == MANY as f64;
+    eventually(SOON, "they have left their sections", have_left).await;
     at_once(peer.client.order("ann", "key-2", &[(free, 1)]).await);
     for row in rows {
         row.let_go().await;

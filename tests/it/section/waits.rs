@@ -92,7 +92,8 @@ async fn whoever_came_late_to_a_section_that_waits_for_a_row_in_vain_waits_on_fo
 
 #[tokio::test]
 async fn whoever_joins_one_who_stands_behind_a_row_s_wait_and_does_not_need_the_row_goes_on() {
-    let app = TestApp::with(TestDatabase::fresh().await, None, &[]).await;
+    // So that it looks once more, and not before the others have come.
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_RETRY_MS", "2000")]).await;
     let (held, free) = (app.client.variant(10).await, app.client.variant(10).await);
     let row = HeldRow::of(&app.database, held).await;
     let waits = tokio::spawn(sell(&app.client, held, "at-the-row"));
@@ -181,24 +182,24 @@ async fn a_key_that_is_in_hand_elsewhere_is_not_waited_for_under_a_lease() {
 #[tokio::test]
 async fn who_runs_alone_is_told_at_once_too_if_those_before_it_will_take_too_long() {
     /// How many are served before anything is known of the pace, and how many come then.
-    const FIRST: usize = 12;
-    const MORE: usize = 40;
-    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_WAIT_MS", "4000")]).await;
+    const FIRST: usize = 40;
+    const MORE: usize = 200;
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_WAIT_MS", "8000")]).await;
     let variant = app.client.variant(1_000).await;
     let hold = |n: usize| {
         let (user, client) = (format!("user-{n}"), app.client.clone());
         let body = json!({"user_id": user, "lines": [{"variant_id": variant, "quantity": 1}]});
         tokio::spawn(async move { client.post_keyed("/holds", &body, &user).await })
     };
-    // A Postgres that takes a fifth of a second for each.
+    // A Postgres that takes some time for each.
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$;
+            BEGIN PERFORM pg_sleep(0.06); RETURN NULL; END $$;
         CREATE TRIGGER slow AFTER INSERT ON holds EXECUTE FUNCTION slow()";
     app.database.pool.execute(slow).await.unwrap();
     let mut holds: Vec<_> = (0..FIRST).map(hold).collect();
     let in_line = || app.app.locks.in_line(variant);
     let finished = |holds: &[JoinHandle<Reply>]| holds.iter().filter(|hold| hold.is_finished()).count();
-    eventually(SOON, "the pace is known", async || finished(&holds) >= 8).await;
+    eventually(SOON, "the pace is known", async || finished(&holds) >= 32).await;
     // While nobody is served.
     let row = HeldRow::of(&app.database, variant).await;
     holds.extend((FIRST..FIRST + MORE).map(hold));
