@@ -204,6 +204,9 @@ part_overload() {
     rounds=$few load overload overload --target "$main" --requests spread --connections 128 --at-once 4000
     rounds=$few load overload_hot overload --target "$main" --requests hot --connections 128 --at-once 4000
     rounds=$few load overload_orders overload --target "$main" --requests orders --connections 128 --at-once 4000
+    # What shares no section, for as long as it takes until its line is full.
+    rounds=$few seconds=$((seconds * 5)) load overload_alone overload --target "$main" --requests batches \
+        --connections 128 --at-once 4000
     # With a wait so short that many are refused.
     HOLDFAST_LOCK_WAIT_MS=250 serve
     rounds=$few load overload_short overload --target "$url" --requests orders --connections 128 --at-once 4000

@@ -2,9 +2,10 @@
 //!
 //! What must stay true:
 //! - A claim is inserted with `ON CONFLICT DO NOTHING` and then read, never updated into being. Of two
-//!   requests with one key, the second waits at the row until the first has ended.
-//! - A committed claim has its answer, for [`begin_in_tx`] and [`finish_in_tx`] stand around the effect in
-//!   one transaction. A crash leaves nothing behind.
+//!   requests with one key, the second waits until the first has ended: at its row, or where it would keep others
+//!   waiting there, [looking](has_ended) again and again.
+//! - A committed claim has its answer, for [`begin_in_tx`] and [`finish_in_tx`], or those for many, stand around the
+//!   effect in one transaction. A crash leaves nothing behind.
 //! - Who uses a key for another request is refused, whether or not it can be [told](outline) where the two differ.
 //! - Only what was carried out or refused by the business is remembered. Bad input, busy locks and faults
 //!   leave the key free.
@@ -290,6 +291,16 @@ pub async fn is_claimed_now(db: &Db, scope: &str, key: &str) -> Result<bool, DbE
     };
     tx.rollback().await?;
     Ok(claimed)
+}
+
+/// Whether the first request with this key has ended with an answer; or, if that is asked for too, without one.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn has_ended(db: &Db, claim: &Claim, or_without_answer: bool) -> Result<bool, DbError> {
+    let stored = store::find(&mut *db.read().await?, &claim.scope, &claim.key).await?;
+    Ok(stored.is_some_and(|stored| !stored.expired)
+        || or_without_answer && !is_claimed_now(db, &claim.scope, &claim.key).await?)
 }
 
 /// An error that may be an answer worth keeping.

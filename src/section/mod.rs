@@ -4,8 +4,8 @@
 //! What must stay true: nothing is answered before the commit returned; a refusal commits nothing but
 //! itself; whatever comes of a section, its lease is released; its transaction ends in time, or is
 //! [given up](crate::db::give_up_after), and then nobody knows what became of it; a row is waited for no longer than what
-//! was left of the wait for the lease; the first request with its key, if that runs elsewhere, is waited for under a lease for a moment
-//! only.
+//! was left of the wait for the lease; the first request with its key, if that runs elsewhere, is waited
+//! for under a lease for a moment only.
 
 pub mod metrics;
 mod rows;
@@ -35,9 +35,8 @@ use crate::locks::{Arrival, Evidence, LockError, LockKeys, lock_names_in_tx};
 /// everybody.
 const SHARED_KEYS_MAX: usize = 64;
 
-/// Who waits for the first request with its key looks each time whether that has its answer, and so often whether it has ended
-/// without one.
-const CLAIM_LOOKED_AT_EVERY: u32 = 5;
+/// Who waits for the first request with its key looks so often before it looks whether that has ended without an answer.
+const LOOKS_A_CLOSE_ONE: u32 = 5;
 
 /// A guarded verb: what it does inside the transaction.
 pub trait Verb: Sync {
@@ -135,7 +134,7 @@ impl Section<'_> {
         }
     }
 
-    /// None if the first request with its key is running elsewhere: that is not waited for under a lease.
+    /// None if the first request with its key is still running elsewhere.
     async fn once<V: Verb>(
         &self,
         arrival: Arrival,
@@ -193,29 +192,27 @@ impl Section<'_> {
     {
         let Some(claim) = self.claim else { return Ok(()) };
         let Self { app, caller, .. } = *self;
-        for looks in 1.. {
-            let left = self.left(deadline);
-            if left.is_zero() {
-                return Err(IdempotencyError::InFlight.into());
+        let _waiting = caller.trace.span("key.wait");
+        let (mut looks, mut failed) = (0, None);
+        loop {
+            let pause = app.locks.look_every().min(self.left(deadline));
+            if pause.is_zero() {
+                return Err(failed.map_or_else(|| IdempotencyError::InFlight.into(), DbError::into));
             }
             tokio::select! {
-                () = tokio::time::sleep(app.locks.look_every().min(left)) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = caller.gone.cancelled() => return Err(LockError::CallerGone.into()),
             }
             let Some(_few_at_a_time) = app.sections.may_look_again().await else { continue };
-            let ended = app.db.in_time(async {
-                // That nobody has the key though there is no answer is seldom, and costs more to see.
-                Ok::<_, E>(
-                    idempotency::known_answer::<E>(&app.db, claim).await?.is_some()
-                        || looks % CLAIM_LOOKED_AT_EVERY == 0
-                            && !idempotency::is_claimed_now(&app.db, &claim.scope, &claim.key).await?,
-                )
-            });
-            if ended.await?? {
-                break;
+            looks += 1;
+            // That it ended without an answer is seldom, and costs more to see.
+            let closely = looks % LOOKS_A_CLOSE_ONE == 0 || self.left(deadline).is_zero();
+            match app.db.in_time(idempotency::has_ended(&app.db, claim, closely)).await.flatten() {
+                Ok(true) => return Ok(()),
+                // The next look tells, if there is one.
+                ended => failed = ended.err(),
             }
         }
-        Ok(())
     }
 
     /// Waits until it is its turn among the large requests of this process.

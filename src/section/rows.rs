@@ -44,12 +44,12 @@ pub(super) async fn lock<'a>(
     may_wait: bool,
 ) -> Result<Rows<'a>, Failed> {
     let requests: Vec<_> = running.iter().map(|index| joined[*index].request).collect();
-    let cancelled = lock_orders(conn, Wanted::of(&requests, cancels), may_wait).await?;
-    let captured = lock_holds(conn, Wanted::of(&requests, captures), may_wait).await?;
+    let cancelled = lock_orders(conn, Wanted::of(joined, &requests, cancels), may_wait).await?;
+    let captured = lock_holds(conn, Wanted::of(joined, &requests, captures), may_wait).await?;
     let placing: Vec<_> =
         running.iter().filter_map(|index| Some((*index, claims_order(joined[*index].request)?))).collect();
     let claims: Vec<_> = placing.iter().map(|(_, claim)| *claim).collect();
-    let locked = lock_levels(conn, &requests, &claims, may_wait).await?;
+    let locked = lock_levels(conn, joined, &requests, &claims, may_wait).await?;
     let whose =
         |places: Vec<usize>| places.into_iter().filter_map(|place| Some(placing.get(place)?.0)).collect();
 
@@ -104,9 +104,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(requests: &[&Request], which: fn(&Request) -> Option<Uuid>) -> Self {
-        let mut ids: Vec<_> = requests.iter().copied().filter_map(which).collect();
-        let all_need_one = ids.len() == requests.len();
+    fn of(joined: &[Joined<'_>], running: &[&Request], which: fn(&Request) -> Option<Uuid>) -> Self {
+        let mut ids: Vec<_> = running.iter().copied().filter_map(which).collect();
+        let all_need_one = ids.len() == joined.len();
         ids.sort_unstable();
         ids.dedup();
         let by_all = ids.first().copied().filter(|_| all_need_one && ids.len() == 1);
@@ -154,16 +154,18 @@ async fn lock_holds(conn: &mut PgConnection, wanted: Wanted, may_wait: bool) -> 
 /// The levels, and with them what orders need that are placed by `claims`.
 async fn lock_levels(
     conn: &mut PgConnection,
-    requests: &[&Request],
+    joined: &[Joined<'_>],
+    running: &[&Request],
     claims: &[&Claim],
     may_wait: bool,
 ) -> Result<LockedTogether, Failed> {
-    // Only what all of them need is worth a wait, and is waited for first: nobody waits who has locked a row out of order.
+    // Only what all of them need, also those who have their answers, is worth a wait, and is waited for first: nobody waits
+    // who has locked a row out of order.
     let all_need = |id: &Uuid| {
         let key = LockKey::Inventory(*id);
-        requests.iter().all(|request| request.keys().contains(&key))
+        joined.iter().all(|joined| joined.request.keys().contains(&key))
     };
-    let ids = LockKeys::variant_ids_of(requests.iter().map(|request| request.keys()));
+    let ids = LockKeys::variant_ids_of(running.iter().map(|request| request.keys()));
     let mut levels = HashMap::new();
     let mut rest = ids.clone();
     if may_wait {

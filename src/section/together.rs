@@ -189,12 +189,8 @@ async fn claim(
     for (index, joined) in joined.iter().enumerate() {
         match joined.request.claim() {
             None => running.push(index),
-            Some(claim) => {
-                answers[index] = Err(Left::InHand);
-                if seen.insert((&claim.scope, &claim.key)) {
-                    claiming.push((index, claim));
-                }
-            }
+            Some(claim) if seen.insert((&claim.scope, &claim.key)) => claiming.push((index, claim)),
+            Some(_) => answers[index] = Err(Left::InHand),
         }
     }
     let found = if may_wait {
@@ -203,39 +199,53 @@ async fn claim(
         claim_all(conn, &claiming, IN_HAND_WAIT).await?.ok_or(Failed::WouldWait)?
     };
     for (index, found) in found {
-        answers[index] = match found {
-            Ok(Some(first)) => Ok(first),
-            Ok(None) => {
-                running.push(index);
-                Err(Left::Alone)
-            }
-            // It is told alone.
-            Err(_) => Err(Left::Alone),
-        };
+        match found {
+            Found::Free => running.push(index),
+            Found::Known(first) => answers[index] = Ok(first),
+            Found::Refused => {}
+            Found::InHand => answers[index] = Err(Left::InHand),
+        }
     }
     running.sort_unstable();
     Ok(running)
 }
 
-/// What was found out about the keys of some requests.
-type Found = Vec<(usize, Begun)>;
+/// What was found out about a key.
+enum Found {
+    /// It is claimed now.
+    Free,
+    /// The answer of its first request.
+    Known(Answer),
+    /// It was used for something else, which is told alone.
+    Refused,
+    InHand,
+}
 
 /// Claims all of these keys; none of them if one is still in hand elsewhere after `limit`.
 async fn claim_all(
     conn: &mut PgConnection,
     claiming: &[(usize, &Claim)],
     limit: Duration,
-) -> Result<Option<Found>, Failed> {
+) -> Result<Option<Vec<(usize, Found)>>, Failed> {
     let claims: Vec<&Claim> = claiming.iter().map(|(_, claim)| *claim).collect();
-    let found = idempotency::begin_all_in_tx(conn, &claims, limit).await.map_err(Failed::inside)?;
-    Ok(found.map(|found| claiming.iter().map(|(index, _)| *index).zip(found).collect()))
+    let begun = idempotency::begin_all_in_tx(conn, &claims, limit).await.map_err(Failed::inside)?;
+    let found = |begun: Begun| match begun {
+        Ok(None) => Found::Free,
+        Ok(Some(first)) => Found::Known(first),
+        Err(_) => Found::Refused,
+    };
+    let indices = claiming.iter().map(|(index, _)| *index);
+    Ok(begun.map(|begun| indices.zip(begun.into_iter().map(found)).collect()))
 }
 
 /// Claims those of these keys that are not in hand elsewhere. Which are is found out half by half, so that all the others
 /// go on together.
-async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Result<Found, Failed> {
+async fn claim_free(
+    conn: &mut PgConnection,
+    claiming: &[(usize, &Claim)],
+) -> Result<Vec<(usize, Found)>, Failed> {
     let failed = |error: sqlx::Error| Failed::inside(error.into());
-    let (mut found, mut waits, mut left) = (Found::new(), 0, 0);
+    let (mut found, mut waits, mut left) = (Vec::new(), 0, 0);
     let mut parts = vec![claiming];
     while let Some(part) = parts.pop() {
         if part.is_empty() || waits == CLAIM_WAITS_MAX {
@@ -251,15 +261,15 @@ async fn claim_free(conn: &mut PgConnection, claiming: &[(usize, &Claim)]) -> Re
         attempt.rollback().await.map_err(failed)?;
         waits += 1;
         match part.split_at(part.len() / 2) {
-            ([], _) => left += 1,
+            ([], in_hand) => found.extend(in_hand.iter().map(|(index, _)| (*index, Found::InHand))),
             (some, others) => parts.extend([others, some]),
         }
     }
     if left > 0 {
-        tracing::debug!(
+        tracing::warn!(
             section.keys = claiming.len(),
-            section.keys_in_hand = left,
-            "keys are in hand elsewhere"
+            section.keys_untried = left,
+            "so many keys are in hand elsewhere that those who have the rest run alone"
         );
     }
     Ok(found)

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Request, Sections};
 use crate::app::App;
-use crate::locks::{Arrival, Evidence, LockError, LockKey, LockKeys, Turn};
+use crate::locks::{Arrival, Evidence, LockKey, LockKeys, Turn};
 use crate::section::together::Left;
 
 /// The most requests that share one section.
@@ -283,44 +283,17 @@ impl State {
     }
 
     /// Those who left a section because of `keys`, which others hold, go on for themselves.
-    pub(super) fn set_apart(&mut self, app: &Arc<App>, leaving: Vec<Member>, keys: &[LockKey]) {
-        self.go_on(app, leaving, |member| {
+    pub(super) fn set_apart(&mut self, app: &Arc<App>, mut leaving: Vec<Member>, keys: &[LockKey]) {
+        leaving.sort_unstable_by_key(|member| member.id);
+        for mut member in leaving {
+            let key = member.needs(keys);
             // One that needs several busy items would be sent from one to the other: it takes a place of its own.
             if std::mem::replace(&mut member.was_apart, true) {
-                Err(Left::Alone)
-            } else {
-                Ok(member.needs(keys))
-            }
-        });
-    }
-
-    /// Those who have time left when their section has waited in vain join others, or begin anew.
-    pub(super) fn go_round_again(&mut self, app: &Arc<App>, those: Vec<Member>) {
-        self.go_on(app, those, |_| Ok(None));
-    }
-
-    fn go_on<'a>(
-        &mut self,
-        app: &Arc<App>,
-        mut those: Vec<Member>,
-        apart: impl Fn(&mut Member) -> Result<Option<&'a LockKey>, Left>,
-    ) {
-        those.sort_unstable_by_key(|member| member.id);
-        for mut member in those {
-            // Nobody hears what becomes of whoever is gone.
-            if member.request.caller.gone.is_cancelled() {
-                let _gone = member.answer.send(Outcome::NoLease(LockError::CallerGone));
+                let _gone = member.answer.send(Outcome::Left(Left::Alone));
                 continue;
             }
-            match apart(&mut member) {
-                Err(left) => {
-                    let _gone = member.answer.send(Outcome::Left(left));
-                }
-                Ok(key) => {
-                    if let Some(member) = self.join(app, member, key) {
-                        self.begin(app, member, key, Arrival::Admitted);
-                    }
-                }
+            if let Some(member) = self.join(app, member, key) {
+                self.begin(app, member, key, Arrival::Admitted);
             }
         }
     }

@@ -150,7 +150,7 @@ impl Sections {
             member.tell(since, (started, database), members.len(), evidence, ended.is_err());
         }
         drop(joined);
-        answer(&app, members, &guards, database, ended);
+        answer(members, &guards, database, ended, app.locks.longest_wait());
     }
 
     /// Waits for the place to be served, and for a slot. None if all have left.
@@ -252,11 +252,11 @@ impl Drop for Closes<'_> {
 
 /// Tells each what became of it. Whoever is gone does not need to know.
 fn answer(
-    app: &Arc<App>,
     members: Vec<Member>,
     guards: &[Evidence],
     database: Duration,
     ended: Result<Answers, Failed>,
+    wait: Duration,
 ) {
     match ended {
         Ok(answers) => {
@@ -266,16 +266,18 @@ fn answer(
             }
         }
         Err(Failed::ForAll(error)) => {
-            // A row was waited for as long as the first of them may wait. Whoever came later has time left, and goes round again.
+            // A row was waited for as long as the first of them may wait. Whoever came later has time left.
             let has_time = |member: &Member| {
-                matches!(error, DbError::RowLocked(_))
-                    && member.request.arrived.elapsed() < app.locks.longest_wait()
+                matches!(error, DbError::RowLocked(_)) && member.request.arrived.elapsed() < wait
             };
-            let (again, told): (Vec<_>, Vec<_>) = members.into_iter().partition(has_time);
-            for member in told {
-                let _gone = member.answer.send(Outcome::Failed(error.repeated()));
+            for member in members {
+                let outcome = if has_time(&member) {
+                    Outcome::Left(Left::Alone)
+                } else {
+                    Outcome::Failed(error.repeated())
+                };
+                let _gone = member.answer.send(outcome);
             }
-            app.sections.state().go_round_again(app, again);
         }
         Err(ended) => {
             if let Failed::Nothing(error) = ended {

@@ -18,12 +18,12 @@
 //!   those that do leave it, for one of their own, and the rest go on. So do those who stand behind a section that waits so, as
 //!   often as it looks, and nobody comes to stand behind it for company's sake: nobody is held up by a stranger's hot item, but
 //!   for who wants another item of one who waits for both by himself, as behind any order of both.
-//! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms. Its lease
-//!   is held for as long as it then takes to find out which keys they are, a third of a second at most.
+//! - No slot is held while another replica, a row or a commit is waited for; for a key that is in hand elsewhere, 50 ms. Its
+//!   lease is held for as long as it then takes to find out which keys they are, a third of a second at most.
 //! - Each request has its own deadline and may hang up; a section that all have left takes nothing.
 //! - No more stands before the slots than goes through them in a short time, and in earlier rounds no more than is served within
 //!   the wait of who comes: whoever comes then is told so at once.
-//! - Whoever was not answered goes round again or runs alone, unless its fate is unknown: then it is told so.
+//! - Whoever was not answered goes on alone, unless its fate is unknown: then it is told so.
 //!
 //! Who joins, is set apart and waits for a lease is searched state by state, with mistakes planted: `tests/model/section.pml`.
 

