@@ -94,9 +94,6 @@ pub use self::topology::{Topology, TopologyError};
 pub(crate) use self::turn::TakenOrNot;
 pub use self::turn::{Arrival, Turn};
 
-/// How much earlier than its wait ends whoever comes is to be served, as far as can be told: for what the pace does not tell of.
-const SPARE: Duration = Duration::from_millis(100);
-
 /// Which layers protected a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -272,13 +269,6 @@ impl Locks {
     #[must_use]
     pub fn longest_wait(&self) -> Duration {
         self.0.timing.wait
-    }
-
-    /// Within how long whoever comes is to be served, as far as can be told; else it is told so at once.
-    #[must_use]
-    pub fn served_within(&self) -> Duration {
-        let wait = self.longest_wait();
-        wait.saturating_sub(SPARE).max(wait / 2)
     }
 
     /// The pause between two looks at what somebody else has.

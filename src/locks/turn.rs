@@ -66,8 +66,8 @@ impl Locks {
     pub fn queue_since(&self, started: Instant, arrival: Arrival, keys: LockKeys) -> Result<Turn, LockError> {
         let inner = self.0.clone();
         let token = inner.layer.as_ref().map_or_else(|| Arc::from(""), Layer::token);
-        // A crowd slows down those before it, and itself.
-        let within = (arrival == Arrival::New).then(|| self.longest_wait() / 2);
+        // A crowd slows down those before it.
+        let within = (arrival == Arrival::New).then(|| self.longest_wait() * 3 / 4);
         let place = inner.lines.join(keys, token.clone(), within)?;
         Ok(Turn { inner, place, token, started })
     }

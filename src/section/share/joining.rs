@@ -19,6 +19,8 @@ const REQUESTS_MAX: usize = 256;
 const KEYS_MAX: usize = 512;
 /// The most lines that its requests have in all: so many rows and more it writes.
 const LINES_MAX: usize = 4_096;
+/// How much earlier than its wait ends whoever comes is to be served, as far as can be told: for what the pace does not tell of.
+const SPARE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -167,7 +169,8 @@ impl State {
         };
         let before = self.open.iter().filter(|(ticket, open)| is_before(ticket, open));
         let requests = before.map(|(_, open)| open.members.len()).sum();
-        app.sections.pace.is_too_slow(requests, app.locks.served_within())
+        let wait = app.locks.longest_wait();
+        app.sections.pace.is_too_slow(requests, wait.saturating_sub(SPARE).max(wait / 2))
     }
 
     /// Joins a section that will take this request. Gives it back if there is none.
