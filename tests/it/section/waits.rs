@@ -95,6 +95,37 @@ async fn whoever_came_late_to_a_section_that_waits_for_a_row_in_vain_waits_on_fo
 }
 
 #[tokio::test]
+async fn a_row_that_one_of_a_section_does_not_need_is_not_waited_for_though_that_one_has_its_answer() {
+    let patient = [("HOLDFAST_LOCK_WAIT_MS", "14000")];
+    let app = TestApp::with(TestDatabase::fresh().await, None, &patient).await;
+    let (hot, held) = (app.client.variant(10).await, app.client.variant(10).await);
+    let order = |key: &'static str, lines: &[(Uuid, i64)]| {
+        let (client, lines) = (app.client.clone(), lines.to_vec());
+        tokio::spawn(async move { client.order("ann", key, &lines).await })
+    };
+    order("known", &[(hot, 1)]).await.unwrap().expect(201);
+    let [hot_row, held_row] = [HeldRow::of(&app.database, hot).await, HeldRow::of(&app.database, held).await];
+    let first = order("first", &[(hot, 1)]);
+    until_at_a_row(&app.database.pool, 1).await;
+    let in_line = async |number| app.app.locks.in_line(hot) == number;
+    let known = order("known", &[(hot, 1)]);
+    eventually(SOON, "the repetition is in line", async || in_line(2).await).await;
+    let both = order("both", &[(hot, 1), (held, 1)]);
+    eventually(SOON, "the other shares its section", async || in_line(3).await).await;
+    hot_row.let_go().await;
+    first.await.unwrap().expect(201);
+    assert!(known.await.unwrap().expect(201).was_replayed());
+    let alone = r#"section_outcomes_total{outcome="alone"}"#;
+    let one_is_alone = async || Scrape::of(&app.client).await.get(alone) == 1.0;
+    eventually(SOON, "the other alone waits for the row", one_is_alone).await;
+    assert!(!both.is_finished());
+    held_row.let_go().await;
+    both.await.unwrap().expect(201);
+    assert_eq!((app.client.on_hand(hot).await, app.client.on_hand(held).await), (7, 9));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn whoever_joins_one_who_stands_behind_a_row_s_wait_and_does_not_need_the_row_goes_on() {
     // So that it looks once more, and not before the others have come.
     let app = TestApp::with(TestDatabase::fresh().await, None, &[("HOLDFAST_LOCK_RETRY_MS", "2000")]).await;
