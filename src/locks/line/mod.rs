@@ -8,8 +8,8 @@
 //! - A [`Place`] leaves its lines when it is dropped, served or not, so a caller that gives up or hangs up
 //!   holds nobody back.
 //! - Nothing here is a lock anyone's safety rests on. It keeps a crowd away from Redis and from the pool.
-//! - Whoever comes when those before it in a line will take longer than it may wait is told so at once, by how long those took
-//!   who had their lease since the line was last empty. A line that does not move turns nobody away before it is full.
+//! - Whoever comes when those before it in a line will take longer than it is let in for is told so at once, by how long those
+//!   took who had their lease since the line was last empty. A line that does not move turns nobody away before it is full.
 //!
 //! Redis sees only the head of a line: one taker a replica. So that arrival counts across replicas all the same, a
 //! taker tells Redis how long it has waited here, and whoever lets go announces its [`Successor`] there.
